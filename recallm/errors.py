@@ -1,0 +1,62 @@
+"""What recallm raises, and what it warns with.
+
+Every error is a `RecallmError` and also the built-in that fits, so callers may catch either.
+"""
+
+from __future__ import annotations
+
+
+class RecallmError(Exception):
+    """Base of everything recallm raises."""
+
+
+class InvalidValueError(RecallmError, ValueError):
+    """A setting or a call-time option has a value outside what is allowed."""
+
+
+class InvalidTypeError(RecallmError, TypeError):
+    """A setting or a call-time option has the wrong type."""
+
+
+class SignatureMismatchError(RecallmError, TypeError, ValueError):
+    """An option names an argument that the function does not have, or leaves open which one is meant."""
+
+
+class MissingContextError(RecallmError, ValueError):
+    """A call came without a cache context, so whose answer it is cannot be told."""
+
+
+class UnknownNameError(RecallmError, LookupError):
+    """A storage, cache or URL scheme is not registered."""
+
+
+class MissingExtraError(RecallmError, ImportError):
+    """A feature needs an optional dependency that is not installed."""
+
+
+class ModelUnavailableError(RecallmError, RuntimeError):
+    """The embedding model cannot be loaded."""
+
+
+class OddVectorError(RecallmError, ValueError):
+    """An embedding is not a finite, non-zero vector of the expected dimension."""
+
+
+class UnfingerprintableError(RecallmError, TypeError):
+    """A value has no canonical form, so calls that carry it cannot be told apart."""
+
+
+class UnstorableResponseError(RecallmError, TypeError):
+    """A response cannot be stored so that a hit would equal it."""
+
+
+class CorruptPayloadError(RecallmError, ValueError):
+    """Stored bytes are not a response this function can return."""
+
+
+class BusyError(RecallmError, RuntimeError):
+    """Every worker is stuck in an operation that has outlived its time limit."""
+
+
+class RecallmWarning(UserWarning):
+    """Something in the decorated code keeps calls from being cached."""

@@ -1,0 +1,160 @@
+"""The frozen records that pass between the parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from recallm.typing import Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What one call asks for: the prompt may be similar, the partition must be equal.
+
+    Attributes:
+        text: the prompt.
+        namespace: what is invalidated together.
+        partition: digest of everything about the call but the prompt, the embedder's id included.
+        key: digest of the partition and the prompt.
+    """
+
+    text: str
+    namespace: str
+    partition: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored answer.
+
+    Attributes:
+        key: the `Query.key` it answers; a storage holds one entry a key.
+        namespace: see `Query`.
+        partition: see `Query`.
+        prompt: the prompt it was made for.
+        vector: the prompt's embedding, or None where the prompt may match exactly only.
+        payload: the encoded response.
+        seconds: how long the function took.
+        tokens: what the function reported as ``usage.total_tokens``.
+    """
+
+    key: str
+    namespace: str
+    partition: str
+    prompt: str
+    vector: Vector | None
+    payload: bytes
+    seconds: float = 0.0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An entry that a storage found, with its similarity to the query and its age in seconds."""
+
+    entry: Entry
+    similarity: float
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A storage's answer to an exact look-up: the entry, if any, and the namespace's epoch."""
+
+    candidate: Candidate | None
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A storage's answer to a put: whether it was kept, and how many entries made room for it."""
+
+    kept: bool
+    evicted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An answer from the cache."""
+
+    candidate: Candidate
+    exact: bool
+    response: object
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """No stored answer serves; the epoch and vector are what a new entry is stored under.
+
+    `storable` is False where the embedding was odd: nothing made from it is kept.
+    """
+
+    reason: str
+    query: Query
+    epoch: int
+    vector: Vector | None = None
+    storable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """The cache stood aside. `subject` names the argument that made it, where one did."""
+
+    reason: str
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Trouble or doubt in one stage of the cache, kept from the caller."""
+
+    stage: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Veto:
+    """A guard refused a candidate."""
+
+    guard: str
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A text went through the model, in `seconds`."""
+
+    seconds: float
+
+
+Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded
+"""What happened to a call, as the ledgers and the metrics see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the cache would do with a call, and why.
+
+    Attributes:
+        outcome: ``"hit"``, ``"miss"`` or ``"bypass"``.
+        reason: in a word or two, why.
+        exact: whether this very prompt is stored.
+        similarity: cosine of the best candidate, or None where there is none.
+        threshold: the cosine asked for, or None where the embedder is not known yet.
+        cached_prompt: the prompt of the best candidate, or of the entry that would be served.
+        vetoed_by: name of the guard that refused the best candidate, or None.
+        namespace: where the call looks, or None for a bypass.
+        age: seconds since that entry was stored, or None.
+    """
+
+    outcome: Literal["hit", "miss", "bypass"]
+    reason: str
+    exact: bool = False
+    similarity: float | None = None
+    threshold: float | None = None
+    cached_prompt: str | None = None
+    vetoed_by: str | None = None
+    namespace: str | None = None
+    age: float | None = None
