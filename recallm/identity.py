@@ -1,0 +1,178 @@
+"""What a function is: its path, its code and what it closes over, so that no other shares its answers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from hashlib import blake2b
+from itertools import chain
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+from recallm.canonical import canonical, framed, type_path
+
+_LRU_CACHE = type(lru_cache(str))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A function's identity.
+
+    Attributes:
+        digest: 20 bytes that differ between functions that may answer differently.
+        private: what the function depends on that has no canonical form; a stand-in that only this
+            process knows took its place, so the function shares its answers with no other process.
+    """
+
+    digest: bytes
+    private: tuple[str, ...] = ()
+
+
+class Identities:
+    """Gives every function its identity, and keeps it for as long as the function lives.
+
+    The first look counts: what a function closes over may change while it runs.
+    """
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[Any, dict[frozenset[str], Identity]] = WeakKeyDictionary()
+        self._tokens: dict[int, tuple[ref[Any], bytes]] = {}
+
+    def of(self, fn: Callable[..., Any], ignore: Collection[str] = ()) -> Identity:
+        """Return the identity of `fn`.
+
+        Args:
+            fn: a function, method, partial or callable object.
+            ignore: names of closed-over variables that do not affect the answer; ``"self"`` stands for
+                the object behind a bound method or a callable object.
+        """
+        if type(fn) is not FunctionType:
+            return self._read(fn, ignore)
+        by_ignore = self._known.setdefault(fn, {})
+        names = frozenset(ignore)
+        if names not in by_ignore:
+            by_ignore[names] = self._read(fn, ignore)
+        return by_ignore[names]
+
+    def _read(self, fn: Callable[..., Any], ignore: Collection[str]) -> Identity:
+        private: list[str] = []
+        form = self._form(fn, ignore, private, ())
+        return Identity(blake2b(form, digest_size=20).digest(), tuple(dict.fromkeys(private)))
+
+    def _form(self, fn: Any, ignore: Collection[str], private: list[str], above: tuple[int, ...]) -> bytes:
+        if id(fn) in above:
+            return b"recursion %d" % above.index(id(fn))
+        above = (*above, id(fn))
+
+        def value_form(name: str, value: object) -> bytes:
+            if name in ignore:
+                return b"ignored"
+            if _is_callable_code(value):
+                return self._form(value, ignore, private, above)
+            try:
+                return canonical(value)
+            except Exception:  # noqa: BLE001  # a value that cannot be read is told apart by what it is
+                return stand_in(name, value)
+
+        def stand_in(name: str, value: object) -> bytes:
+            if name in ignore:
+                return b"ignored"
+            private.append(name)
+            return self._token(value)
+
+        match fn:
+            case _ if _is_opaque_wrapper(fn):
+                return framed(b"wrapper", [self._form(fn.__wrapped__, ignore, private, above), stand_in("self", fn)])
+            case partial():
+                parts = [value_form(f"argument {place}", arg) for place, arg in enumerate(fn.args)]
+                named = [(name.encode(), value_form(name, arg)) for name, arg in sorted(fn.keywords.items())]
+                inner = self._form(fn.func, ignore, private, above)
+                return framed(b"partial", [inner, framed(b"args", parts), *chain.from_iterable(named)])
+            case staticmethod() | classmethod():
+                return self._form(fn.__func__, ignore, private, above)
+            case MethodType():
+                owner = value_form("self", fn.__self__)
+                return framed(b"method", [self._form(fn.__func__, ignore, private, above), owner])
+            case FunctionType():
+                kept = chain(_closed_over(fn), _defaults(fn))
+                parts = [name.encode() + b"=" + value_form(name, value) for name, value in kept]
+                return framed(b"function", [_path(fn), _code_form(fn.__code__), *parts])
+            case BuiltinFunctionType():
+                owner = b"" if isinstance(fn.__self__, ModuleType | None) else value_form("self", fn.__self__)
+                return framed(b"builtin", [_path(fn), owner])
+            case type():
+                return framed(b"class", [value_form("self", fn)])
+            case _ if hasattr(fn, "__wrapped__"):
+                return self._form(fn.__wrapped__, ignore, private, above)
+            case _:
+                call = type(fn).__call__
+                return framed(b"object", [self._form(call, ignore, private, above), value_form("self", fn)])
+
+    def _token(self, value: Any) -> bytes:
+        """Return a random stand-in for `value`, the same while it lives; equal objects are not the same."""
+        key = id(value)
+        if key not in self._tokens:
+            token = secrets.token_bytes(16)
+            try:
+                self._tokens[key] = (ref(value, lambda _: self._tokens.pop(key, None)), token)
+            except TypeError:
+                return token
+        return self._tokens[key][1]
+
+
+def function_path(fn: Any) -> str:
+    """Return ``module.qualname`` of the function at the bottom of partials, wrappers and objects."""
+    while True:
+        if isinstance(fn, partial):
+            fn = fn.func
+        elif hasattr(fn, "__wrapped__"):
+            fn = fn.__wrapped__
+        elif isinstance(fn, staticmethod | classmethod):
+            fn = fn.__func__
+        else:
+            break
+    named = fn if hasattr(fn, "__qualname__") else type(fn)
+    return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
+
+
+def _path(fn: object) -> bytes:
+    return function_path(fn).encode("utf-8", "surrogatepass")
+
+
+def _is_callable_code(value: object) -> bool:
+    return isinstance(value, FunctionType | MethodType | BuiltinFunctionType | partial) or (
+        hasattr(value, "__wrapped__") and callable(value)
+    )
+
+
+def _closed_over(fn: FunctionType) -> Iterator[tuple[str, object]]:
+    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            value = ...
+        yield name, type_path(value) if name == "__class__" else value
+
+
+def _defaults(fn: FunctionType) -> Iterator[tuple[str, object]]:
+    positional = fn.__code__.co_varnames[: fn.__code__.co_argcount]
+    defaults = fn.__defaults__ or ()
+    yield from zip(positional[len(positional) - len(defaults) :], defaults, strict=True)
+    yield from sorted((fn.__kwdefaults__ or {}).items())
+
+
+def _is_opaque_wrapper(fn: Any) -> bool:
+    """Tell whether `fn` is an object around a function, with a state of its own that may change its answers."""
+    if fn.__class__ is not type(fn):  # a proxy, which passes for what it wraps
+        return True
+    plain = isinstance(fn, FunctionType | MethodType | partial | staticmethod | classmethod | _LRU_CACHE)
+    return hasattr(fn, "__wrapped__") and not plain
+
+
+def _code_form(code: CodeType) -> bytes:
+    constants = [_code_form(item) if isinstance(item, CodeType) else canonical(item) for item in code.co_consts]
+    names = " ".join((*code.co_names, "/", *code.co_varnames)).encode()
+    return framed(b"code", [code.co_code, code.co_exceptiontable, names, *constants])
