@@ -1,0 +1,166 @@
+"""Instances of classes taken apart into named values, and put together again without running their code.
+
+A form is made for every class that can be stored. It restores what an instance held, attribute by
+attribute: no ``__init__``, ``__post_init__``, validator or property setter runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cached_property
+from types import FunctionType
+from typing import Any, TypeAlias
+
+Values: TypeAlias = dict[str, Any]
+
+_REST = {"attributes", "unset", "set", "extra", "private"}
+
+
+class Form:
+    """How instances of one class are stored: the values of its fields, and whatever else they hold.
+
+    Args:
+        cls: the class.
+        names: the fields that it declares.
+    """
+
+    def __init__(self, cls: type, names: Iterator[str]) -> None:
+        self.cls = cls
+        self.names = frozenset(names)
+        self._slots = frozenset(_slots(cls))
+
+    def take(self, value: Any) -> tuple[Values, Values]:
+        """Return the values of the fields, and by name what there is besides, mostly nothing."""
+        held = dict(getattr(value, "__dict__", ()))
+        held.update((name, getattr(value, name)) for name in self._slots if hasattr(value, name))
+        return self._sorted(held)
+
+    def make(self, values: Values, rest: Values) -> Any:
+        """Return a new instance that holds what `take` returned.
+
+        Raises:
+            ValueError: the fields are not those of the class.
+        """
+        self._check(values, rest)
+        made: Any = object.__new__(self.cls)
+        self._fill(made, values, rest)
+        return made
+
+    def _sorted(self, held: Values) -> tuple[Values, Values]:
+        if held.keys() == self.names:
+            return held, {}
+        values = {name: item for name, item in held.items() if name in self.names}
+        more = {name: item for name, item in held.items() if name not in self.names and not self._cached(name)}
+        rest: Values = {"attributes": more} if more else {}
+        if len(values) < len(self.names):
+            rest["unset"] = sorted(self.names - values.keys())
+        return values, rest
+
+    def _cached(self, name: str) -> bool:
+        return isinstance(getattr(self.cls, name, None), cached_property)
+
+    def _check(self, values: Values, rest: Values) -> None:
+        if values.keys() != self.names and sorted([*values, *rest.get("unset", ())]) != sorted(self.names):
+            raise ValueError("the fields are not those of the class")
+        if not rest.keys() <= _REST:
+            raise ValueError("an instance has parts that are unknown")
+
+    def _fill(self, made: Any, values: Values, rest: Values) -> None:
+        held = values | rest["attributes"] if "attributes" in rest else values
+        if self._slots:
+            for name in self._slots & held.keys():
+                object.__setattr__(made, name, held[name])
+            held = {name: item for name, item in held.items() if name not in self._slots}
+        if held:
+            made.__dict__.update(_with_text_keys(held))
+
+
+class TupleForm(Form):
+    """How instances of a named tuple are stored."""
+
+    def take(self, value: Any) -> tuple[Values, Values]:
+        """Return the items by name, and what attributes there are besides."""
+        own = dict(zip(self.cls._fields, value, strict=True))  # type: ignore[attr-defined]  # a named tuple's
+        held = getattr(value, "__dict__", None)
+        return own, {"attributes": dict(held)} if held else {}
+
+    def make(self, values: Values, rest: Values) -> Any:
+        """Return a new tuple that holds what `take` returned."""
+        self._check(values, rest)
+        made: Any = tuple.__new__(self.cls, [values[name] for name in self.cls._fields])  # type: ignore[attr-defined]
+        self._fill(made, {}, rest)
+        return made
+
+
+class ModelForm(Form):
+    """How instances of a pydantic model are stored: unvalidated, as they were."""
+
+    def take(self, value: Any) -> tuple[Values, Values]:
+        """Return the values of the fields, and which were set, the extra and the private ones."""
+        values, rest = super().take(value)
+        if value.__pydantic_fields_set__ != values.keys():
+            rest["set"] = sorted(value.__pydantic_fields_set__)
+        if value.__pydantic_extra__ is not None:
+            rest["extra"] = dict(value.__pydantic_extra__)
+        if value.__pydantic_private__ is not None:
+            rest["private"] = dict(value.__pydantic_private__)
+        return values, rest
+
+    def _check(self, values: Values, rest: Values) -> None:
+        super()._check(values, rest)
+        cls: Any = self.cls
+        if "extra" in rest and cls.model_config.get("extra") != "allow":
+            raise ValueError("the model takes no extra fields")
+        if not rest.get("private", {}).keys() <= cls.__private_attributes__.keys():
+            raise ValueError("the private attributes are not those of the model")
+        if not all(type(name) is str for name in rest.get("set", ())):
+            raise ValueError("the fields that were set have no names")
+
+    def _fill(self, made: Any, values: Values, rest: Values) -> None:
+        super()._fill(made, values, rest)
+        object.__setattr__(made, "__pydantic_fields_set__", set(rest.get("set", values)))
+        if not self.cls.__pydantic_root_model__:  # type: ignore[attr-defined]  # a pydantic model's
+            extra, private = rest.get("extra"), rest.get("private")
+            object.__setattr__(made, "__pydantic_extra__", extra if extra is None else _with_text_keys(extra))
+            object.__setattr__(made, "__pydantic_private__", private)
+
+
+def form_of(cls: type) -> Form | None:
+    """Return how instances of `cls` are stored, or None where they are not, or are an enum's members."""
+    if any(hasattr(cls, name) for name in ("__next__", "__anext__", "__await__")):
+        return None
+    if issubclass(cls, tuple):
+        names = getattr(cls, "_fields", None)
+        return TupleForm(cls, iter(names)) if isinstance(names, tuple) else None
+    if issubclass(cls, Enum) or not (cls.__new__ is object.__new__ or isinstance(cls.__new__, FunctionType)):
+        return None
+    if is_model(cls):
+        return ModelForm(cls, iter(cls.model_fields))  # type: ignore[attr-defined]  # a pydantic model's
+    if is_dataclass(cls):
+        return Form(cls, (field.name for field in fields(cls)))
+    return None
+
+
+def is_model(cls: type) -> bool:
+    """Return whether `cls` is a model of pydantic 2, which only those can be who have imported it."""
+    base = getattr(sys.modules.get("pydantic"), "BaseModel", None)
+    return base is not None and issubclass(cls, base) and hasattr(cls, "__pydantic_validator__")
+
+
+def _slots(cls: type) -> Iterator[str]:
+    for base in cls.__mro__:
+        own = base.__dict__.get("__slots__", ())
+        for name in (own,) if isinstance(own, str) else own:
+            if name.startswith("__") and not name.endswith("__"):
+                yield f"_{base.__name__.lstrip('_')}{name}"
+            elif not name.startswith("__"):
+                yield name
+
+
+def _with_text_keys(held: Mapping[Any, Any]) -> Values:
+    if not all(type(name) is str for name in held):
+        raise ValueError("attributes have names")
+    return dict(held)

@@ -1,0 +1,172 @@
+"""Built-in types that JSON lacks, each taken apart into a text or a list, and made from that again."""
+
+from __future__ import annotations
+
+import re
+import struct
+from base64 import b64decode, b64encode
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from recallm.errors import UnstorableResponseError
+
+Parts: TypeAlias = list[Any]
+
+_ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
+_FACTORIES = {"": None} | {kind.__name__: kind for kind in (bool, bytes, dict, float, int, list, set, str, tuple)}
+
+
+class Kind(NamedTuple):
+    """One type: its tag, whether its parts are a text or a list, and the way there and back.
+
+    What `take` returns may hold any storable value; what `make` gets has been made from it already.
+    """
+
+    cls: type
+    tag: str
+    form: type
+    take: Callable[[Any], Any]
+    make: Callable[[Any], Any]
+
+
+def unstorable(cls: type, why: str = "") -> UnstorableResponseError:
+    """Return the error for a value of a type that cannot be stored; it does not quote the value."""
+    return UnstorableResponseError(
+        f"a {cls!r}{why} cannot be stored; texts, bytes, numbers, dates, UUIDs, enums, lists, tuples, dicts, sets, "
+        "named tuples, dataclasses and pydantic models of these can; return one of those, or leave such responses "
+        "out with store_if="
+    )
+
+
+def _pairs(value: dict[Any, Any]) -> list[list[Any]]:
+    return [[key, item] for key, item in value.items()]
+
+
+def _ordered_pairs(value: OrderedDict[Any, Any]) -> list[list[Any]]:
+    if vars(value):
+        raise unstorable(OrderedDict, " with attributes of its own")
+    return _pairs(value)
+
+
+def _factory_and_pairs(value: defaultdict[Any, Any]) -> Parts:
+    for name, factory in _FACTORIES.items():
+        if factory is value.default_factory:
+            return [name, _pairs(value)]
+    raise unstorable(defaultdict, " with a default factory that is no built-in type")
+
+
+def _zone_key(zone: ZoneInfo) -> str:
+    if zone.key is None:
+        raise unstorable(ZoneInfo, " without a key")
+    return zone.key
+
+
+def _zone(key: str) -> ZoneInfo:
+    if _ZONE_KEY.fullmatch(key) is None:
+        raise ValueError("not the key of a time zone")
+    return ZoneInfo(key)
+
+
+def _distinct(make: Callable[[Parts], Any]) -> Callable[[Parts], Any]:
+    """Return `make`, refusing parts of which some are equal, as no set and no mapping has them."""
+
+    def checked(parts: Parts) -> Any:
+        made = make(parts)
+        if len(made) != len(parts):
+            raise ValueError("some parts are equal")
+        return made
+
+    return checked
+
+
+def _typed(make: Callable[..., Any], *types: type) -> Callable[[Parts], Any]:
+    """Return `make` for parts of these very types."""
+
+    def checked(parts: Parts) -> Any:
+        if tuple(map(type, parts)) != types:
+            raise TypeError("the parts have other types")
+        return make(*parts)
+
+    return checked
+
+
+def _decimal(text: str) -> Decimal:
+    made = Decimal(text)
+    if str(made) != text:
+        # A context without traps turns any text into NaN.
+        raise ValueError("not a decimal number")
+    return made
+
+
+def _defaultdict(factory: str, pairs: Parts) -> defaultdict[Any, Any]:
+    return defaultdict(_FACTORIES[factory], _distinct(dict)(pairs))
+
+
+def _clock(value: datetime | time) -> Parts:
+    return [value.hour, value.minute, value.second, value.microsecond, value.fold, value.tzinfo]
+
+
+def _time(hour: int, minute: int, second: int, microsecond: int, fold: int, zone: tzinfo | None) -> time:
+    if zone is not None and type(zone) not in (timezone, ZoneInfo):
+        raise TypeError("not a time zone")
+    return time(hour, minute, second, microsecond, zone, fold=fold)
+
+
+def _datetime(year: int, month: int, day: int, *clock: Any) -> datetime:
+    return datetime.combine(date(year, month, day), _time(*clock))
+
+
+KINDS = (
+    Kind(tuple, "$t", list, list, tuple),
+    Kind(set, "$s", list, list, _distinct(set)),
+    Kind(frozenset, "$S", list, list, _distinct(frozenset)),
+    Kind(dict, "$m", list, _pairs, _distinct(dict)),
+    Kind(OrderedDict, "$M", list, _ordered_pairs, _distinct(OrderedDict)),
+    Kind(defaultdict, "$n", list, _factory_and_pairs, _typed(_defaultdict, str, list)),
+    Kind(bytes, "$b", str, lambda value: b64encode(value).decode(), lambda text: b64decode(text, validate=True)),
+    Kind(
+        bytearray,
+        "$B",
+        str,
+        lambda value: b64encode(value).decode(),
+        lambda text: bytearray(b64decode(text, validate=True)),
+    ),
+    Kind(int, "$i", str, lambda value: f"{value:x}", lambda text: int(text, 16)),
+    Kind(
+        float,
+        "$f",
+        str,
+        lambda value: struct.pack(">d", value).hex(),
+        lambda text: struct.unpack(">d", bytes.fromhex(text))[0],
+    ),
+    Kind(complex, "$c", list, lambda value: [value.real, value.imag], _typed(complex, float, float)),
+    Kind(Decimal, "$d", str, str, _decimal),
+    Kind(Fraction, "$q", list, lambda value: [value.numerator, value.denominator], _typed(Fraction, int, int)),
+    Kind(UUID, "$u", str, lambda value: value.hex, UUID),
+    Kind(date, "$D", list, lambda value: [value.year, value.month, value.day], _typed(date, int, int, int)),
+    Kind(time, "$h", list, _clock, lambda parts: _time(*parts)),
+    Kind(
+        datetime,
+        "$H",
+        list,
+        lambda value: [value.year, value.month, value.day, *_clock(value)],
+        lambda parts: _datetime(*parts),
+    ),
+    Kind(
+        timedelta,
+        "$l",
+        list,
+        lambda value: [value.days, value.seconds, value.microseconds],
+        _typed(timedelta, int, int, int),
+    ),
+    Kind(timezone, "$z", list, lambda value: list(value.__getinitargs__()), lambda parts: timezone(*parts)),
+    Kind(ZoneInfo, "$Z", str, _zone_key, _zone),
+)
+KINDS_BY_TYPE = {kind.cls: kind for kind in KINDS}
+KINDS_BY_TAG = {kind.tag: kind for kind in KINDS}
