@@ -1,0 +1,204 @@
+"""Entries in this process."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.records import Candidate, Entry, Recalled, Stored
+from recallm.storage.base import StorageBackend
+
+if TYPE_CHECKING:
+    from recallm.index import VectorIndex
+    from recallm.typing import Vector
+
+MAX_EPOCHS = 10_000
+"""How many namespaces' epochs are told apart; older ones share the highest of those dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    entry: Entry
+    stored_at: float
+    deadline: float | None
+
+
+class InMemoryStorage(StorageBackend):
+    """Keeps entries in this process, for one thread.
+
+    Args:
+        max_entries: the most entries to keep; the least recently used one makes room. None: no bound.
+        clock: seconds that never go back.
+
+    Raises:
+        InvalidTypeError: `max_entries` is not an int.
+        InvalidValueError: `max_entries` is below 1.
+    """
+
+    blocking = False
+
+    def __init__(self, *, max_entries: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        if max_entries is not None and (isinstance(max_entries, bool) or not isinstance(max_entries, int)):
+            raise InvalidTypeError(f"max_entries={max_entries!r} is a {type(max_entries).__name__}; use an int or None")
+        if max_entries is not None and max_entries < 1:
+            raise InvalidValueError(f"max_entries={max_entries!r} is below 1; use a positive int, or None for no bound")
+        self.max_entries = max_entries
+        self._clock = clock
+        self._lock: AbstractContextManager[object] = nullcontext()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._namespaces: dict[str, set[str]] = {}
+        self._partitions: dict[str, VectorIndex] = {}
+        self._deadlines: list[tuple[float, str]] = []
+        self._epochs: OrderedDict[str, int] = OrderedDict()
+        self._oldest_epoch = 0
+        self._last_epoch = 0
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._sweep()
+            return len(self._kept)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} entries, max_entries={self.max_entries}>"
+
+    def recall(self, namespace: str, key: str) -> Recalled:
+        """Return the live entry under `key`, and the namespace's epoch."""
+        with self._lock:
+            return Recalled(self._candidate(key, 1.0), self._epoch(namespace))
+
+    def search(
+        self, namespace: str, partition: str, vector: Vector, threshold: float, limit: int | None
+    ) -> Sequence[Candidate]:
+        """Return the partition's most similar live entries at or above `threshold`."""
+        with self._lock:
+            self._sweep()
+            index = self._partitions.get(partition)
+            if index is None:
+                return []
+            found = index.search(vector, threshold, limit=limit)
+            candidates = [self._candidate(key, cosine) for key, cosine in found]
+        return [candidate for candidate in candidates if candidate is not None]
+
+    def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
+        """Keep `entry`, unless its namespace has left `epoch`."""
+        with self._lock:
+            if self._epoch(entry.namespace) != epoch:
+                return Stored(kept=False)
+            self._sweep()
+            if entry.vector is not None:
+                self._index_of(entry.partition, entry.vector.size).check(entry.vector)
+            self._drop(entry.key)
+            if entry.vector is not None:
+                self._index_of(entry.partition, entry.vector.size).put(entry.key, entry.vector)
+            now = self._clock()
+            deadline = None if ttl is None else now + ttl
+            self._kept[entry.key] = _Kept(entry, now, deadline)
+            self._namespaces.setdefault(entry.namespace, set()).add(entry.key)
+            if deadline is not None:
+                self._watch(deadline, entry.key)
+            return Stored(kept=True, evicted=self._evict())
+
+    def remove(self, namespace: str, keys: Sequence[str]) -> int:
+        """Remove single entries, and begin a new epoch."""
+        with self._lock:
+            self._sweep()
+            self._begin_epoch(namespace)
+            ours = self._namespaces.get(namespace, set())
+            return sum(self._drop(key) for key in keys if key in ours)
+
+    def invalidate(self, namespace: str) -> int:
+        """Remove all entries of a namespace, and begin a new epoch."""
+        with self._lock:
+            self._sweep()
+            self._begin_epoch(namespace)
+            return sum(self._drop(key) for key in tuple(self._namespaces.get(namespace, ())))
+
+    def sizes(self, namespaces: Iterable[str]) -> Mapping[str, int]:
+        """Return the number of live entries of each namespace that has any."""
+        with self._lock:
+            self._sweep()
+            return {name: len(self._namespaces[name]) for name in namespaces if name in self._namespaces}
+
+    def _candidate(self, key: str, cosine: float) -> Candidate | None:
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        now = self._clock()
+        if kept.deadline is not None and kept.deadline <= now:
+            self._drop(key)
+            return None
+        self._kept.move_to_end(key)
+        return Candidate(kept.entry, cosine, now - kept.stored_at)
+
+    def _index_of(self, partition: str, dim: int) -> VectorIndex:
+        index = self._partitions.get(partition)
+        if index is None:
+            # numpy costs more to import than all of recallm; a program that stores nothing is spared it.
+            from recallm.index import VectorIndex
+
+            index = self._partitions[partition] = VectorIndex(dim)
+        return index
+
+    def _drop(self, key: str) -> bool:
+        kept = self._kept.pop(key, None)
+        if kept is None:
+            return False
+        entry = kept.entry
+        keys = self._namespaces[entry.namespace]
+        keys.discard(key)
+        if not keys:
+            del self._namespaces[entry.namespace]
+        index = self._partitions.get(entry.partition) if entry.vector is not None else None
+        if index is not None:
+            index.discard(key)
+            if not len(index):
+                del self._partitions[entry.partition]
+        return True
+
+    def _evict(self) -> int:
+        evicted = 0
+        while self.max_entries is not None and len(self._kept) > self.max_entries:
+            evicted += self._drop(next(iter(self._kept)))
+        return evicted
+
+    def _watch(self, deadline: float, key: str) -> None:
+        heapq.heappush(self._deadlines, (deadline, key))
+        # Replaced and evicted entries leave their deadlines behind.
+        if len(self._deadlines) > 2 * len(self._kept) + 64:
+            self._deadlines = [(kept.deadline, key) for key, kept in self._kept.items() if kept.deadline is not None]
+            heapq.heapify(self._deadlines)
+
+    def _sweep(self) -> None:
+        if not self._deadlines:
+            return
+        now = self._clock()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, key = heapq.heappop(self._deadlines)
+            kept = self._kept.get(key)
+            if kept is not None and kept.deadline is not None and kept.deadline <= now:
+                self._drop(key)
+
+    def _epoch(self, namespace: str) -> int:
+        return self._epochs.get(namespace, self._oldest_epoch)
+
+    def _begin_epoch(self, namespace: str) -> None:
+        self._last_epoch += 1
+        self._epochs[namespace] = self._last_epoch
+        self._epochs.move_to_end(namespace)
+        if len(self._epochs) > MAX_EPOCHS:
+            _, self._oldest_epoch = self._epochs.popitem(last=False)
+
+
+class ThreadSafeInMemoryStorage(InMemoryStorage):
+    """Keeps entries in this process, for any number of threads and event loops. Arguments as `InMemoryStorage`."""
+
+    def __init__(self, *, max_entries: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(max_entries=max_entries, clock=clock)
+        self._lock = threading.RLock()
