@@ -1,0 +1,189 @@
+"""One call through the cache, as a generator of effects: no I/O, no clock, no await.
+
+A driver performs each effect and sends back its result, or throws what it raised. Everything that may
+fail is asked for in here, so failing open is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from recallm.config import resolve_threshold
+from recallm.decision import Decision, answers, decide
+from recallm.effects import (
+    Call,
+    Called,
+    Effect,
+    Embed,
+    Note,
+    Prepare,
+    Prepared,
+    Put,
+    Recall,
+    Search,
+)
+from recallm.errors import CorruptPayloadError, OddVectorError
+from recallm.records import (
+    Bypass,
+    Candidate,
+    Entry,
+    Failure,
+    Hit,
+    Miss,
+    Recalled,
+    Stored,
+    Veto,
+)
+from recallm.typing import Guard, StoreIf, Threshold
+
+if TYPE_CHECKING:
+    from recallm.codec import Codec
+    from recallm.keying import Request
+    from recallm.typing import Vector
+
+T = TypeVar("T")
+Flow: TypeAlias = Generator[Effect, Any, T]
+
+CANDIDATES = 16
+"""How many candidates a look-up asks for: guards may refuse the first ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one function is cached."""
+
+    threshold: Threshold
+    guards: tuple[Guard, ...]
+    codec: Codec
+    store_if: StoreIf | None
+
+
+def answer(plan: Plan, request: Request, *, reuse: bool = True) -> Flow[object]:
+    """Answer one call from the cache, or call the function and keep its answer.
+
+    Args:
+        plan: how the function is cached.
+        request: what the call asks for.
+        reuse: False calls the function whatever is stored, and overwrites it.
+    """
+    sought = yield from look_up(plan, request, reuse=reuse)
+    if isinstance(sought, Hit):
+        yield Note(sought)
+        return sought.response
+    if isinstance(sought, Bypass):
+        return (yield from bypass(sought))
+    called: Called = yield Call(otherwise=sought)
+    if is_stream(called.response):
+        yield Note(Bypass("stream"))
+        return called.response
+    yield Note(sought)
+    if sought.storable:
+        yield from remember(plan, request, sought, called)
+    return called.response
+
+
+def bypass(reason: Bypass | Failure) -> Flow[object]:
+    """Call the function without the cache."""
+    yield Note(reason)
+    if isinstance(reason, Failure):
+        yield Note(Bypass(reason.stage))
+    called: Called = yield Call()
+    return called.response
+
+
+def look_up(plan: Plan, request: Request, *, reuse: bool = True) -> Flow[Hit | Miss | Bypass]:
+    """Find an answer: this very prompt first, then the most similar one that no guard refuses."""
+    stage = "model"
+    try:
+        prepared: Prepared = yield Prepare()
+        query = request.query(prepared.model_id)
+        stage = "storage"
+        recalled: Recalled = yield Recall(query.namespace, query.key)
+        candidate = recalled.candidate
+        if reuse and candidate is not None and answers(candidate, query):
+            hit = yield from _first_decodable(plan, [candidate], exact=True)
+            if hit is not None:
+                return hit
+        stage = "embedding"
+        vector: Vector | None = yield Embed(query.text)
+        if vector is None or not reuse:
+            return Miss("exact_only" if reuse else "refresh", query, recalled.epoch, vector)
+        stage = "storage"
+        threshold = resolve_threshold(plan.threshold, prepared.thresholds)
+        candidates = yield Search(query.namespace, query.partition, vector, threshold, CANDIDATES)
+        decision = decide(query, candidates, threshold, plan.guards)
+        yield from _note_refusals(decision)
+        hit = yield from _first_decodable(plan, decision.served, exact=False)
+        if hit is not None:
+            return hit
+    except OddVectorError as error:
+        yield Note(Failure(stage, error))
+        return Miss("odd_vector", query, 0, storable=False)
+    except Exception as error:  # noqa: BLE001  # trouble with the machinery: the function is called
+        yield Note(Failure(stage, error))
+        return Bypass(stage)
+    reason = "corrupt" if decision.served else "vetoed" if decision.refusals else "unlike"
+    return Miss(reason, query, recalled.epoch, vector)
+
+
+def _note_refusals(decision: Decision) -> Flow[None]:
+    for _, guard in decision.refusals:
+        yield Note(Veto(guard))
+    for error in decision.doubts:
+        yield Note(Failure("guard", error))
+
+
+def _first_decodable(plan: Plan, candidates: Sequence[Candidate], *, exact: bool) -> Flow[Hit | None]:
+    for candidate in candidates:
+        try:
+            response = plan.codec.decode(candidate.entry.payload)
+        except CorruptPayloadError as error:
+            yield Note(Failure("codec", error))
+        else:
+            return Hit(candidate, exact, response)
+    return None
+
+
+def remember(plan: Plan, request: Request, miss: Miss, called: Called) -> Flow[None]:
+    """Keep the function's answer, unless the user or the codec declines it."""
+    stage = "store_if"
+    try:
+        keep = called.response is not None if plan.store_if is None else plan.store_if(called.response)
+        if not keep:
+            return
+        stage = "codec"
+        query = miss.query
+        entry = Entry(
+            key=query.key,
+            namespace=query.namespace,
+            partition=query.partition,
+            prompt=query.text,
+            vector=miss.vector,
+            payload=plan.codec.encode(called.response),
+            seconds=called.seconds,
+            tokens=total_tokens(called.response),
+        )
+        stage = "storage"
+        stored: Stored = yield Put(entry, miss.epoch, request.ttl)
+    except Exception as error:  # noqa: BLE001  # the caller has the answer; that it is not kept is counted
+        yield Note(Failure(stage, error))
+    else:
+        yield Note(stored)
+
+
+def is_stream(response: object) -> bool:
+    """Return whether a response is consumed by reading it, so that keeping it would take it from the caller."""
+    return isinstance(response, Iterator | AsyncIterator | Awaitable) or hasattr(type(response), "__aiter__")
+
+
+def total_tokens(response: object) -> int:
+    """Return the ``usage.total_tokens`` that a response carries, as attributes or items, or 0."""
+    found: object = response
+    try:
+        for name in ("usage", "total_tokens"):
+            found = found.get(name) if isinstance(found, Mapping) else getattr(found, name, None)
+    except Exception:  # noqa: BLE001  # a response's own property failed: it reports no tokens
+        return 0
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0

@@ -1,0 +1,98 @@
+"""Daemon threads that run what may hang, so that the caller can stop waiting for it.
+
+The standard library's pool joins its threads at exit: one hung call would keep the program from ending.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeAlias
+from weakref import WeakSet
+
+from recallm.errors import BusyError
+
+Tasks: TypeAlias = queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]]
+
+
+class Workers:
+    """At most `size` threads, started as they are needed.
+
+    Args:
+        name: the threads' name.
+        size: how many there may be.
+    """
+
+    def __init__(self, name: str, *, size: int) -> None:
+        self._name = name
+        self._size = size
+        self._reset()
+        _ALL.add(self)
+
+    def _reset(self) -> None:
+        # A forked child has none of the threads, and perhaps a lock that one of them held.
+        self._lock = threading.Lock()
+        self._tasks: Tasks = queue.SimpleQueue()
+        self._threads = 0
+        self._unfinished = 0
+        self._abandoned = 0
+
+    def submit(self, task: Callable[[], Any]) -> Future[Any]:
+        """Run `task` in a thread.
+
+        Raises:
+            BusyError: every thread is stuck in a task that was given up.
+        """
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._abandoned >= self._size:
+                raise BusyError(f"all {self._size} {self._name} threads are stuck in operations that timed out")
+            self._unfinished += 1
+            if self._unfinished > self._threads and self._threads < self._size:
+                threading.Thread(target=self._work, args=(self._tasks,), name=self._name, daemon=True).start()
+                self._threads += 1
+            self._tasks.put((future, task))
+        return future
+
+    def abandon(self, future: Future[Any]) -> None:
+        """Stop waiting for a task: it never starts, or its thread counts as stuck until it returns."""
+        if future.cancel() or future.done():
+            return
+        with self._lock:
+            self._abandoned += 1
+        future.add_done_callback(self._recovered)
+
+    def _recovered(self, _future: Future[Any]) -> None:
+        with self._lock:
+            self._abandoned -= 1
+
+    def _work(self, tasks: Tasks) -> None:
+        while True:
+            future, task = tasks.get()
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = task()
+                except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+            with self._lock:
+                self._unfinished -= 1
+            # An idle thread must not keep the last task's objects alive.
+            del future, task
+
+
+_ALL: WeakSet[Workers] = WeakSet()
+
+
+def _reset_all() -> None:
+    for workers in tuple(_ALL):
+        workers._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_all)
