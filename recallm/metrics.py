@@ -1,0 +1,125 @@
+"""Prometheus metrics, made on first use and once per registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from recallm.records import Bypass, Embedded, Event, Failure, Hit, Miss, Stored, Veto
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import GaugeMetricFamily
+
+SIMILARITY_BUCKETS = (0.7, 0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0)
+LOOKUP_BUCKETS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 2.5e-3, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0)
+
+
+class Metrics:
+    """The metrics in one Prometheus registry.
+
+    Args:
+        registry: where they are registered.
+        sizes: gives namespace → live entries, asked on each scrape.
+
+    Raises:
+        ValueError: the registry holds metrics of these names already.
+    """
+
+    def __init__(self, registry: CollectorRegistry, sizes: Callable[[], Mapping[str, int]]) -> None:
+        from prometheus_client import Counter, Histogram  # half of recallm's import time; paid by the first call
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"recallm_{name}", text, ("cache", *labels), registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"recallm_{name}", text, ("cache",), registry=registry, buckets=buckets)
+
+        self.hits = counter("hits", "Calls answered from the cache.", "tier")
+        self.misses = counter("misses", "Cacheable calls for which the function was called.")
+        self.bypasses = counter("bypasses", "Calls for which the cache stood aside.", "reason")
+        self.errors = counter("errors", "Troubles kept from callers.", "stage")
+        self.vetoes = counter("vetoes", "Candidates that a guard refused.", "guard")
+        self.stored = counter("stored", "Answers kept.")
+        self.evicted = counter("evicted", "Entries that made room for others.")
+        self.saved_tokens = counter("saved_tokens", "Tokens the function reported when the served entries were made.")
+        self.similarity = histogram("similarity", "Cosine of semantic hits.", SIMILARITY_BUCKETS)
+        self.lookup = histogram("lookup_seconds", "Time to decide on a hit or a miss.", LOOKUP_BUCKETS)
+        self.embedding = histogram("embedding_seconds", "Time to embed one prompt.", LOOKUP_BUCKETS)
+        text = "Time the function took when the served entry was made."
+        self.saved = histogram("saved_seconds", text, Histogram.DEFAULT_BUCKETS)
+        registry.register(_Entries(sizes))
+
+    def of(self, cache: str) -> CacheMetrics:
+        """Return the metrics of one cache."""
+        return CacheMetrics(self, cache)
+
+
+class _Entries:
+    """The entries gauge, read when it is scraped."""
+
+    def __init__(self, sizes: Callable[[], Mapping[str, int]]) -> None:
+        self._sizes = sizes
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return [self._family()]
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = self._family()
+        for namespace, size in self._sizes().items():
+            family.add_metric([namespace], size)
+        return [family]
+
+    def _family(self) -> GaugeMetricFamily:
+        from prometheus_client.core import GaugeMetricFamily
+
+        return GaugeMetricFamily("recallm_entries", "Live entries.", labels=["namespace"])
+
+
+class CacheMetrics:
+    """The metrics of one cache, with the labels of the hot path looked up once."""
+
+    def __init__(self, metrics: Metrics, cache: str) -> None:
+        self._metrics = metrics
+        self._cache = cache
+        self._hits = {True: metrics.hits.labels(cache, "exact"), False: metrics.hits.labels(cache, "semantic")}
+        self._misses = metrics.misses.labels(cache)
+        self._similarity = metrics.similarity.labels(cache)
+        self._lookup = metrics.lookup.labels(cache)
+        self._embedding = metrics.embedding.labels(cache)
+        self._saved = metrics.saved.labels(cache)
+        self._saved_tokens = metrics.saved_tokens.labels(cache)
+
+    def record(self, event: Event, elapsed: float) -> None:
+        """Count one event.
+
+        Args:
+            event: what happened.
+            elapsed: seconds since the call began.
+        """
+        match event:
+            case Hit():
+                self._record_hit(event, elapsed)
+            case Miss():
+                self._misses.inc()
+            case Embedded(seconds):
+                self._embedding.observe(seconds)
+            case Bypass(reason):
+                self._metrics.bypasses.labels(self._cache, reason).inc()
+            case Failure(stage):
+                self._metrics.errors.labels(self._cache, stage).inc()
+            case Veto(guard):
+                self._metrics.vetoes.labels(self._cache, guard).inc()
+            case Stored(kept, evicted):
+                self._metrics.stored.labels(self._cache).inc(kept)
+                self._metrics.evicted.labels(self._cache).inc(evicted)
+
+    def _record_hit(self, hit: Hit, elapsed: float) -> None:
+        entry = hit.candidate.entry
+        self._hits[hit.exact].inc()
+        self._lookup.observe(elapsed)
+        self._saved.observe(entry.seconds)
+        if entry.tokens:
+            self._saved_tokens.inc(entry.tokens)
+        if not hit.exact:
+            self._similarity.observe(hit.candidate.similarity)
