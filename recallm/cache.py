@@ -1,0 +1,280 @@
+"""The cache as an object: settings, a storage, an embedder and statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, ParamSpec, TypeVar
+
+from recallm import registry
+from recallm.binding import Binder
+from recallm.cached import CachedFunction, awaitable
+from recallm.callsite import CallSite, where_defined
+from recallm.codec import Codec
+from recallm.config import CacheConfig, checked_text, checked_ttl
+from recallm.drivers import World, arun, checked_storage, run
+from recallm.effects import Invalidate, Prepare, Sizes
+from recallm.encoding import Encoder, checked_embedder
+from recallm.errors import InvalidTypeError
+from recallm.events import Advice, Recorder
+from recallm.flow import Flow, Plan
+from recallm.guards import DEFAULT_GUARDS
+from recallm.identity import function_path
+from recallm.keying import Keyer
+from recallm.records import Event, Failure
+from recallm.shapes import bare, checked_ignore, checked_prompt, chosen_shape, shape_of
+from recallm.storage.base import StorageBackend
+from recallm.tally import CacheStats
+from recallm.typing import Context, Embedder, Guard, Mode, Namespace, Prompt, Seconds, StoreIf
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_NAMESPACES = 10_000
+"""How many namespaces a cache remembers having used; the oldest are forgotten first."""
+
+UNSET: Any = object()
+
+
+class SemanticCache:
+    """A semantic cache: wraps functions, keeps their answers, counts what it does.
+
+    Args:
+        storage: a storage, a registered name or a URL; None: ``"default"``, shared by the process.
+        config: settings; None: `CacheConfig()`.
+        embedder: see `recallm.typing.Embedder`; None: the default one, shared by the process.
+        guards: asked in order about each candidate at or above the threshold; ``()``: none.
+        name: name under which `recallm.stats(name)` reports this cache; None: the default namespace.
+
+    Raises:
+        InvalidTypeError: an argument has the wrong type.
+        UnknownNameError: no such storage is registered.
+    """
+
+    def __init__(
+        self,
+        storage: StorageBackend | str | None = None,
+        config: CacheConfig | None = None,
+        embedder: Embedder | None = None,
+        *,
+        guards: Sequence[Guard] = DEFAULT_GUARDS,
+        name: str | None = None,
+    ) -> None:
+        if config is not None and not isinstance(config, CacheConfig):
+            raise InvalidTypeError(f"config={config!r} is a {type(config).__name__}; use a CacheConfig")
+        self.config = config if config is not None else CacheConfig()
+        self.name = self.config.default_namespace if name is None else checked_text(name, field="name")
+        self.guards = _checked_guards(guards)
+        self._storage = _checked_storage_source("default" if storage is None else storage)
+        self._encoder = None if embedder is None else registry.encoder_of(checked_embedder(embedder))
+        self._namespaces: dict[str, None] = {}
+        self.recorder = Recorder(self.name, metrics=registry.metrics)
+        registry.caches.add(self)
+
+    def __repr__(self) -> str:
+        stats = self.recorder.ledger.stats
+        return f"<SemanticCache {self.name!r}: {stats.hits} hits, {stats.misses} misses>"
+
+    @property
+    def storage(self) -> StorageBackend:
+        """Where the entries are now: a name may come to stand for another storage."""
+        return registry.get_storage(self._storage) if isinstance(self._storage, str) else self._storage
+
+    @property
+    def encoder(self) -> Encoder:
+        """The embedder in use now: the default one may change."""
+        return registry.default_encoder(self.config.embedding_model) if self._encoder is None else self._encoder
+
+    @property
+    def embedder(self) -> Embedder:
+        """What turns prompts into vectors."""
+        return self.encoder.embedder
+
+    def wrap(
+        self,
+        fn: Callable[P, R],
+        *,
+        mode: Mode = "auto",
+        context: Context | None = None,
+        prompt: Prompt | None = None,
+        namespace: Namespace | None = None,
+        ignore: Collection[str] = (),
+        ttl: Seconds | None = UNSET,
+        store_if: StoreIf | None = None,
+        response_type: Any = None,
+    ) -> CachedFunction[P, R]:
+        """Return `fn` with its answers cached here.
+
+        Args:
+            fn: a function, method, partial or callable object, sync or async.
+            mode: ``"auto"``: as `fn` is; ``"async"``: the result is awaited, and so is what `fn` returns
+                where it can be; ``"sync"``: `fn` must not be async.
+            context: mapping, or callable of all arguments by name that returns one; None: every call
+                must pass ``cache_context=``.
+            prompt: name of the argument that carries the prompt, or a callable of all arguments that
+                returns it; None: inferred.
+            namespace: str, or callable of all arguments; None: the config's default.
+            ignore: names of arguments and closed-over variables that do not affect the answer.
+            ttl: seconds or timedelta; None: no expiry; not given: the config's default.
+            store_if: predicate of the response; None: everything but None is stored.
+            response_type: type of the responses, where the return annotation does not tell.
+
+        Raises:
+            InvalidTypeError: an option has the wrong type, or the storage cannot serve such a function.
+            InvalidValueError: an option has a value that is not allowed.
+            SignatureMismatchError: an option names no argument of `fn`, or the prompt cannot be inferred.
+        """
+        if not callable(bare(fn)):
+            raise InvalidTypeError(f"{fn!r} is a {type(fn).__name__}; only what can be called can be cached")
+        shape = chosen_shape(fn, mode)
+        inner = bare(fn) if isinstance(fn, staticmethod | classmethod) else fn
+        binder = Binder(inner)
+        ignored = checked_ignore(fn, binder, ignore)
+        identity = registry.identities.of(inner, ignored)
+        where = self.config.default_namespace if namespace is None else _checked_namespace(namespace)
+        keyer = Keyer(
+            binder=binder,
+            identity=identity,
+            prompt="" if shape == "generator" else checked_prompt(inner, binder, prompt),
+            context=_checked_context(context),
+            namespace=where,
+            ignore=ignored,
+            ttl=checked_ttl(self.config.default_ttl if ttl is UNSET else ttl),
+        )
+        plan = Plan(self.config.threshold, self.guards, Codec.for_function(inner, response_type), _checked(store_if))
+        advice = Advice(function_path(fn), where=where_defined(bare(fn)))
+        storage = registry.resolved(self._storage)
+        if storage is not None:
+            checked_storage(storage, asynchronous=shape != "sync")
+            if storage.blocking:
+                advice.on_identity(identity)
+        if isinstance(where, str):
+            self.saw(where)
+        site = CallSite(self, keyer, plan, advice, shape)
+        return CachedFunction(awaitable(fn) if shape != shape_of(fn) else fn, site)  # type: ignore[arg-type]
+
+    def stats(self) -> CacheStats:
+        """Return what this cache has done, and the sizes of its namespaces now."""
+        sizes = self.namespace_sizes(sorted(self._namespaces))
+        return replace(self.recorder.ledger.stats, namespace_sizes=sizes)
+
+    def reset_stats(self) -> None:
+        """Begin the statistics anew; entries stay."""
+        self.recorder.ledger.reset()
+
+    def invalidate_namespace(self, namespace: str) -> int:
+        """Remove all entries of a namespace, and keep answers being computed now from being stored in it.
+
+        Returns:
+            How many entries there were.
+
+        Raises:
+            Exception: whatever the storage raises: who removes answers must know whether they are gone.
+        """
+        return run(_invalidating((checked_text(namespace, field="namespace"),)), self.world(), _uncalled)
+
+    async def ainvalidate_namespace(self, namespace: str) -> int:
+        """Remove all entries of a namespace without blocking the event loop. See `invalidate_namespace`."""
+        return await arun(_invalidating((checked_text(namespace, field="namespace"),)), self.world(), _uncalled)
+
+    def clear(self) -> int:
+        """Remove all entries of the namespaces this cache has used; return how many there were."""
+        return run(_invalidating(self.namespaces), self.world(), _uncalled)
+
+    async def aclear(self) -> int:
+        """Remove all entries of the namespaces this cache has used, without blocking the event loop."""
+        return await arun(_invalidating(self.namespaces), self.world(), _uncalled)
+
+    def warmup(self) -> bool:
+        """Load the model now, so that the first call need not wait; return whether it is ready."""
+        return run(_warming(self.recorder), self.world(), _uncalled)
+
+    async def async_warmup(self) -> bool:
+        """Load the model now without blocking the event loop; return whether it is ready."""
+        return await arun(_warming(self.recorder), self.world(), _uncalled)
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces this cache has used."""
+        return tuple(self._namespaces)
+
+    def namespace_sizes(self, namespaces: Sequence[str]) -> Mapping[str, int]:
+        """Return the number of live entries of each namespace that has any; nothing where it cannot be told."""
+        return run(_sizing(namespaces, self.recorder), self.world(), _uncalled)
+
+    def saw(self, namespace: str) -> None:
+        """Remember a namespace, so that `clear` and `stats` know of it."""
+        if namespace not in self._namespaces:
+            if len(self._namespaces) >= MAX_NAMESPACES:
+                self._namespaces.pop(next(iter(self._namespaces)), None)
+            self._namespaces[namespace] = None
+
+    def world(self, observe: Callable[[Event, float], object] | None = None) -> World:
+        """Return what the effects of one call are performed on."""
+        observer = self.recorder.record if observe is None else observe
+        return World(self, observer, perf_counter())
+
+
+def _invalidating(namespaces: Sequence[str]) -> Flow[int]:
+    removed = 0
+    for namespace in namespaces:
+        removed += yield Invalidate(namespace)
+    return removed
+
+
+def _sizing(namespaces: Sequence[str], recorder: Recorder) -> Flow[Mapping[str, int]]:
+    try:
+        sizes: Mapping[str, int] = yield Sizes(namespaces)
+    except Exception as error:  # noqa: BLE001  # statistics must be had while the storage is away
+        recorder.record(Failure("storage", error), 0.0)
+        return {}
+    return sizes
+
+
+def _warming(recorder: Recorder) -> Flow[bool]:
+    try:
+        yield Prepare()
+    except Exception as error:  # noqa: BLE001  # a service must start without its model
+        recorder.record(Failure("model", error), 0.0)
+        return False
+    return True
+
+
+def _uncalled() -> Any:
+    raise AssertionError("maintenance never calls the function")
+
+
+def _checked_storage_source(storage: object) -> StorageBackend | str:
+    if isinstance(storage, str):
+        return registry.known_storage(storage)
+    if isinstance(storage, StorageBackend):
+        return storage
+    raise InvalidTypeError(
+        f"storage={storage!r} is a {type(storage).__name__}; use a StorageBackend, a registered name or a URL"
+    )
+
+
+def _checked_guards(guards: object) -> tuple[Guard, ...]:
+    if isinstance(guards, Sequence) and not isinstance(guards, str) and all(callable(guard) for guard in guards):
+        return tuple(guards)
+    raise InvalidTypeError(f"guards={guards!r}; use a sequence of callables (prompt, cached_prompt) -> bool")
+
+
+def _checked_context(context: object) -> Any:
+    if context is None or callable(context) or isinstance(context, Mapping):
+        return context
+    raise InvalidTypeError(
+        f"context={context!r} is a {type(context).__name__}; use a mapping, or a callable of all arguments "
+        "that returns one"
+    )
+
+
+def _checked_namespace(namespace: object) -> Namespace:
+    return namespace if callable(namespace) else checked_text(namespace, field="namespace")
+
+
+def _checked(store_if: object) -> StoreIf | None:
+    if store_if is None or callable(store_if):
+        return store_if
+    raise InvalidTypeError(f"store_if={store_if!r} is a {type(store_if).__name__}; use a predicate of the response")
