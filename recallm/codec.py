@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from enum import Enum, Flag
+from itertools import accumulate
 from math import isnan
 from typing import Any
 
@@ -28,6 +29,7 @@ _LONG = 1 << 512
 # An instance takes three levels of JSON: its tag, its parts and its fields.
 _MAX_JSON_DEPTH = 3 * MAX_DEPTH + 3
 _NO_BRACKETS = bytes(set(range(256)).difference(b"[]{}"))
+_STEPS = dict(zip(b"[]{}", (1, -1, 1, -1), strict=True))
 
 _dump = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _load = json.JSONDecoder().decode
@@ -82,8 +84,8 @@ class Codec:
             raise
         except RecursionError:
             raise _too_deep() from None
-        except Exception as error:
-            raise unstorable(type(response), f" ({type(error).__name__} while it was read)") from error
+        except Exception as error:  # noqa: BLE001  # reading a value may run code of its class
+            raise unstorable(type(response), f" ({type(error).__name__} while it was read)") from None
 
     def decode(self, payload: bytes) -> Any:
         """Return a new value equal to the one that was encoded, of the same type.
@@ -237,8 +239,5 @@ def _check_depth(text: bytes) -> None:
         return
     outside_texts = text.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2]
     brackets = b"".join(outside_texts).translate(None, _NO_BRACKETS)
-    for _ in range(_MAX_JSON_DEPTH):
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if not brackets:
-            return
-    raise ValueError("JSON nested too deep")
+    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > _MAX_JSON_DEPTH:
+        raise ValueError("JSON nested too deep")

@@ -69,7 +69,7 @@ def classes_in(annotation: object) -> Iterator[type]:
 
 def _alias_value(alias: Any) -> object:
     try:
-        return alias.__value__
+        return _resolved(alias.__value__, vars(sys.modules[alias.__module__]), {})
     except Exception:  # noqa: BLE001  # a lazy alias may name what is not there
         return None
 
