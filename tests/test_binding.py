@@ -17,17 +17,20 @@ from recallm.binding import Binder
 class Agent:
     """Has a method."""
 
-    def ask(self, question, *, depth=1):
+    def ask(self, question: Any, *, depth: Any = 1) -> Any:
         """Take one text."""
 
 
-def plain(a, b=2, *, c=3, d): ...
+def plain(a: Any, b: Any = 2, *, c: Any = 3, d: Any) -> Any:
+    """Take these arguments."""
 
 
-def open_ended(a, /, b=2, *rest, c=3, **extra): ...
+def open_ended(a: Any, /, b: Any = 2, *rest: Any, c: Any = 3, **extra: Any) -> Any:
+    """Take these arguments."""
 
 
-def positional_only(a, b, /, **extra): ...
+def positional_only(a: Any, b: Any, /, **extra: Any) -> Any:
+    """Take these arguments."""
 
 
 FUNCTIONS: list[Callable[..., Any]] = [
@@ -46,7 +49,9 @@ FUNCTIONS: list[Callable[..., Any]] = [
 
 arguments = st.tuples(
     st.lists(st.integers(0, 9), max_size=4).map(tuple),
-    st.dictionaries(st.sampled_from(["a", "b", "c", "d", "rest", "extra", "question", "depth", "z"]), st.integers(0, 9)),
+    st.dictionaries(
+        st.sampled_from(["a", "b", "c", "d", "rest", "extra", "question", "depth", "z"]), st.integers(0, 9)
+    ),
 )
 
 
@@ -65,9 +70,7 @@ def expected(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
 
 @pytest.mark.parametrize("fn", FUNCTIONS, ids=str)
 @given(call=arguments)
-def test_binds_as_the_language_does(
-    fn: Callable[..., Any], call: tuple[tuple[int, ...], dict[str, int]]
-) -> None:
+def test_binds_as_the_language_does(fn: Callable[..., Any], call: tuple[tuple[int, ...], dict[str, int]]) -> None:
     """Names, defaults and refusals are those of `inspect.Signature.bind`, for any call."""
     args, kwargs = call
     assert Binder(fn).bind(args, kwargs) == expected(fn, args, kwargs)

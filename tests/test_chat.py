@@ -65,7 +65,7 @@ class Opaque:
     content = "hidden"
 
 
-KINDS = [lambda role, content: {"role": role, "content": content}, Message, Turn, Plain, Slotted]
+KINDS: list[Any] = [lambda role, content: {"role": role, "content": content}, Message, Turn, Plain, Slotted]
 
 
 def user(content: Any) -> dict[str, Any]:
@@ -141,7 +141,9 @@ def test_another_history_is_another_rest(kind: Any, one: list[Any], other: list[
         ({"cache_control": None}, {}),
     ],
 )
-@pytest.mark.parametrize("kind", [lambda role, content, **more: {"role": role, "content": content, **more}, Message, Plain])
+@pytest.mark.parametrize(
+    "kind", [lambda role, content, **more: {"role": role, "content": content, **more}, Message, Plain]
+)
 @pytest.mark.parametrize("role", ["user", "assistant"])
 def test_other_fields_of_a_message_count(kind: Any, role: str, one: dict[str, Any], other: dict[str, Any]) -> None:
     """Names, tool calls and whatever else a message carries belong to the rest, in history and prompt alike."""

@@ -37,7 +37,7 @@ def raises(prompt: str, cached_prompt: str) -> bool:
 class Nameless:
     """A guard that is an object."""
 
-    def __call__(self, prompt, cached_prompt):
+    def __call__(self, prompt: Any, cached_prompt: Any) -> Any:
         """Refuse everything."""
         return False
 
@@ -50,7 +50,9 @@ found = st.lists(
 thresholds = st.floats(0.0, 1.0) | st.sampled_from([0.92, 1.0])
 
 
-@given(found, thresholds, thresholds, st.sampled_from([(), (refuses,), (raises,), (lambda one, other: "1" not in other,)]))
+@given(
+    found, thresholds, thresholds, st.sampled_from([(), (refuses,), (raises,), (lambda one, other: "1" not in other,)])
+)
 def test_raising_the_threshold_never_adds_a_hit(candidates: Any, one: float, other: float, guards: Any) -> None:
     """What serves at a higher threshold serves at a lower one."""
     low, high = sorted([one, other])
@@ -60,9 +62,11 @@ def test_raising_the_threshold_never_adds_a_hit(candidates: Any, one: float, oth
 
 @given(found, thresholds)
 def test_what_serves_is_near_ours_and_sorted(candidates: list[Candidate], threshold: float) -> None:
-    """Whatever a storage returns, only finite cosines at the threshold and of the query's partition serve, best first."""
+    """Whatever a storage returns, finite cosines at the threshold serve, of the query's partition, best first."""
     served = decide(QUERY, candidates, threshold, ()).served
-    expected = [each for each in candidates if threshold <= each.similarity < float("inf") and each.entry.partition == "p"]
+    expected = [
+        each for each in candidates if threshold <= each.similarity < float("inf") and each.entry.partition == "p"
+    ]
     assert sorted(map(id, served)) == sorted(map(id, expected))
     assert [each.similarity for each in served] == sorted((each.similarity for each in served), reverse=True)
 

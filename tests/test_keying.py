@@ -46,22 +46,28 @@ def asked(reader: Keyer, *args: Any, **kwargs: Any) -> Query:
     return request.query("model")
 
 
-def ask(question: str, *, user=None, model="small", **extra): ...
+def ask(question: str, *, user: Any = None, model: Any = "small", **extra: Any) -> Any:
+    """Take these arguments."""
 
 
-def chat(messages, model="small", *, tools=None): ...
+def chat(messages: Any, model: Any = "small", *, tools: Any = None) -> Any:
+    """Take these arguments."""
 
 
-def either(a, b, question: str): ...
+def either(a: Any, b: Any, question: str) -> Any:
+    """Take these arguments."""
 
 
-def positional_only(question: str, a=1, /, **extra): ...
+def positional_only(question: str, a: Any = 1, /, **extra: Any) -> Any:
+    """Take these arguments."""
 
 
-def with_rest(question: str, *rest, last=None): ...
+def with_rest(question: str, *rest: Any, last: Any = None) -> Any:
+    """Take these arguments."""
 
 
-def own_options(question: str, *, cache_context=None, cache_namespace=None, cache_ttl=None): ...
+def own_options(question: str, *, cache_context: Any = None, cache_namespace: Any = None, cache_ttl: Any = None) -> Any:
+    """Take these arguments."""
 
 
 class Client:
@@ -86,7 +92,7 @@ values = st.recursive(
     max_leaves=4,
 )
 calls = st.fixed_dictionaries(
-    {}, optional={name: values for name in ("user", "model", "temperature", "seed", "name", "options")}
+    {}, optional=dict.fromkeys(("user", "model", "temperature", "seed", "name", "options"), values)
 )
 
 
@@ -109,14 +115,36 @@ def test_calls_share_a_partition_exactly_when_all_but_the_prompt_is_equal(
     reader = keyer(ask)
     items = list(one.items())
     random.shuffle(items)
-    mine, again, theirs = asked(reader, text, **one), asked(reader, **dict(items), question=text), asked(reader, other_text, **other)
+    mine, again, theirs = (
+        asked(reader, text, **one),
+        asked(reader, **dict(items), question=text),
+        asked(reader, other_text, **other),
+    )
     assert mine == again
     equal = typed({"user": None, "model": "small", **one}) == typed({"user": None, "model": "small", **other})
     assert (mine.partition == theirs.partition) == equal
     assert (mine.key == theirs.key) == (equal and text == other_text)
 
 
-TYPED = [None, 1, True, "1", 1.0, b"1", {1}, frozenset({1}), [1], (1,), {1: 0}, {"1": 0}, {1: None}, {}, {1: {}}, [[1]], "None"]
+TYPED: list[Any] = [
+    None,
+    1,
+    True,
+    "1",
+    1.0,
+    b"1",
+    {1},
+    frozenset({1}),
+    [1],
+    (1,),
+    {1: 0},
+    {"1": 0},
+    {1: None},
+    {},
+    {1: {}},
+    [[1]],
+    "None",
+]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +227,7 @@ def test_no_two_different_calls_share_a_key() -> None:
 def test_functions_never_share_a_key() -> None:
     """The same call of another function is another call."""
 
-    def other(question: str, *, user=None, model="small", **extra):
+    def other(question: str, *, user: Any = None, model: Any = "small", **extra: Any) -> Any:
         return question
 
     assert asked(keyer(ask), "q").partition != asked(keyer(other), "q").partition
@@ -242,7 +270,11 @@ def test_arguments_are_left_as_they_are() -> None:
 def test_the_time_to_live_is_the_calls_or_the_functions() -> None:
     """``cache_ttl`` takes precedence, None included, and is no part of the key."""
     reader = keyer(ask, ttl=5.0)
-    found = [outcome(reader, "q"), outcome(reader, "q", cache_ttl=timedelta(minutes=1)), outcome(reader, "q", cache_ttl=None)]
+    found = [
+        outcome(reader, "q"),
+        outcome(reader, "q", cache_ttl=timedelta(minutes=1)),
+        outcome(reader, "q", cache_ttl=None),
+    ]
     assert [request.ttl for request in found if isinstance(request, Request)] == [5.0, 60.0, None]
     assert len({request.query("m").key for request in found if isinstance(request, Request)}) == 1
 
@@ -258,7 +290,12 @@ def test_the_calls_context_is_merged_over_the_functions() -> None:
 def test_callables_see_every_argument_by_name() -> None:
     """Positionals, defaults and extras alike, but not the call-time options."""
     seen: list[dict[str, Any]] = []
-    reader = keyer(ask, context=lambda kw: seen.append(dict(kw)) or {}, namespace=lambda kw: kw["model"])
+
+    def context(kw: dict[str, Any]) -> dict[str, Any]:
+        seen.append(dict(kw))
+        return {}
+
+    reader = keyer(ask, context=context, namespace=lambda kw: kw["model"])
     assert asked(reader, "q", temperature=0, cache_ttl=1).namespace == "small"
     assert seen == [{"question": "q", "user": None, "model": "small", "temperature": 0}]
 
@@ -402,6 +439,13 @@ def test_a_derived_prompt_leaves_a_hole_only_where_it_stands(derive: str) -> Non
     assert one.key != other.key
 
 
+def test_a_derived_prompt_that_stands_twice_matches_exactly_only() -> None:
+    """Which of the two is the prompt cannot be told, so both count whole."""
+    reader = keyer(either, prompt=lambda kw: kw["b"])
+    assert asked(reader, "one", "one", "").partition != asked(reader, "two", "two", "").partition
+    assert asked(reader, "one", "one", "") == asked(reader, "one", "one", "")
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -421,7 +465,10 @@ def test_what_stands_around_a_derived_prompt_counts(one: tuple[Any, ...], other:
     assert asked(reader, *one).partition != asked(reader, *other).partition
 
 
-@given(st.lists(st.sampled_from(["q", "r", " q ", ""]), min_size=3, max_size=3), st.lists(st.sampled_from(["q", "r", ""]), min_size=3, max_size=3))
+@given(
+    st.lists(st.sampled_from(["q", "r", " q ", ""]), min_size=3, max_size=3),
+    st.lists(st.sampled_from(["q", "r", ""]), min_size=3, max_size=3),
+)
 def test_derived_prompts_share_a_key_only_where_the_arguments_are_equal(one: list[str], other: list[str]) -> None:
     """Whatever text the callable picks, two calls share a key only if nothing but its white space differs."""
     reader = keyer(either, prompt=lambda kw: next((value for value in kw.values() if value.strip()), ""))

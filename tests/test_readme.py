@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,10 @@ def test_python_block_runs_as_a_program(block: str, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error"]
     if "class Test" in block:
         command += ["-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
-    finished = subprocess.run([*command, str(program)], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    environment = {**os.environ, "PYTEST_ADDOPTS": ""}
+    finished = subprocess.run(
+        [*command, str(program)], capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment
+    )
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 

@@ -1,0 +1,126 @@
+"""Settings: every wrong kind of every field is refused with its value and what is allowed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import FrozenInstanceError, fields, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recallm.config import PROFILES, CacheConfig, checked_ttl, resolve_threshold
+from recallm.errors import InvalidTypeError, InvalidValueError, RecallmError
+
+INF, NAN = float("inf"), float("nan")
+
+WRONG_THRESHOLDS: dict[type[Exception], list[Any]] = {
+    TypeError: [None, True, False, [0.9], (0.9,), b"strict", Decimal("0.9"), 0.9j, timedelta(1)],
+    ValueError: ["", "Strict", "0.9", "fast", -0.1, 1.1, -1, 2, 97, NAN, INF, -INF, 10**400],
+}
+WRONG_TEXTS: dict[type[Exception], list[Any]] = {TypeError: [None, True, 1, b"n", ["n"]], ValueError: [""]}
+WRONG_SECONDS: dict[type[Exception], list[Any]] = {
+    TypeError: ["1", "", True, False, [1], b"1", Decimal(1), 1j],
+    ValueError: [0, 0.0, -0.0, -1, -0.5, NAN, INF, -INF, timedelta(0), timedelta(-1), 10**400],
+}
+WRONG_TIMEOUTS = {**WRONG_SECONDS, TypeError: [None, *WRONG_SECONDS[TypeError]]}
+
+FIELDS: dict[str, tuple[dict[type[Exception], list[Any]], str]] = {
+    "threshold": (WRONG_THRESHOLDS, r"'strict', 'balanced', 'loose'.*between 0 and 1"),
+    "default_namespace": (WRONG_TEXTS, "non-empty str"),
+    "default_ttl": (WRONG_SECONDS, r"positive number of seconds or a datetime\.timedelta, or None"),
+    "embedding_model": (WRONG_TEXTS, "non-empty str"),
+    "cache_timeout_seconds": (WRONG_TIMEOUTS, "positive number of seconds"),
+    "embed_timeout_seconds": (WRONG_TIMEOUTS, "positive number of seconds"),
+    "load_timeout_seconds": (WRONG_TIMEOUTS, "positive number of seconds"),
+    "verify_timeout_seconds": (WRONG_TIMEOUTS, "positive number of seconds"),
+}
+WRONG = [
+    (field, value, error, allowed)
+    for field, (table, allowed) in FIELDS.items()
+    for error, values in table.items()
+    for value in values
+]
+
+
+def test_the_table_has_every_field() -> None:
+    """A new setting needs its rows."""
+    assert {field.name for field in fields(CacheConfig)} == FIELDS.keys()
+
+
+@pytest.mark.parametrize(("field", "value", "error", "allowed"), WRONG)
+def test_a_wrong_value_is_refused(field: str, value: Any, error: type[Exception], allowed: str) -> None:
+    """As a built-in error and recallm's own, naming the field, the value and what is allowed."""
+    with pytest.raises(error, match=f"{field}={re.escape(repr(value))}.*{allowed}") as caught:
+        CacheConfig(**{field: value})
+    assert isinstance(caught.value, RecallmError)
+
+
+def test_the_type_of_a_wrong_value_is_told() -> None:
+    """A bool is no number, whatever Python says."""
+    with pytest.raises(InvalidTypeError, match="threshold=True is a bool"):
+        CacheConfig(threshold=True)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "cosine"),
+    [("strict", 0.97), ("balanced", 0.92), ("loose", 0.85), (0, 0.0), (1, 1.0), (0.5, 0.5), (np.float64(0.5), 0.5)],
+)
+def test_a_threshold_is_a_profile_or_a_cosine(threshold: Any, cosine: float) -> None:
+    """0 and 1 are cosines like others."""
+    assert CacheConfig(threshold=threshold).resolved_threshold() == cosine
+
+
+def test_defaults() -> None:
+    """What a cache does that is told nothing."""
+    config = CacheConfig()
+    assert (config.resolved_threshold(), config.default_namespace, config.default_ttl) == (0.92, "default", None)
+    assert config.embedding_model == "BAAI/bge-small-en-v1.5"
+    limits = (config.cache_timeout_seconds, config.embed_timeout_seconds, config.load_timeout_seconds)
+    assert limits == (0.2, 5.0, 60.0)
+
+
+def test_a_time_limit_given_as_a_timedelta_is_kept_in_seconds() -> None:
+    """Whatever waits for it can use it as it is."""
+    limit: Any = timedelta(milliseconds=500)
+    assert CacheConfig(cache_timeout_seconds=limit).cache_timeout_seconds == 0.5
+
+
+@pytest.mark.parametrize(("ttl", "seconds"), [(None, None), (1, 1.0), (0.5, 0.5), (timedelta(minutes=2), 120.0)])
+def test_a_ttl_is_seconds_or_a_timedelta(ttl: Any, seconds: float | None) -> None:
+    """Both mean the same."""
+    assert checked_ttl(ttl) == seconds
+    assert CacheConfig(default_ttl=ttl).default_ttl == ttl
+
+
+def test_settings_are_fixed_once_made() -> None:
+    """They change by `replace`, which checks again."""
+    config = CacheConfig()
+    with pytest.raises(FrozenInstanceError):
+        config.threshold = 0.5  # type: ignore[misc]  # that it cannot be set is the point
+    assert replace(config, threshold=0.5).resolved_threshold() == 0.5
+    with pytest.raises(InvalidValueError):
+        replace(config, threshold=5)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "calibrated", "cosine"),
+    [
+        ("strict", {}, 0.97),
+        ("strict", {"strict": 0.5}, 0.5),
+        ("loose", {"strict": 0.5}, 0.85),
+        (0.7, {"strict": 0.5}, 0.7),
+    ],
+)
+def test_a_calibrated_model_moves_its_profiles_only(
+    threshold: Any, calibrated: dict[str, float], cosine: float
+) -> None:
+    """A cosine means the same with every model."""
+    assert resolve_threshold(threshold, calibrated) == cosine
+
+
+def test_profiles_are_strict_to_loose() -> None:
+    """The names say which serves more."""
+    assert PROFILES["strict"] > PROFILES["balanced"] > PROFILES["loose"]
