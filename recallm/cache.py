@@ -26,7 +26,7 @@ from recallm.records import Event, Failure
 from recallm.shapes import bare, checked_ignore, checked_prompt, chosen_shape, shape_of
 from recallm.storage.base import StorageBackend
 from recallm.tally import CacheStats
-from recallm.typing import Context, Embedder, Guard, Mode, Namespace, Prompt, Seconds, StoreIf
+from recallm.typing import Context, Embedder, Guard, Mode, Namespace, Prompt, Seconds, StoreIf, Verifier
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -102,6 +102,7 @@ class SemanticCache:
         ignore: Collection[str] = (),
         ttl: Seconds | None = UNSET,
         store_if: StoreIf | None = None,
+        verify: Verifier | None = None,
         response_type: Any = None,
     ) -> CachedFunction[P, R]:
         """Return `fn` with its answers cached here.
@@ -118,6 +119,8 @@ class SemanticCache:
             ignore: names of arguments and closed-over variables that do not affect the answer.
             ttl: seconds or timedelta; None: no expiry; not given: the config's default.
             store_if: predicate of the response; None: everything but None is stored.
+            verify: asked last about a similar prompt's answer: ``(prompt, cached_prompt, response) -> bool``,
+                sync or async; what it refuses, or takes too long over, is a miss.
             response_type: type of the responses, where the return annotation does not tell.
 
         Raises:
@@ -142,7 +145,13 @@ class SemanticCache:
             ignore=ignored,
             ttl=checked_ttl(self.config.default_ttl if ttl is UNSET else ttl),
         )
-        plan = Plan(self.config.threshold, self.guards, Codec.for_function(inner, response_type), _checked(store_if))
+        plan = Plan(
+            threshold=self.config.threshold,
+            guards=self.guards,
+            codec=Codec.for_function(inner, response_type),
+            store_if=_checked_callable(store_if, "store_if"),
+            verifier=_checked_callable(verify, "verify"),
+        )
         advice = Advice(function_path(fn), where=where_defined(bare(fn)))
         storage = registry.resolved(self._storage)
         if storage is not None:
@@ -274,7 +283,7 @@ def _checked_namespace(namespace: object) -> Namespace:
     return namespace if callable(namespace) else checked_text(namespace, field="namespace")
 
 
-def _checked(store_if: object) -> StoreIf | None:
-    if store_if is None or callable(store_if):
-        return store_if
-    raise InvalidTypeError(f"store_if={store_if!r} is a {type(store_if).__name__}; use a predicate of the response")
+def _checked_callable(option: Any, field: str) -> Any:
+    if option is None or callable(option):
+        return option
+    raise InvalidTypeError(f"{field}={option!r} is a {type(option).__name__}; use a callable that returns a bool")

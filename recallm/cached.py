@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from recallm.callsite import CallSite, Invocation
+from recallm.drivers import awaited
 from recallm.records import Explanation
 from recallm.typing import Seconds
 
@@ -206,7 +206,6 @@ def awaitable(fn: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
 
     @wraps(fn)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        result = fn(*args, **kwargs)
-        return await result if isawaitable(result) else result
+        return await awaited(fn(*args, **kwargs))
 
     return call

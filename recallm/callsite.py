@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from recallm.drivers import World, arun, run
+from recallm.drivers import World, arun, awaited, run
 from recallm.flow import Flow, Plan, answer, bypass
 from recallm.keying import Keyer, Request
 from recallm.maintenance import explain, forget
@@ -60,7 +59,7 @@ class CallSite:
         """Answer a call of an async function."""
         request, own = self._read(invocation)
         flow, world = self._start(request, reuse=reuse)
-        return await arun(flow, world, lambda: _awaited(invocation.function(*invocation.args, **own)))
+        return await arun(flow, world, lambda: awaited(invocation.function(*invocation.args, **own)))
 
     def pass_through(self, invocation: Invocation) -> Any:
         """Call a generator function, which is never cached."""
@@ -128,10 +127,6 @@ class CallSite:
 def _settled(result: T) -> Flow[T]:
     return result
     yield  # makes this a flow, of no effects
-
-
-async def _awaited(result: Any) -> object:
-    return await result if isawaitable(result) else result
 
 
 def _unobserved(_event: Event, _elapsed: float) -> None:

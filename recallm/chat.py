@@ -86,7 +86,8 @@ def _state(value: Any) -> Mapping[str, Any]:
     if is_dataclass(value):
         state |= {field.name: getattr(value, field.name) for field in fields(value)} | getattr(value, "__dict__", {})
     elif _is_pydantic(value):
-        state |= {**value.__dict__, **(value.__pydantic_extra__ or {})}
+        private = {"": (state[""], value.__pydantic_private__)} if value.__pydantic_private__ else {}
+        state |= {**value.__dict__, **(value.__pydantic_extra__ or {}), **private}
     else:
         state |= _attributes(value)
     return state

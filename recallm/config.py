@@ -92,6 +92,7 @@ class CacheConfig:
         cache_timeout_seconds: the most that one storage operation may add to a call.
         embed_timeout_seconds: the most that one embedding may add to a call.
         load_timeout_seconds: the most that a first call waits for the model to load.
+        verify_timeout_seconds: the most that one verdict of ``verify=`` may add to a call.
 
     Raises:
         InvalidTypeError: a field has the wrong type (also a `TypeError`).
@@ -108,13 +109,15 @@ class CacheConfig:
     cache_timeout_seconds: float = 0.2
     embed_timeout_seconds: float = 5.0
     load_timeout_seconds: float = 60.0
+    verify_timeout_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         checked_threshold(self.threshold)
         checked_text(self.default_namespace, field="default_namespace")
         checked_text(self.embedding_model, field="embedding_model")
         checked_ttl(self.default_ttl, field="default_ttl")
-        for field in ("cache_timeout_seconds", "embed_timeout_seconds", "load_timeout_seconds"):
+        for limit in ("cache", "embed", "load", "verify"):
+            field = f"{limit}_timeout_seconds"
             object.__setattr__(self, field, checked_seconds(getattr(self, field), field=field))
 
     def resolved_threshold(self) -> float:

@@ -13,7 +13,7 @@ from recallm.errors import InvalidTypeError
 from recallm.guards import DEFAULT_GUARDS
 from recallm.identity import function_path
 from recallm.storage.base import StorageBackend
-from recallm.typing import Context, Embedder, Guard, Namespace, Prompt, Seconds, StoreIf, Threshold
+from recallm.typing import Context, Embedder, Guard, Namespace, Prompt, Seconds, StoreIf, Threshold, Verifier
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,6 +34,7 @@ def semantic_cache(
     ignore: Collection[str] = (),
     guards: Sequence[Guard] = DEFAULT_GUARDS,
     store_if: StoreIf | None = None,
+    verify: Verifier | None = None,
     config: CacheConfig | None = None,
     name: str | None = None,
     response_type: Any = None,
@@ -51,6 +52,7 @@ def semantic_cache(  # noqa: PLR0913  # the options of the public contract
     ignore: Collection[str] = (),
     guards: Sequence[Guard] = DEFAULT_GUARDS,
     store_if: StoreIf | None = None,
+    verify: Verifier | None = None,
     config: CacheConfig | None = None,
     name: str | None = None,
     response_type: Any = None,
@@ -76,6 +78,8 @@ def semantic_cache(  # noqa: PLR0913  # the options of the public contract
         ignore: names of arguments that do not affect the answer, such as a client or a timeout.
         guards: asked in order whether a candidate may serve; ``()`` turns them off.
         store_if: predicate of the response; None: everything but None is stored.
+        verify: asked last about a similar prompt's answer: ``(prompt, cached_prompt, response) -> bool``,
+            sync or async, within ``verify_timeout_seconds``; what it refuses is a miss.
         config: a `CacheConfig` that supplies what is not given here.
         name: name under which `recallm.stats(name)` reports; not given: ``module.qualname``.
         response_type: type of the responses, where the return annotation does not tell.
@@ -113,6 +117,7 @@ def semantic_cache(  # noqa: PLR0913  # the options of the public contract
             ignore=ignore,
             ttl=ttl,
             store_if=store_if,
+            verify=verify,
             response_type=response_type,
         )
 

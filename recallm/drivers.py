@@ -7,21 +7,24 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import isawaitable
 from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
 from recallm.config import CacheConfig
-from recallm.effects import Call, Called, Effect, Embed, Note, StorageOperation
+from recallm.effects import Call, Called, Effect, Embed, Note, StorageOperation, Verify
 from recallm.encoding import Encoder
 from recallm.errors import InvalidTypeError
 from recallm.flow import Flow
 from recallm.records import Embedded, Event
+from recallm.shapes import shape_of
 from recallm.storage.base import StorageBackend
 from recallm.workers import Workers
 
 T = TypeVar("T")
 
 STORAGE_WORKERS = Workers("recallm-storage", size=16)
+VERIFY_WORKERS = Workers("recallm-verify", size=8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,9 @@ class World:
                 return effect.on(storage)
             future = STORAGE_WORKERS.submit(lambda: effect.on(storage))
             return Pending(future, limits.cache_timeout_seconds, STORAGE_WORKERS.abandon)
+        if isinstance(effect, Verify):
+            future = VERIFY_WORKERS.submit(lambda: _verdict(effect))
+            return Pending(future, limits.verify_timeout_seconds, VERIFY_WORKERS.abandon)
         encoder = self.resources.encoder
         if isinstance(effect, Embed):
             encoded = encoder.encode(effect.text)
@@ -115,10 +121,13 @@ class World:
         return prepared
 
     def native(self, effect: Effect) -> Awaitable[Any] | None:
-        """Return a storage operation to be awaited, or None where the storage has no async ones."""
+        """Return an effect that can be awaited on the event loop, or None where it has no async way."""
+        limits = self.resources.config
         if isinstance(effect, StorageOperation) and self.resources.storage.serves_async:
-            operation = self.resources.storage.aperform(effect)
-            return asyncio.wait_for(operation, self.resources.config.cache_timeout_seconds)
+            return asyncio.wait_for(self.resources.storage.aperform(effect), limits.cache_timeout_seconds)
+        if isinstance(effect, Verify) and shape_of(effect.verifier) == "async":
+            verdict = effect.verifier(effect.prompt, effect.cached_prompt, effect.response)
+            return asyncio.wait_for(verdict, limits.verify_timeout_seconds)
         return None
 
     @contextmanager
@@ -136,6 +145,17 @@ class World:
         if isinstance(effect, Embed):
             now = perf_counter()
             self.observe(Embedded(now - began), now - self.started)
+
+
+def _verdict(effect: Verify) -> object:
+    """Return what the verifier says; an async one gets an event loop of its own, in a worker thread."""
+    verdict = effect.verifier(effect.prompt, effect.cached_prompt, effect.response)
+    return asyncio.run(awaited(verdict)) if isawaitable(verdict) else verdict
+
+
+async def awaited(result: Any) -> Any:
+    """Return a result, awaited where it can be."""
+    return await result if isawaitable(result) else result
 
 
 def run(flow: Flow[T], world: World, function: Callable[[], object]) -> T:

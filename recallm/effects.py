@@ -10,7 +10,7 @@ from recallm.records import Candidate, Entry, Event, Recalled, Stored
 
 if TYPE_CHECKING:
     from recallm.storage.base import StorageBackend
-    from recallm.typing import Vector
+    from recallm.typing import Vector, Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,16 @@ class Embed:
     """Embed a text. Result: its vector, or None where it may match exactly only."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Ask the user's verifier whether a decoded answer serves the prompt. Result: its verdict."""
+
+    verifier: Verifier
+    prompt: str
+    cached_prompt: str
+    response: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +153,4 @@ class Sizes(StorageOperation):
         return storage.sizes(self.namespaces)
 
 
-Effect: TypeAlias = Prepare | Embed | Call | Note | StorageOperation
+Effect: TypeAlias = Prepare | Embed | Verify | Call | Note | StorageOperation

@@ -23,6 +23,7 @@ from recallm.effects import (
     Put,
     Recall,
     Search,
+    Verify,
 )
 from recallm.errors import CorruptPayloadError, OddVectorError
 from recallm.records import (
@@ -32,11 +33,12 @@ from recallm.records import (
     Failure,
     Hit,
     Miss,
+    Query,
     Recalled,
     Stored,
     Veto,
 )
-from recallm.typing import Guard, StoreIf, Threshold
+from recallm.typing import Guard, StoreIf, Threshold, Verifier
 
 if TYPE_CHECKING:
     from recallm.codec import Codec
@@ -58,6 +60,7 @@ class Plan:
     guards: tuple[Guard, ...]
     codec: Codec
     store_if: StoreIf | None
+    verifier: Verifier | None = None
 
 
 def answer(plan: Plan, request: Request, *, reuse: bool = True) -> Flow[object]:
@@ -103,7 +106,7 @@ def look_up(plan: Plan, request: Request, *, reuse: bool = True) -> Flow[Hit | M
         recalled: Recalled = yield Recall(query.namespace, query.key)
         candidate = recalled.candidate
         if reuse and candidate is not None and answers(candidate, query):
-            hit = yield from _first_decodable(plan, [candidate], exact=True)
+            hit = yield from _first_sound(plan, query, [candidate], exact=True)
             if hit is not None:
                 return hit
         stage = "embedding"
@@ -115,16 +118,17 @@ def look_up(plan: Plan, request: Request, *, reuse: bool = True) -> Flow[Hit | M
         candidates = yield Search(query.namespace, query.partition, vector, threshold, CANDIDATES)
         decision = decide(query, candidates, threshold, plan.guards)
         yield from _note_refusals(decision)
-        hit = yield from _first_decodable(plan, decision.served, exact=False)
+        hit = yield from _first_sound(plan, query, decision.served, exact=False)
         if hit is not None:
             return hit
     except OddVectorError as error:
         yield Note(Failure(stage, error))
-        return Miss("odd_vector", query, 0, storable=False)
+        return Bypass(stage) if stage == "model" else Miss("odd_vector", query, 0, storable=False)
     except Exception as error:  # noqa: BLE001  # trouble with the machinery: the function is called
         yield Note(Failure(stage, error))
         return Bypass(stage)
-    reason = "corrupt" if decision.served else "vetoed" if decision.refusals else "unlike"
+    unsound = "corrupt" if plan.verifier is None else "refused"
+    reason = unsound if decision.served else "vetoed" if decision.refusals else "unlike"
     return Miss(reason, query, recalled.epoch, vector)
 
 
@@ -135,15 +139,30 @@ def _note_refusals(decision: Decision) -> Flow[None]:
         yield Note(Failure("guard", error))
 
 
-def _first_decodable(plan: Plan, candidates: Sequence[Candidate], *, exact: bool) -> Flow[Hit | None]:
+def _first_sound(plan: Plan, query: Query, candidates: Sequence[Candidate], *, exact: bool) -> Flow[Hit | None]:
+    """Return the first candidate whose payload can be read, and to which the verifier agrees."""
     for candidate in candidates:
         try:
             response = plan.codec.decode(candidate.entry.payload)
         except CorruptPayloadError as error:
             yield Note(Failure("codec", error))
-        else:
+            continue
+        if exact or (yield from _verified(plan, query, candidate, response)):
             return Hit(candidate, exact, response)
     return None
+
+
+def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) -> Flow[bool]:
+    if plan.verifier is None:
+        return True
+    try:
+        agreed = bool((yield Verify(plan.verifier, query.text, candidate.entry.prompt, response)))
+    except Exception as error:  # noqa: BLE001  # doubt about an answer is a miss
+        yield Note(Failure("verify", error))
+        return False
+    if not agreed:
+        yield Note(Veto("verify"))
+    return agreed
 
 
 def remember(plan: Plan, request: Request, miss: Miss, called: Called) -> Flow[None]:

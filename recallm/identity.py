@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import chain
@@ -58,58 +58,9 @@ class Identities:
         return by_ignore[names]
 
     def _read(self, fn: Callable[..., Any], ignore: Collection[str]) -> Identity:
-        private: list[str] = []
-        form = self._form(fn, ignore, private, ())
-        return Identity(blake2b(form, digest_size=20).digest(), tuple(dict.fromkeys(private)))
-
-    def _form(self, fn: Any, ignore: Collection[str], private: list[str], above: tuple[int, ...]) -> bytes:
-        if id(fn) in above:
-            return b"recursion %d" % above.index(id(fn))
-        above = (*above, id(fn))
-
-        def value_form(name: str, value: object) -> bytes:
-            if name in ignore:
-                return b"ignored"
-            if _is_callable_code(value):
-                return self._form(value, ignore, private, above)
-            try:
-                return canonical(value)
-            except Exception:  # noqa: BLE001  # a value that cannot be read is told apart by what it is
-                return stand_in(name, value)
-
-        def stand_in(name: str, value: object) -> bytes:
-            if name in ignore:
-                return b"ignored"
-            private.append(name)
-            return self._token(value)
-
-        match fn:
-            case _ if _is_opaque_wrapper(fn):
-                return framed(b"wrapper", [self._form(fn.__wrapped__, ignore, private, above), stand_in("self", fn)])
-            case partial():
-                parts = [value_form(f"argument {place}", arg) for place, arg in enumerate(fn.args)]
-                named = [(name.encode(), value_form(name, arg)) for name, arg in sorted(fn.keywords.items())]
-                inner = self._form(fn.func, ignore, private, above)
-                return framed(b"partial", [inner, framed(b"args", parts), *chain.from_iterable(named)])
-            case staticmethod() | classmethod():
-                return self._form(fn.__func__, ignore, private, above)
-            case MethodType():
-                owner = value_form("self", fn.__self__)
-                return framed(b"method", [self._form(fn.__func__, ignore, private, above), owner])
-            case FunctionType():
-                kept = chain(_closed_over(fn), _defaults(fn))
-                parts = [name.encode() + b"=" + value_form(name, value) for name, value in kept]
-                return framed(b"function", [_path(fn), _code_form(fn.__code__), *parts])
-            case BuiltinFunctionType():
-                owner = b"" if isinstance(fn.__self__, ModuleType | None) else value_form("self", fn.__self__)
-                return framed(b"builtin", [_path(fn), owner])
-            case type():
-                return framed(b"class", [value_form("self", fn)])
-            case _ if hasattr(fn, "__wrapped__"):
-                return self._form(fn.__wrapped__, ignore, private, above)
-            case _:
-                call = type(fn).__call__
-                return framed(b"object", [self._form(call, ignore, private, above), value_form("self", fn)])
+        reading = _Reading(ignore, self._token)
+        form = reading.form(fn, ())
+        return Identity(blake2b(form, digest_size=20).digest(), tuple(dict.fromkeys(reading.private)))
 
     def _token(self, value: Any) -> bytes:
         """Return a random stand-in for `value`, the same while it lives; equal objects are not the same."""
@@ -121,6 +72,72 @@ class Identities:
             except TypeError:
                 return token
         return self._tokens[key][1]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One look at a function.
+
+    Attributes:
+        ignore: see `Identities.of`.
+        token: gives a stand-in for what has no canonical form.
+        private: names of what got one.
+    """
+
+    ignore: Collection[str]
+    token: Callable[[Any], bytes]
+    private: list[str] = field(default_factory=list)
+
+    def form(self, fn: Any, above: tuple[int, ...]) -> bytes:
+        """Return bytes that tell `fn` from others; `above` are the ids of what it was found in."""
+        if id(fn) in above:
+            return b"recursion %d" % above.index(id(fn))
+        above = (*above, id(fn))
+        match fn:
+            case _ if _is_opaque_wrapper(fn):
+                inner = [self.form(fn.__wrapped__, above)] if hasattr(fn, "__wrapped__") else []
+                return framed(b"wrapper", [self.stand_in("self", fn), *inner])
+            case partial():
+                parts = [self.value(f"argument {place}", arg, above) for place, arg in enumerate(fn.args)]
+                named = [(name.encode(), self.value(name, arg, above)) for name, arg in sorted(fn.keywords.items())]
+                return framed(
+                    b"partial", [self.form(fn.func, above), framed(b"args", parts), *chain.from_iterable(named)]
+                )
+            case staticmethod() | classmethod():
+                return self.form(fn.__func__, above)
+            case MethodType():
+                return framed(b"method", [self.form(fn.__func__, above), self.value("self", fn.__self__, above)])
+            case FunctionType():
+                kept = chain(_closed_over(fn), _defaults(fn))
+                parts = [name.encode() + b"=" + self.value(name, value, above) for name, value in kept]
+                return framed(b"function", [_path(fn), _code_form(fn.__code__), *parts])
+            case BuiltinFunctionType():
+                owner = b"" if isinstance(fn.__self__, ModuleType | None) else self.value("self", fn.__self__, above)
+                return framed(b"builtin", [_path(fn), owner])
+            case type():
+                return framed(b"class", [self.value("self", fn, above)])
+            case _ if hasattr(fn, "__wrapped__"):
+                return self.form(fn.__wrapped__, above)
+            case _:
+                return framed(b"object", [self.form(type(fn).__call__, above), self.value("self", fn, above)])
+
+    def value(self, name: str, value: object, above: tuple[int, ...]) -> bytes:
+        """Return bytes that tell what `name` stands for from others."""
+        if name in self.ignore:
+            return b"ignored"
+        if _is_callable_code(value):
+            return self.form(value, above)
+        try:
+            return canonical(value)
+        except Exception:  # noqa: BLE001  # a value that cannot be read is told apart by what it is
+            return self.stand_in(name, value)
+
+    def stand_in(self, name: str, value: object) -> bytes:
+        """Return the token of what cannot be read."""
+        if name in self.ignore:
+            return b"ignored"
+        self.private.append(name)
+        return self.token(value)
 
 
 def function_path(fn: Any) -> str:

@@ -123,7 +123,8 @@ def checked_ignore(fn: Callable[..., Any], binder: Binder, ignore: Collection[st
         InvalidTypeError: `ignore` is a str, or holds something else than str.
         SignatureMismatchError: it names neither a parameter nor a closed-over variable.
     """
-    if isinstance(ignore, str) or not all(isinstance(name, str) for name in ignore):
+    named = isinstance(ignore, Collection) and not isinstance(ignore, str)
+    if not named or not all(isinstance(name, str) for name in ignore):
         raise InvalidTypeError(f"ignore={ignore!r} is not a sequence of names; use ignore=('timeout',)")
     closed_over = getattr(getattr(bare(fn), "__code__", None), "co_freevars", ())
     known = {*binder.parameters, *closed_over, "self"}

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Guard: TypeAlias = Callable[[str, str], bool]
 """(prompt, cached_prompt) -> may the cached answer serve this prompt?"""
 
+Verifier: TypeAlias = Callable[[str, str, Any], Any]
+"""(prompt, cached_prompt, response) -> may this answer serve? Returns a bool, or an awaitable of one."""
+
 Arguments: TypeAlias = Mapping[str, Any]
 """Every argument of one call by name: positionals bound, defaults applied."""
 
