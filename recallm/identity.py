@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -66,7 +66,7 @@ class Identities:
         """Return a random stand-in for `value`, the same while it lives; equal objects are not the same."""
         key = id(value)
         if key not in self._tokens:
-            token = secrets.token_bytes(16)
+            token = os.urandom(16)
             try:
                 self._tokens[key] = (ref(value, lambda _: self._tokens.pop(key, None)), token)
             except TypeError:

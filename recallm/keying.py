@@ -10,7 +10,7 @@ from typing import Any, cast
 from recallm.binding import Binder
 from recallm.canonical import HOLE, canonical, canonical_mapping, framed
 from recallm.chat import is_chat, split_chat, with_hole
-from recallm.config import checked_ttl
+from recallm.config import checked_text, checked_ttl
 from recallm.errors import InvalidTypeError, InvalidValueError, MissingContextError, UnfingerprintableError
 from recallm.identity import Identity
 from recallm.records import Bypass, Failure, Query
@@ -134,9 +134,7 @@ class Keyer:
         name = options.get("cache_namespace")
         if name is None:
             name = self.namespace(view) if callable(self.namespace) else self.namespace
-        if not isinstance(name, str):
-            raise InvalidTypeError(f"cache namespace {name!r} is a {type(name).__name__}; use a str")
-        return name
+        return checked_text(name, field="cache_namespace")
 
     def _without_ignored(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if self.ignore.isdisjoint(arguments):
