@@ -16,6 +16,7 @@ from enum import Enum
 from fractions import Fraction
 from itertools import chain
 from pathlib import PurePath
+from struct import pack
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -57,8 +58,10 @@ def canonical(value: object, depth: int = 0) -> bytes:
 
 
 def framed(tag: bytes, parts: Iterable[bytes]) -> bytes:
-    """Return `parts` under `tag`, each preceded by its length."""
-    return b"%b%b;" % (tag, b"".join([b"%d:%b" % (len(part), part) for part in parts]))
+    """Return `parts` under `tag`, preceded by their number and their lengths."""
+    parts = tuple(parts)
+    lengths = pack(f"<{len(parts) + 1}Q", len(parts), *map(len, parts))
+    return b"".join((tag, b":", lengths, *parts))
 
 
 def canonical_mapping(value: Mapping[Any, Any], depth: int = 0) -> bytes:

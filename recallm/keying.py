@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from recallm.binding import Binder
 from recallm.canonical import HOLE, canonical, canonical_mapping, framed
@@ -19,8 +19,7 @@ from recallm.typing import Arguments, Context, Namespace, Prompt
 CALL_OPTIONS = frozenset({"cache_context", "cache_namespace", "cache_ttl"})
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A cacheable call, before it is known which model embeds its prompt."""
 
     text: str
@@ -108,10 +107,10 @@ class Keyer:
                 self.identity.digest,
                 namespace.encode("utf-8", "surrogatepass"),
                 canonical_mapping(context),
+                canonical_mapping(extra) if extra else b"",
                 # The names are the function's own, always the same: their values in order tell all.
                 # An ignored one keeps its place, so that it is not mistaken for the next.
-                framed(b"A", [canonical(named[name]) if name in named else b"" for name in self.binder.order]),
-                canonical_mapping(extra) if extra else b"",
+                *[canonical(named[name]) if name in named else b"" for name in self.binder.order],
             )
         except UnfingerprintableError:
             return Bypass("unfingerprintable", _culprit({"cache_context": context}, named, extra))

@@ -46,8 +46,7 @@ class Metrics:
         self.similarity = histogram("similarity", "Cosine of semantic hits.", SIMILARITY_BUCKETS)
         self.lookup = histogram("lookup_seconds", "Time to decide on a hit or a miss.", LOOKUP_BUCKETS)
         self.embedding = histogram("embedding_seconds", "Time to embed one prompt.", LOOKUP_BUCKETS)
-        text = "Time the function took when the served entry was made."
-        self.saved = histogram("saved_seconds", text, Histogram.DEFAULT_BUCKETS)
+        self.saved = counter("saved_seconds", "Time the function took when the served entries were made.")
         registry.register(_Entries(sizes))
 
     def of(self, cache: str) -> CacheMetrics:
@@ -118,7 +117,7 @@ class CacheMetrics:
         entry = hit.candidate.entry
         self._hits[hit.exact].inc()
         self._lookup.observe(elapsed)
-        self._saved.observe(entry.seconds)
+        self._saved.inc(entry.seconds)
         if entry.tokens:
             self._saved_tokens.inc(entry.tokens)
         if not hit.exact:
