@@ -41,7 +41,11 @@ from recallm.typing import Embedder, Guard
 
 if TYPE_CHECKING:
     from recallm.embedders import FastEmbedEmbedder, SentenceTransformerEmbedder
+    from recallm.evaluation import Evaluation, evaluate
+    from recallm.pairs import Pair
+    from recallm.recording import Recording, record
     from recallm.storage.redis import RedisStorage
+    from recallm.tuning import Tuning, tune
 
 __version__ = "0.1.0"
 
@@ -54,40 +58,54 @@ __all__ = [
     "Candidate",
     "Embedder",
     "Entry",
+    "Evaluation",
     "Explanation",
     "FastEmbedEmbedder",
     "Guard",
     "InMemoryStorage",
+    "Pair",
     "Recalled",
     "RecallmError",
     "RecallmWarning",
+    "Recording",
     "RedisStorage",
     "SemanticCache",
     "SentenceTransformerEmbedder",
     "StorageBackend",
     "Stored",
     "ThreadSafeInMemoryStorage",
+    "Tuning",
     "aclear",
     "ainvalidate_namespace",
     "caches",
     "clear",
+    "evaluate",
     "get_default_embedder",
     "get_storage",
     "invalidate_namespace",
+    "record",
     "register_storage",
     "reset_stats",
     "semantic_cache",
     "set_default_embedder",
     "stats",
     "storages",
+    "tune",
     "unregister_storage",
     "use_metrics_registry",
 ]
 
 _ON_USE = {
+    "Evaluation": "recallm.evaluation",
     "FastEmbedEmbedder": "recallm.embedders",
-    "SentenceTransformerEmbedder": "recallm.embedders",
+    "Pair": "recallm.pairs",
+    "Recording": "recallm.recording",
     "RedisStorage": "recallm.storage.redis",
+    "SentenceTransformerEmbedder": "recallm.embedders",
+    "Tuning": "recallm.tuning",
+    "evaluate": "recallm.evaluation",
+    "record": "recallm.recording",
+    "tune": "recallm.tuning",
 }
 
 

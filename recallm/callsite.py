@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from recallm import registry
 from recallm.drivers import World, arun, awaited, run
 from recallm.flow import Flow, Plan, answer, bypass
 from recallm.keying import Keyer, Request
 from recallm.maintenance import explain, forget
-from recallm.records import Bypass, Event, Explanation, Failure
+from recallm.records import Bypass, Compared, Event, Explanation, Failure
 from recallm.shapes import Shape
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """One call: the callable to call, the arguments to call it with, and what precedes them when bound."""
 
     function: Callable[..., Any]
@@ -90,16 +90,20 @@ class CallSite:
 
     def _start(self, request: Request | Bypass | Failure, *, reuse: bool) -> tuple[Flow[Any], World]:
         context: Mapping[Any, Any] = {}
+        recordings = registry.recordings
         if isinstance(request, Request):
             self.cache.saw(request.namespace)
             context = request.context
-            flow = answer(self.plan, request, reuse=reuse)
+            flow = answer(self.plan, request, reuse=reuse, watched=bool(recordings))
         else:
             flow = bypass(request)
 
         def observe(event: Event, elapsed: float) -> None:
             self.cache.recorder.record(event, elapsed)
             self.advice.on(event, context)
+            if recordings and isinstance(event, Compared):
+                for recording in recordings:
+                    recording.offer(event)
 
         return flow, self.cache.world(observe)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from recallm.config import resolve_threshold
@@ -29,6 +30,7 @@ from recallm.errors import CorruptPayloadError, OddVectorError
 from recallm.records import (
     Bypass,
     Candidate,
+    Compared,
     Entry,
     Failure,
     Hit,
@@ -51,6 +53,9 @@ Flow: TypeAlias = Generator[Effect, Any, T]
 CANDIDATES = 16
 """How many candidates a look-up asks for: guards may refuse the first ones."""
 
+WATCHED_FLOOR = 0.7
+"""The cosine from which on a look-up that is recorded tells of candidates that it does not serve."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -63,15 +68,16 @@ class Plan:
     verifier: Verifier | None = None
 
 
-def answer(plan: Plan, request: Request, *, reuse: bool = True) -> Flow[object]:
+def answer(plan: Plan, request: Request, *, reuse: bool = True, watched: bool = False) -> Flow[object]:
     """Answer one call from the cache, or call the function and keep its answer.
 
     Args:
         plan: how the function is cached.
         request: what the call asks for.
         reuse: False calls the function whatever is stored, and overwrites it.
+        watched: True notes what the prompt was compared with.
     """
-    sought = yield from look_up(plan, request, reuse=reuse)
+    sought = yield from look_up(plan, request, reuse=reuse, watched=watched)
     if isinstance(sought, Hit):
         yield Note(sought)
         return sought.response
@@ -96,7 +102,7 @@ def bypass(reason: Bypass | Failure) -> Flow[object]:
     return called.response
 
 
-def look_up(plan: Plan, request: Request, *, reuse: bool = True) -> Flow[Hit | Miss | Bypass]:
+def look_up(plan: Plan, request: Request, *, reuse: bool = True, watched: bool = False) -> Flow[Hit | Miss | Bypass]:
     """Find an answer: this very prompt first, then the most similar one that no guard refuses."""
     stage = "model"
     try:
@@ -115,10 +121,13 @@ def look_up(plan: Plan, request: Request, *, reuse: bool = True) -> Flow[Hit | M
             return Miss("exact_only" if reuse else "refresh", query, recalled.epoch, vector)
         stage = "storage"
         threshold = resolve_threshold(plan.threshold, prepared.thresholds)
-        candidates = yield Search(query.namespace, query.partition, vector, threshold, CANDIDATES)
+        floor = min(threshold, WATCHED_FLOOR) if watched else threshold
+        candidates = yield Search(query.namespace, query.partition, vector, floor, CANDIDATES)
         decision = decide(query, candidates, threshold, plan.guards)
         yield from _note_refusals(decision)
         hit = yield from _first_sound(plan, query, decision.served, exact=False)
+        if watched:
+            yield from _note_compared(query, candidates, decision, hit)
         if hit is not None:
             return hit
     except OddVectorError as error:
@@ -137,6 +146,20 @@ def _note_refusals(decision: Decision) -> Flow[None]:
         yield Note(Veto(guard))
     for error in decision.doubts:
         yield Note(Failure("guard", error))
+
+
+def _note_compared(query: Query, candidates: Sequence[Candidate], decision: Decision, hit: Hit | None) -> Flow[None]:
+    if hit is not None:
+        served = hit.candidate
+        yield Note(Compared(query.text, served.entry.prompt, served.similarity, "hit"))
+        return
+    ours = [found for found in candidates if found.entry.partition == query.partition and isfinite(found.similarity)]
+    if ours:
+        best = max(ours, key=lambda found: found.similarity)
+        vetoes = [guard for refused, guard in decision.refusals if refused is best]
+        # Whatever the guards let through and was not served, the verifier refused, or could not be read.
+        vetoes += ["verify" for passed in decision.served if passed is best]
+        yield Note(Compared(query.text, best.entry.prompt, best.similarity, "miss", next(iter(vetoes), None)))
 
 
 def _first_sound(plan: Plan, query: Query, candidates: Sequence[Candidate], *, exact: bool) -> Flow[Hit | None]:

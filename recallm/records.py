@@ -1,16 +1,18 @@
-"""The frozen records that pass between the parts."""
+"""The frozen records that pass between the parts.
+
+Those that every hit makes are named tuples, which are made in half the time of frozen dataclasses.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from recallm.typing import Vector
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """What one call asks for: the prompt may be similar, the partition must be equal.
 
     Attributes:
@@ -51,8 +53,7 @@ class Entry:
     tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An entry that a storage found, with its similarity to the query and its age in seconds."""
 
     entry: Entry
@@ -60,8 +61,7 @@ class Candidate:
     age: float
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
+class Recalled(NamedTuple):
     """A storage's answer to an exact look-up: the entry, if any, and the namespace's epoch."""
 
     candidate: Candidate | None
@@ -76,8 +76,7 @@ class Stored:
     evicted: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """An answer from the cache."""
 
     candidate: Candidate
@@ -129,7 +128,26 @@ class Embedded:
     seconds: float
 
 
-Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A prompt was compared with stored ones; noted only where somebody records it.
+
+    Attributes:
+        prompt: the call's prompt.
+        cached_prompt: that of the candidate served, else of the most similar one.
+        similarity: cosine of the two.
+        outcome: what the call got.
+        vetoed_by: the guard that refused this candidate, ``"verify"``, or None.
+    """
+
+    prompt: str
+    cached_prompt: str
+    similarity: float
+    outcome: Literal["hit", "miss"]
+    vetoed_by: str | None = None
+
+
+Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded | Compared
 """What happened to a call, as the ledgers and the metrics see it."""
 
 

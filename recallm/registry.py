@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from recallm.cache import SemanticCache
+    from recallm.recording import Recording
 
 StorageSource: TypeAlias = StorageBackend | Callable[[], StorageBackend]
 
 identities = Identities()
 caches: WeakSet[SemanticCache] = WeakSet()
+recordings: tuple[Recording, ...] = ()
 
 _lock = threading.RLock()
 _sources: dict[str, StorageSource] = {"default": ThreadSafeInMemoryStorage}
