@@ -18,7 +18,7 @@ LAYERS = {
     "vocabulary": "errors typing records config effects",
     "pure": (
         "canonical chat binding identity keying scoring shapes guards kinds instances return_types codec tally "
-        "decision flow maintenance index intervals"
+        "decision flow maintenance bounds scan index intervals"
     ),
     "adapters": (
         "storage storage.base storage.memory storage.redis tokens model_files lazy_model embedders workers encoding "

@@ -80,9 +80,11 @@ class InMemoryStorage(StorageBackend):
         with self._lock:
             self._sweep()
             index = self._partitions.get(partition)
-            if index is None:
-                return []
-            found = index.search(vector, threshold, limit=limit)
+        if index is None:
+            return []
+        # Without the lock: look-ups score side by side, and what changes meanwhile the index makes good.
+        found = index.search(vector, threshold, limit=limit)
+        with self._lock:
             candidates = [self._candidate(key, cosine) for key, cosine in found]
         return [candidate for candidate in candidates if candidate is not None]
 
@@ -92,11 +94,14 @@ class InMemoryStorage(StorageBackend):
             if self._epoch(entry.namespace) != epoch:
                 return Stored(kept=False)
             self._sweep()
-            if entry.vector is not None:
-                self._index_of(entry.partition, entry.vector.size).check(entry.vector)
+            vector = entry.vector
+            if vector is not None:
+                index = self._index_of(entry.partition, vector.size)
+                index.check(vector)
             self._drop(entry.key)
-            if entry.vector is not None:
-                self._index_of(entry.partition, entry.vector.size).put(entry.key, entry.vector)
+            if vector is not None:
+                self._partitions[entry.partition] = index
+                index.put(entry.key, vector)
             now = self._clock()
             deadline = None if ttl is None else now + ttl
             self._kept[entry.key] = _Kept(entry, now, deadline)
@@ -138,12 +143,13 @@ class InMemoryStorage(StorageBackend):
         return Candidate(kept.entry, cosine, now - kept.stored_at)
 
     def _index_of(self, partition: str, dim: int) -> VectorIndex:
+        """Return the index of a partition, or a new one, of no partition yet."""
         index = self._partitions.get(partition)
         if index is None:
             # numpy costs more to import than all of recallm; a program that stores nothing is spared it.
             from recallm.index import VectorIndex
 
-            index = self._partitions[partition] = VectorIndex(dim)
+            index = VectorIndex(dim, lock=self._lock)
         return index
 
     def _drop(self, key: str) -> bool:
