@@ -159,10 +159,12 @@ def scan(blocks: Sequence[Block], count: int, asked: Asked) -> Found:
     if not count:
         return Found(_NOWHERE, _NOTHING)
     query, threshold, limit = asked
+    pruning = count * query.size >= _PRUNE_FROM_ELEMENTS
+    if not pruning and len(blocks) == 1:
+        return _plain(blocks, count, asked)
     finder = _Finder(query, threshold, limit)
     size, piece_rows = len(blocks[0].rows), blocks[0].piece_rows
     buffer = np.empty(-(-min(count, size) // piece_rows) * piece_rows, np.float32)
-    pruning = count * query.size >= _PRUNE_FROM_ELEMENTS
     left: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
     for number, block in enumerate(blocks):
         start = number * size
@@ -183,6 +185,15 @@ def scan(blocks: Sequence[Block], count: int, asked: Asked) -> Found:
             np.concatenate([upper for _, upper in left]),
             finder,
         )
+    return Found(finder.positions, finder.similarities)
+
+
+def _plain(blocks: Sequence[Block], count: int, asked: Asked) -> Found:
+    """Scan a single block, small enough that whatever spares rows would cost more than it saves."""
+    finder = _Finder(*asked)
+    near = (blocks[0].rows[:count] @ asked.query >= asked.threshold - finder.slack).nonzero()[0]
+    if len(near):
+        finder.score(blocks, near)
     return Found(finder.positions, finder.similarities)
 
 
