@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from copy import deepcopy
 from functools import wraps
+from pickle import PicklingError
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from recallm.callsite import CallSite, Invocation
@@ -46,19 +48,20 @@ class Handles(Generic[P, R]):
     """What a cached function offers besides being called; on bound methods too."""
 
     if TYPE_CHECKING:
-        __wrapped__: Callable[P, R]
+
+        @property
+        def __wrapped__(self) -> Callable[P, R]:
+            """The undecorated function. An annotation here would hide the function's own `__annotations__`."""
+            raise NotImplementedError
 
         @overload
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
         @overload
-        def __call__(
-            self,
-            *args: Any,
-            cache_context: Mapping[Any, Any] = ...,
-            cache_namespace: str = ...,
-            cache_ttl: Seconds | None = ...,
-            **kwargs: Any,
-        ) -> R: ...
+        def __call__(self, *args: Any, cache_context: Mapping[Any, Any], **kwargs: Any) -> R: ...
+        @overload
+        def __call__(self, *args: Any, cache_namespace: str, **kwargs: Any) -> R: ...
+        @overload
+        def __call__(self, *args: Any, cache_ttl: Seconds | None, **kwargs: Any) -> R: ...
         def __call__(self, *args: Any, **kwargs: Any) -> R:
             """Answer a call from the cache, or call the function."""
             raise NotImplementedError
@@ -137,6 +140,17 @@ class Handles(Generic[P, R]):
 class BoundCachedFunction(Handles[P, R], BoundFunctionWrapper):
     """A cached method, bound to its object or class."""
 
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        # Type checkers do not tell static and class methods from others here.
+        @overload
+        def __call__(self, *args: Any, **kwargs: Any) -> R: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> R:
+            """Answer a call from the cache, or call the method."""
+            raise NotImplementedError
+
     @property
     def _site(self) -> CallSite:
         site: CallSite = self._self_parent._self_site
@@ -145,6 +159,18 @@ class BoundCachedFunction(Handles[P, R], BoundFunctionWrapper):
     def _invocation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation:
         owner = getattr(self.__wrapped__, "__self__", None)
         return Invocation(self.__wrapped__, args, kwargs, () if owner is None else (owner,))
+
+    # Copied and pickled as methods are: by their object and name.
+    def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
+        method: Any = self.__wrapped__
+        return getattr, (method.__self__, method.__name__)
+
+    def __copy__(self) -> BoundCachedFunction[P, R]:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        method: Any = self.__wrapped__
+        return getattr(deepcopy(method.__self__, memo), method.__name__)
 
 
 class CachedFunction(Handles[P, R], FunctionWrapper):
@@ -155,7 +181,7 @@ class CachedFunction(Handles[P, R], FunctionWrapper):
     if TYPE_CHECKING:
 
         @overload
-        def __get__(self, instance: None, owner: type) -> CachedFunction[P, R]: ...
+        def __get__(self, instance: None, owner: type) -> BoundCachedFunction[P, R]: ...
         @overload
         def __get__(
             self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
@@ -176,8 +202,10 @@ class CachedFunction(Handles[P, R], FunctionWrapper):
 
     def __reduce_ex__(self, _protocol: Any) -> str:
         # Pickled by name, as functions are.
-        name: str = self.__wrapped__.__qualname__
-        return name
+        name = getattr(self.__wrapped__, "__qualname__", None)
+        if name is None:
+            raise PicklingError(f"{self.__wrapped__!r} has no name to be pickled by; pickle it undecorated")
+        return str(name)
 
     def __copy__(self) -> CachedFunction[P, R]:
         return self

@@ -135,6 +135,8 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]
     ({"ignore": "client"}, InvalidTypeError, TypeError, "ignore='client'", "use ignore=('timeout',)"),
     ({"ignore": (7,)}, InvalidTypeError, TypeError, "ignore=(7,)", "use ignore=('timeout',)"),
     ({"ignore": ("Client",)}, SignatureMismatchError, TypeError, "'Client'", "parameters are 'question', 'user'"),
+    ({"ignore": ("question",)}, SignatureMismatchError, TypeError, "'question'", "leave it out"),
+    ({"response_type": 7}, InvalidTypeError, TypeError, "response_type=7", "use a class or a type expression"),
     ({"guards": len}, InvalidTypeError, TypeError, "guards=<built-in", "use a sequence of callables"),
     ({"guards": "numbers"}, InvalidTypeError, TypeError, "guards='numbers'", "use a sequence of callables"),
     ({"guards": ["numbers"]}, InvalidTypeError, TypeError, "guards=['numbers']", "use a sequence of callables"),
@@ -483,6 +485,7 @@ DECORATED = [module_level, asynchronous, generating, async_generating]
         callable,
         lambda fn: isinstance(fn, type(plain)),
         lambda fn: fn.__defaults__,
+        lambda fn: fn.__annotations__,
         lambda fn: fn.__kwdefaults__,
         lambda fn: fn.__code__,
     ],
@@ -577,6 +580,23 @@ def test_callable_objects_keep_their_attributes() -> None:
 def test_a_decorated_function_is_copied_and_pickled_as_functions_are(same: Callable[[Any], Any]) -> None:
     """By name: it is itself again."""
     assert same(module_level) is module_level
+
+
+def test_bound_methods_are_copied_and_pickled_as_methods_are() -> None:
+    """A copy is the same; a deep copy and a pickled one belong to a copy of the object."""
+    agent = Agent("a")
+    same: Any = copy.copy(agent.method)
+    assert same.__self__ is agent
+    for twin in (copy.deepcopy(agent.method), pickle.loads(pickle.dumps(agent.method))):  # noqa: S301  # ours
+        assert twin.__self__ is not agent
+        assert twin("q") == agent.method("q")
+
+
+def test_a_cached_object_without_a_name_is_refused_by_pickle() -> None:
+    """The error says so."""
+    cached = semantic_cache(**options())(Configured("a"))
+    with pytest.raises(pickle.PicklingError, match="has no name"):
+        pickle.dumps(cached)
 
 
 def test_a_deep_copy_of_a_holder_shares_the_function() -> None:

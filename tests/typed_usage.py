@@ -35,6 +35,30 @@ class Agent:
         """Answer."""
         return float(len(question))
 
+    @classmethod
+    @semantic_cache(context={}, storage=InMemoryStorage(), embedder=FakeEmbedder())
+    def ask_class(cls, question: str) -> float:
+        """Answer."""
+        return float(len(question))
+
+    @semantic_cache(context={}, storage=InMemoryStorage(), embedder=FakeEmbedder())
+    @classmethod
+    def ask_class_too(cls, question: str) -> float:
+        """Answer."""
+        return float(len(question))
+
+    @staticmethod
+    @semantic_cache(context={}, storage=InMemoryStorage(), embedder=FakeEmbedder())
+    def ask_nobody(question: str) -> float:
+        """Answer."""
+        return float(len(question))
+
+    @semantic_cache(context={}, storage=InMemoryStorage(), embedder=FakeEmbedder())
+    @staticmethod
+    def ask_nobody_too(question: str) -> float:
+        """Answer."""
+        return float(len(question))
+
 
 def use() -> None:
     """Call what is decorated; each result has the type that the function's own would have."""
@@ -42,6 +66,13 @@ def use() -> None:
     assert_type(answer("q", cache_context={"doc": 1}, cache_ttl=60), list[str])
     assert_type(bare("q", cache_context={}, cache_namespace="n"), int)
     assert_type(Agent().ask("q"), float)
+    for each in (Agent(), Agent):
+        assert_type(each.ask_class("q"), float)
+        assert_type(each.ask_class_too("q", cache_ttl=1), float)
+        assert_type(each.ask_nobody("q"), float)
+        assert_type(each.ask_nobody_too("q"), float)
+    answer(1)  # type: ignore[call-overload]
+    answer("q", usr=2)  # type: ignore[call-overload]
     assert_type(answer.__wrapped__("q", user="v"), list[str])
     assert_type(answer.refresh("q"), list[str])
     assert_type(answer.invalidate("q"), int)
