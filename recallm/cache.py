@@ -129,7 +129,10 @@ class SemanticCache:
             SignatureMismatchError: an option names no argument of `fn`, or the prompt cannot be inferred.
         """
         if not callable(bare(fn)):
-            raise InvalidTypeError(f"{fn!r} is a {type(fn).__name__}; only what can be called can be cached")
+            raise InvalidTypeError(
+                f"{fn!r} is a {type(fn).__name__}; only what can be called can be cached, "
+                "and options are passed by keyword: semantic_cache(threshold=...)"
+            )
         shape = chosen_shape(fn, mode)
         inner = bare(fn) if isinstance(fn, staticmethod | classmethod) else fn
         binder = Binder(inner)
@@ -139,7 +142,7 @@ class SemanticCache:
         keyer = Keyer(
             binder=binder,
             identity=identity,
-            prompt="" if shape == "generator" else checked_prompt(inner, binder, prompt),
+            prompt="" if shape == "generator" else checked_prompt(inner, binder, prompt, ignored),
             context=_checked_context(context),
             namespace=where,
             ignore=ignored,
@@ -148,7 +151,7 @@ class SemanticCache:
         plan = Plan(
             threshold=self.config.threshold,
             guards=self.guards,
-            codec=Codec.for_function(inner, response_type),
+            codec=Codec.for_function(inner, _checked_type(response_type)),
             store_if=_checked_callable(store_if, "store_if"),
             verifier=_checked_callable(verify, "verify"),
         )
@@ -235,10 +238,10 @@ def _invalidating(namespaces: Sequence[str]) -> Flow[int]:
 def _sizing(namespaces: Sequence[str], recorder: Recorder) -> Flow[Mapping[str, int]]:
     try:
         sizes: Mapping[str, int] = yield Sizes(namespaces)
+        return {str(name): int(size) for name, size in sizes.items()}
     except Exception as error:  # noqa: BLE001  # statistics must be had while the storage is away
         recorder.record(Failure("storage", error), 0.0)
         return {}
-    return sizes
 
 
 def _warming(recorder: Recorder) -> Flow[bool]:
@@ -268,6 +271,14 @@ def _checked_guards(guards: object) -> tuple[Guard, ...]:
     if isinstance(guards, Sequence) and not isinstance(guards, str) and all(callable(guard) for guard in guards):
         return tuple(guards)
     raise InvalidTypeError(f"guards={guards!r}; use a sequence of callables (prompt, cached_prompt) -> bool")
+
+
+def _checked_type(response_type: object) -> object:
+    if isinstance(response_type, str | bytes | int | float | Mapping | Sequence):
+        raise InvalidTypeError(
+            f"response_type={response_type!r} is a {type(response_type).__name__}; use a class or a type expression"
+        )
+    return response_type
 
 
 def _checked_context(context: object) -> Any:

@@ -85,6 +85,8 @@ class CallSite:
 
     def _read(self, invocation: Invocation) -> tuple[Request | Bypass | Failure, dict[str, Any]]:
         options, own = self.keyer.split_options(invocation.kwargs)
+        if self.shape == "generator":
+            return Bypass("generator"), own
         args = invocation.owner + invocation.args if invocation.owner else invocation.args
         return self.keyer.request(args, own, options), own
 

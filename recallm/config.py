@@ -112,7 +112,7 @@ class CacheConfig:
     verify_timeout_seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        checked_threshold(self.threshold)
+        object.__setattr__(self, "threshold", checked_threshold(self.threshold))
         checked_text(self.default_namespace, field="default_namespace")
         checked_text(self.embedding_model, field="embedding_model")
         checked_ttl(self.default_ttl, field="default_ttl")

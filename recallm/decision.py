@@ -6,14 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from recallm.records import Candidate, Query
+from recallm.records import Candidate, Entry, Query
 from recallm.typing import Guard
 
 
 def answers(candidate: Candidate, query: Query) -> bool:
     """Claim that a candidate was stored for this very query."""
     entry = candidate.entry
-    return entry.key == query.key and entry.partition == query.partition and entry.prompt == query.text
+    return entry.key == query.key and entry.prompt == query.text and candidate.similarity == 1.0 and sound(entry, query)
+
+
+def sound(entry: Entry, query: Query) -> bool:
+    """Claim that an entry lies where the query looks, and tells figures that can be summed.
+
+    A storage may be shared, restored from elsewhere, or a user's own: what it returns is not trusted.
+    """
+    return (
+        entry.partition == query.partition
+        and entry.namespace == query.namespace
+        and 0.0 <= entry.seconds < inf
+        and 0 <= entry.tokens < inf
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +50,14 @@ def decide(query: Query, candidates: Sequence[Candidate], threshold: float, guar
 
     Args:
         query: what was asked.
-        candidates: what a storage found, in any order; those of another partition are passed over.
+        candidates: what a storage found, in any order; those that are not `sound` are passed over.
         threshold: cosine in [0, 1] that a candidate must reach.
         guards: asked in order about each candidate at or above the threshold.
     """
     served: list[Candidate] = []
     refusals: list[tuple[Candidate, str]] = []
     doubts: list[Exception] = []
-    ours = [found for found in candidates if found.entry.partition == query.partition]
+    ours = [found for found in candidates if sound(found.entry, query)]
     near = [found for found in ours if threshold <= found.similarity < inf]
     for candidate in sorted(near, key=lambda found: -found.similarity):
         refusal = _refusal(query.text, candidate.entry.prompt, guards, doubts)

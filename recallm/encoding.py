@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from recallm.config import PROFILES
 from recallm.effects import Prepared
-from recallm.errors import InvalidTypeError, ModelUnavailableError
+from recallm.errors import InvalidTypeError, ModelUnavailableError, OddVectorError
 from recallm.typing import Embedder
 from recallm.workers import Workers
 
@@ -58,6 +58,7 @@ class Encoder:
         self._lock = threading.Lock()
         self._memo: OrderedDict[str, Vector | None] = OrderedDict()
         self._dim: int | None = None
+        self._odd: tuple[int, str] | None = None
         self._prepared: Prepared | None = None
         self._loading: Future[Any] | None = None
         self._failed_at: float | None = None
@@ -114,13 +115,30 @@ class Encoder:
 
         vector: Vector | None = None
         if represents(self.embedder, text):
-            vector = normalise(self.embedder.embed(text), dim=self._dim)
-            self._dim = vector.size
+            vector = normalise(self.embedder.embed(text))
+            self._check_dim(vector.size, text)
         with self._lock:
             self._memo[text] = vector
             if len(self._memo) > MEMO_ENTRIES:
                 self._memo.popitem(last=False)
         return vector
+
+    def _check_dim(self, dim: int, text: str) -> None:
+        """Refuse a vector that is not as long as the others.
+
+        Raises:
+            OddVectorError: it is not, and it is the first of its length in a row; the next one of
+                another text shows that the model has changed, or that the very first vector was odd.
+        """
+        if self._dim is None or dim == self._dim:
+            self._dim, self._odd = dim, None
+        elif self._odd is not None and self._odd[0] == dim and self._odd[1] != text:
+            with self._lock:
+                self._memo.clear()
+            self._dim, self._odd = dim, None
+        else:
+            self._odd = dim, text
+            raise OddVectorError(f"the embedder returned {dim} numbers, where it has always returned {self._dim}")
 
 
 def represents(embedder: Embedder, text: str) -> bool:

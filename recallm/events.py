@@ -93,10 +93,10 @@ class Recorder:
             event: what happened.
             elapsed: seconds since the call began.
         """
-        self.ledger.record(event)
         if isinstance(event, Failure):
             LOG.trouble(self.name, event)
         try:
+            self.ledger.record(event)
             metrics = self._all_metrics()
             if metrics is not self._source:
                 self._source, self._metrics = metrics, None if metrics is None else metrics.of(self.name)

@@ -209,6 +209,8 @@ def remember(plan: Plan, request: Request, miss: Miss, called: Called) -> Flow[N
         )
         stage = "storage"
         stored: Stored = yield Put(entry, miss.epoch, request.ttl)
+        if not isinstance(stored, Stored) or not isinstance(stored.evicted, int):
+            raise TypeError(f"a storage's put returned a {type(stored).__name__}; it must return a Stored")
     except Exception as error:  # noqa: BLE001  # the caller has the answer; that it is not kept is counted
         yield Note(Failure(stage, error))
     else:

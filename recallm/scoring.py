@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from recallm.typing import Vector
 
 
-def normalise(embedding: Sequence[float] | NDArray[Any], *, dim: int | None = None) -> Vector:
+def normalise(embedding: Sequence[float] | NDArray[Any]) -> Vector:
     """Return an embedding as a unit vector.
 
     Args:
         embedding: shape (dim,), any real dtype, finite, not all zeros.
-        dim: the dimension it must have; None: any.
 
     Returns:
         shape (dim,), float32, length 1 within float32 rounding; a new, read-only array.
@@ -35,9 +34,8 @@ def normalise(embedding: Sequence[float] | NDArray[Any], *, dim: int | None = No
         wide = np.asarray(embedding, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise OddVectorError(f"the embedder returned a {type(embedding).__name__} that is not a vector") from None
-    if wide.ndim != 1 or wide.size == 0 or (dim is not None and wide.size != dim):
-        wanted = "(dim,)" if dim is None else f"({dim},)"
-        raise OddVectorError(f"the embedder returned an array of shape {wide.shape}; it must be {wanted}")
+    if wide.ndim != 1 or wide.size == 0:
+        raise OddVectorError(f"the embedder returned an array of shape {wide.shape}; it must be (dim,)")
     largest = float(np.abs(wide).max())
     if not np.isfinite(largest) or largest == 0.0:
         raise OddVectorError(f"the embedder returned a vector whose largest component is {largest}")

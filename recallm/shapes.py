@@ -57,7 +57,9 @@ def chosen_shape(fn: Callable[..., Any], mode: Mode) -> Shape:
     return "async" if mode == "async" and shape == "sync" else shape
 
 
-def checked_prompt(fn: Callable[..., Any], binder: Binder, prompt: Prompt | None) -> Prompt:
+def checked_prompt(
+    fn: Callable[..., Any], binder: Binder, prompt: Prompt | None, ignored: Collection[str] = ()
+) -> Prompt:
     """Return which argument carries the prompt.
 
     Args:
@@ -65,13 +67,23 @@ def checked_prompt(fn: Callable[..., Any], binder: Binder, prompt: Prompt | None
         binder: its arguments.
         prompt: what the user said, or None to infer it: ``messages``, else ``prompt``, else the only
             parameter annotated ``str`` (of several, the only one that may be passed by position).
+        ignored: names of what does not affect the answer.
 
     Raises:
         InvalidTypeError: `prompt` is neither a str nor callable.
-        SignatureMismatchError: `prompt` is no parameter, or it cannot be inferred.
+        SignatureMismatchError: `prompt` is no parameter, or ignored, or it cannot be inferred.
     """
     if callable(prompt):
         return prompt
+    found = _named_prompt(fn, binder, prompt)
+    if found in ignored:
+        raise SignatureMismatchError(
+            f"ignore={tuple(ignored)!r} names {found!r}, which carries the prompt; leave it out"
+        )
+    return found
+
+
+def _named_prompt(fn: Callable[..., Any], binder: Binder, prompt: str | None) -> str:
     if prompt is not None and not isinstance(prompt, str):
         raise InvalidTypeError(
             f"prompt={prompt!r} is a {type(prompt).__name__}; use an argument's name or a callable of all arguments"

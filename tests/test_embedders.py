@@ -459,7 +459,7 @@ HUB_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json
 
 
 @pytest.fixture
-def hub_cache(tmp_path: Path) -> Iterator[Path]:
+def hub_cache(tmp_path: Path) -> Path:
     """A hub cache that holds a snapshot of bge-small's repository (with MiniLM's weights)."""
     repository = tmp_path / "cache" / "models--Qdrant--bge-small-en-v1.5-onnx-Q"
     snapshot = repository / "snapshots" / REVISION
@@ -469,7 +469,7 @@ def hub_cache(tmp_path: Path) -> Iterator[Path]:
     for name in HUB_FILES:
         shutil.copy(TOKENIZER_FOLDER / name, snapshot / name)
     shutil.copy(WEIGHTS, snapshot / "model_optimized.onnx")
-    yield tmp_path / "cache"
+    return tmp_path / "cache"
 
 
 @pytest.mark.usefixtures("no_network")

@@ -29,7 +29,7 @@ class Angles:
         """Return a vector of two dimensions."""
         self.texts.append(text)
         try:
-            cosine = float(text.split()[0])
+            cosine = float(text.split(maxsplit=1)[0])
         except ValueError:
             cosine = 1.0
         return [cosine, (1 - cosine**2) ** 0.5]

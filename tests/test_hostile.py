@@ -133,6 +133,16 @@ def test_a_vector_of_another_dimension_is_a_miss_and_not_kept(asynchronous: bool
     assert dict(function.cached.stats().errors) == {"embedding": 2}
 
 
+def test_an_odd_first_vector_does_not_set_the_dimension_for_good() -> None:
+    """Two texts in a row of another length show that the first was odd."""
+    embedder = FakeEmbedder(dim=4)
+    embedder.vectors["first"] = [1.0, 2.0]
+    function = Function(embedder=embedder, context=lambda kw: {"question": kw["question"] == "first"})
+    for question in ("first", "a b", "c d", "e f", "f e"):
+        function.ask(question)
+    assert function.counted() == (1, 4, 3)
+
+
 @pytest.mark.parametrize("error", [ConnectionError(), ValueError(), MemoryError(), RecursionError(), SystemExit()])
 def test_an_embedder_that_raises_is_a_bypass(error: BaseException, asynchronous: bool) -> None:
     """The error stays in the cache, unless it means to end the program."""
@@ -255,6 +265,40 @@ def test_a_storage_that_raises_or_returns_garbage_is_a_bypass(operation: str, ga
     assert (stats.hits, stats.misses, stats.stored) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("garbage", [None, "x", 7, Stored("x", None), {}], ids=repr)  # type: ignore[arg-type]
+def test_a_storage_that_tells_garbage_of_a_put_is_in_trouble(garbage: Any, asynchronous: bool) -> None:
+    """The caller has the answer; nothing is counted as stored."""
+    function = Function(asynchronous=asynchronous, storage=Obstinate(put=returning(garbage)))
+    assert function.ask("q") == "answer 1"
+    assert function.counted() == (0, 1, 0)
+    assert dict(function.cached.stats().errors) == {"storage": 1}
+
+
+@pytest.mark.parametrize("garbage", [None, "x", {"n": None}, {"n": "x"}, 7], ids=repr)
+def test_sizes_that_are_none_are_left_out_of_the_statistics(garbage: Any) -> None:
+    """They can be shown all the same."""
+    function = Function(storage=Obstinate(sizes=returning(garbage)))
+    function.ask("q")
+    assert "CacheStats" in repr(function.cached.stats())
+    assert function.cached.stats().namespace_sizes == {}
+    assert function.cached.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize("similarity", [NAN, 0.2, None, "x"])
+def test_an_exact_entry_is_as_similar_as_can_be(similarity: Any, asynchronous: bool) -> None:
+    """One of which the storage tells something else is not served."""
+
+    def recall(own: Any, *args: Any) -> Recalled:
+        recalled = own(*args)
+        found = recalled.candidate
+        return Recalled(None if found is None else found._replace(similarity=similarity), recalled.epoch)
+
+    storage = Obstinate(recall=recall, search=returning([]))
+    function = Function(asynchronous=asynchronous, storage=storage)
+    assert [function.ask("q"), function.ask("q")] == ["answer 1", "answer 2"]
+    assert function.counted() == (0, 2, 2)
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_a_storage_that_cannot_keep_is_a_miss(error: Exception, asynchronous: bool) -> None:
     """The caller has the answer; that it was not kept is counted."""
@@ -354,6 +398,12 @@ def lying(**changes: Any) -> dict[str, Any]:
     [
         ({"partition": "0" * 40}, None),
         ({"partition": None}, None),
+        ({"namespace": "another"}, None),
+        ({"seconds": NAN}, None),
+        ({"seconds": -1.0}, None),
+        ({"tokens": -1}, None),
+        ({"seconds": "x"}, "storage"),
+        ({"tokens": None}, "storage"),
         ({"payload": b""}, "codec"),
         ({"payload": b"garbage"}, "codec"),
         ({"payload": b"\x80\x04."}, "codec"),

@@ -24,7 +24,8 @@ ROUNDING = 1e-12
 def unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
     """Rows divided by their norms, in float32."""
     wide = np.atleast_2d(np.asarray(rows, np.float64))
-    return (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+    units: NDArray[np.float32] = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+    return units
 
 
 def filled(rows: NDArray[np.float32]) -> VectorIndex:

@@ -25,7 +25,9 @@ LAYERS = {
         "metrics events testing pairs"
     ),
     "drivers": "registry drivers",
-    "front doors": "callsite cached cache decorator process judging evaluation tuning recording plotting __init__ __main__",
+    "front doors": (
+        "callsite cached cache decorator process judging evaluation tuning recording plotting __init__ __main__"
+    ),
 }
 LEVEL = {module: level for level, names in enumerate(LAYERS.values()) for module in names.split()}
 

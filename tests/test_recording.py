@@ -173,7 +173,7 @@ def test_a_slow_disk_costs_lines_not_time(tmp_path: Path, monkeypatch: pytest.Mo
         hang.wait(10)
         return write(file, line)
 
-    monkeypatch.setattr(recording.os, "write", slow)
+    monkeypatch.setattr("recallm.recording.os.write", slow)
     with recallm.record(tmp_path / "pairs.jsonl") as under_way:
         under_way.offer(COMPARED)
         assert written.wait(10)
@@ -192,7 +192,7 @@ def test_a_full_disk_costs_lines_and_is_logged(
     def full(file: int, line: bytes) -> int:
         raise OSError(28, "No space left on device", line.decode())
 
-    monkeypatch.setattr(recording.os, "write", full)
+    monkeypatch.setattr("recallm.recording.os.write", full)
     ask = cached()
     with caplog.at_level(logging.WARNING, "recallm"), recallm.record(tmp_path / "pairs.jsonl") as under_way:
         ask("how do I cancel my plan")

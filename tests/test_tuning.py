@@ -22,7 +22,7 @@ class Angles:
 
     def embed(self, text: str) -> list[float]:
         """Return a vector of two dimensions."""
-        cosine = 1.0 if text == "stored" else float(text.split()[0])
+        cosine = 1.0 if text == "stored" else float(text.split(maxsplit=1)[0])
         return [cosine, (1 - cosine**2) ** 0.5]
 
 
@@ -126,9 +126,7 @@ bands = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(bands, st.sampled_from([0.01, 0.05, 0.2]), st.sampled_from(["hits", "look-alikes"]))
-def test_never_promises_more_than_the_bound(
-    drawn: list[tuple[float, int, int]], max_wrong: float, of: str
-) -> None:
+def test_never_promises_more_than_the_bound(drawn: list[tuple[float, int, int]], max_wrong: float, of: str) -> None:
     """The bound of the chosen threshold is at most the target, and not below that of one single test."""
     pairs = [pair for cosine, same, wrong in drawn for pair in pairs_at(cosine, same=same, different=wrong)]
     if not pairs:
@@ -178,7 +176,7 @@ def test_the_promise_is_kept_as_often_as_it_says(start: float, slope: float, siz
 
     The rates rise from below the target, rise from just below it, lie on it, and lie above it everywhere.
     """
-    draw = random.Random(f"{start} {slope} {size}")
+    draw = random.Random(f"{start} {slope} {size}")  # noqa: S311  # a simulation
     thresholds = [number / 100 for number in range(70, 100)]
     broken, rounds = 0, 300
     for _ in range(rounds):
