@@ -1,0 +1,130 @@
+"""The command line, run in this process: tables and lines to paste, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recallm.__main__ import main
+from recallm.plotting import plot
+
+SAME = [("how do I cancel my plan", "how do I my plan cancel"), ("where is my order now", "where is now my order")]
+DIFFERENT = [("refund in 30 days", "refund in 90 days"), ("who wrote the manual", "what does bread cost")]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Return a file of labelled pairs."""
+    path = tmp_path / "pairs.jsonl"
+    lines = [{"a": a, "b": b, "same": same} for group, same in ((SAME, True), (DIFFERENT, False)) for a, b in group]
+    path.write_text("".join(f"{json.dumps({**line, 'kind': 'near'})}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_evaluate_prints_a_table(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Over thresholds, without guards and with them, by kind and by guard."""
+    assert main(["evaluate", str(pairs), "--embedder", "offline"]) == 0
+    printed = capsys.readouterr()
+    for expected in ("2 same pairs, 2 look-alikes", "without guards", "with guards", "by kind, at 0.9", "vetoes at"):
+        assert expected in printed.out
+    assert printed.err == ""
+
+
+def test_guards_may_be_left_out(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Then there is one table."""
+    assert main(["evaluate", str(pairs), "--embedder", "offline", "--no-guards", "--at", "0.9"]) == 0
+    assert "with guards" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_a_plot_is_written(ending: str, pairs: Path, tmp_path: Path) -> None:
+    """In the format that the file's ending names."""
+    picture = tmp_path / f"curve.{ending}"
+    assert main(["evaluate", str(pairs), "--embedder", "offline", "--plot", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG" if ending == "png" else b"<?xml")
+
+
+def test_a_plot_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is named."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    nothing: Any = None
+    with pytest.raises(ImportError, match=r'pip install "recallm\[plot\]"'):
+        plot(nothing, "curve.png")
+
+
+def test_tune_without_a_safe_threshold_says_so_and_exits_with_one(
+    pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four pairs prove nothing; it tells how many more are needed."""
+    assert main(["tune", str(pairs), "--embedder", "offline"]) == 1
+    assert "No threshold is wrong in at most 1 % of the hits with 95 % confidence" in capsys.readouterr().out
+
+
+def test_tune_prints_the_line_to_paste(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With enough pairs and a modest target."""
+    path = tmp_path / "pairs.jsonl"
+    lines = [{"a": f"how do I cancel plan {a}", "b": f"how to cancel plan {a}", "same": True} for a in range(60)]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    assert main(["tune", str(path), "--embedder", "offline", "--max-wrong", "0.1", "--of", "hits"]) == 0
+    assert "@semantic_cache(threshold=" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["evaluate", "{folder}/absent.jsonl"], "absent.jsonl: No such file"),
+        (["evaluate", "{folder}/broken.jsonl"], "line 1 is not JSON"),
+        (["tune", "{folder}/unlabelled.jsonl"], "no labelled pairs"),
+        (["tune", "{folder}/pairs.jsonl", "--max-wrong", "2"], "max_wrong=2.0"),
+        (["evaluate", "{folder}/pairs.jsonl", "--at", "near"], "--at='near'"),
+        (["evaluate", "{folder}/pairs.jsonl", "--at", "7"], "at=7.0"),
+    ],
+)
+def test_an_error_is_told_in_one_line(
+    arguments: list[str], told: str, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error, with exit code 2."""
+    (tmp_path / "broken.jsonl").write_text("{\n", encoding="utf-8")
+    (tmp_path / "unlabelled.jsonl").write_text('{"a": "x", "b": "y", "same": null}\n', encoding="utf-8")
+    assert main([argument.format(folder=tmp_path) for argument in arguments] + ["--embedder", "offline"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("recallm: error: ")
+    assert told in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_a_terminal_gets_a_bar(
+    pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is gone when the result is printed."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["evaluate", str(pairs), "--embedder", "offline"]) == 0
+    drawn = capsys.readouterr().err
+    assert "embedding [" in drawn
+    assert drawn.endswith("\r\x1b[K")
+
+
+def test_an_interrupt_ends_it_quietly(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the exit code that shells expect."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recallm.evaluation.judge", interrupt)
+    assert main(["evaluate", str(pairs), "--embedder", "offline"]) == 130
+
+
+def test_it_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """``python -m recallm`` is the front door."""
+    monkeypatch.setattr(sys, "argv", ["recallm", "--help"])
+    monkeypatch.delitem(sys.modules, "recallm.__main__")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("recallm", run_name="__main__")
+    assert ended.value.code == 0
+    assert "evaluate" in capsys.readouterr().out
