@@ -1,0 +1,148 @@
+"""How two words relate: the same but for spelling or form, alike in meaning, opposed, or of one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from recallm.guards.kinds import KINDS, OPPOSITES
+from recallm.guards.vocabulary import FRAME, GENERAL, IRREGULAR, SYNONYMS
+
+KEPT_PAIRS = 1 << 16
+
+_ENDINGS = frozenset(
+    """
+    s es ed d ing er ers ion ions ation ations al ally ly ment ments y ies ied e r or ors able ness ity ive ian ic ical
+    n ful ting ning ming ping ted ned ped ging ged ring red ling led t th ance ence ant ent ous iness ily ier iest est
+    st ise ize ised ized ising izing yse yze our re er que k ck
+    """.split()
+) | {""}
+
+_NEGATING = ("un", "in", "im", "dis", "non-", "non", "ir", "il", "de", "mis")
+
+_STEMMING = (
+    ("ies", "y"), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("es", ""), ("s", ""), ("ly", ""), ("er", ""),
+    ("est", ""),
+)  # fmt: skip
+
+
+def _groups(lines: str) -> Mapping[str, frozenset[int]]:
+    """Return, for each word, the numbers of the lines it stands in."""
+    found: dict[str, set[int]] = {}
+    for number, line in enumerate(lines.strip().splitlines()):
+        for word in line.partition(":")[2].split() or line.split():
+            found.setdefault(word, set()).add(number)
+    return {word: frozenset(numbers) for word, numbers in found.items()}
+
+
+def _sides(lines: str) -> Mapping[str, frozenset[str]]:
+    """Return, for each word, those on the other side of the strokes it stands beside."""
+    found: dict[str, set[str]] = {}
+    for line in lines.strip().splitlines():
+        left, right = (side.split() for side in line.split("/"))
+        for one in left:
+            found.setdefault(one, set()).update(right)
+        for other in right:
+            found.setdefault(other, set()).update(left)
+    return {word: frozenset(others) for word, others in found.items()}
+
+
+_ALIKE, _FORMS, _KINDS, _OPPOSED = _groups(SYNONYMS), _groups(IRREGULAR), _groups(KINDS), _sides(OPPOSITES)
+_KNOWN = FRAME | GENERAL | _ALIKE.keys() | _KINDS.keys() | _OPPOSED.keys()
+_NONE: frozenset[int] = frozenset()
+
+
+def is_frame(word: str) -> bool:
+    """Claim that a word frames a request and is no part of what it is about."""
+    return word in FRAME
+
+
+@lru_cache(KEPT_PAIRS)
+def is_general(word: str) -> bool:
+    """Claim that a word is one of all trades, which seldom decides over the answer."""
+    return (
+        word in FRAME
+        or (word.endswith("ly") and len(word) > 4)
+        or any(stem in GENERAL for stem in (word, *_stems(word)))
+    )
+
+
+@lru_cache(KEPT_PAIRS)
+def are_opposed(one: str, other: str) -> bool:
+    """Claim that two words are opposites, as "import" and "export", or "legal" and "illegal".
+
+    >>> are_opposed("import", "export"), are_opposed("reliable", "unreliable"), are_opposed("tea", "team")
+    (True, True, False)
+    """
+    if other in _OPPOSED.get(one, ()):
+        return True
+    shorter, longer = sorted((one, other), key=len)
+    if len(shorter) > 3 and any(longer == prefix + shorter for prefix in _NEGATING):
+        return True
+    return longer.endswith("less") and longer[:-4] in (shorter, shorter.removesuffix("ful"))
+
+
+@lru_cache(KEPT_PAIRS)
+def are_of_one_kind(one: str, other: str) -> bool:
+    """Claim that two words name different members of one kind, as "monday" and "friday"."""
+    shared = _any_form(_KINDS, one) & _any_form(_KINDS, other)
+    return bool(shared) and not _ALIKE.get(one, _NONE) & _ALIKE.get(other, _NONE) and not _inflected(one, other)
+
+
+@lru_cache(KEPT_PAIRS)
+def are_akin(one: str, other: str) -> bool:
+    """Claim that exchanging two words changes nothing: forms or spellings of one word, or synonyms.
+
+    >>> are_akin("cancelling", "cancel"), are_akin("fridge", "refrigerator"), are_akin("enable", "disable")
+    (True, True, False)
+    """
+    if _in_one_spelling(one) == _in_one_spelling(other):
+        return True
+    if one[0].isdigit() or other[0].isdigit() or are_opposed(one, other):
+        return False
+    if _ALIKE.get(one, _NONE) & _ALIKE.get(other, _NONE) or _FORMS.get(one, _NONE) & _FORMS.get(other, _NONE):
+        return True
+    if _inflected(one, other):
+        return True
+    if _any_form(_KINDS, one) & _any_form(_KINDS, other):
+        return False
+    return bool(_any_form(_ALIKE, one) & _any_form(_ALIKE, other)) or _mistyped(one, other)
+
+
+def _in_one_spelling(word: str) -> str:
+    """Return a word without hyphens, and as Americans spell it."""
+    return word.replace("-", "").replace("our", "or").replace("ise", "ize").replace("yse", "yze").replace("ogue", "og")
+
+
+def _any_form(groups: Mapping[str, frozenset[int]], word: str) -> frozenset[int]:
+    return frozenset().union(*(groups.get(form, _NONE) for form in (word, *_stems(word))))
+
+
+def _stems(word: str) -> Iterable[str]:
+    for ending, replacement in _STEMMING:
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            stem = word[: -len(ending)] + replacement
+            yield stem
+            if not replacement and len(stem) > 3 and stem[-1] == stem[-2]:
+                yield stem[:-1]
+
+
+def _inflected(one: str, other: str) -> bool:
+    """Tell whether two words are a stem with two endings."""
+    shared = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    least = 3 if min(len(one), len(other)) <= 4 else 4
+    return any(one[cut:] in _ENDINGS and other[cut:] in _ENDINGS for cut in range(shared, least - 1, -1))
+
+
+def _mistyped(one: str, other: str) -> bool:
+    """Tell whether one letter was missed, doubled, hit wrong, or swapped with the next."""
+    shorter, longer = sorted((one, other), key=len)
+    if len(shorter) < 5 or one[0] != other[0] or len(longer) - len(shorter) > 1 or (one in _KNOWN and other in _KNOWN):
+        return False
+    if len(shorter) < len(longer):
+        return any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer)))
+    wrong = [at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    if len(wrong) == 1:
+        return len(one) > 5
+    first, *rest = wrong
+    return rest == [first + 1] and one[first] == other[first + 1] and one[first + 1] == other[first]

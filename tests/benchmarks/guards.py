@@ -1,0 +1,146 @@
+"""What the guards gain and cost on labelled pairs, and how long they take.
+
+Run with ``python tests/benchmarks/guards.py tests/data/pairs_test.jsonl …``. Hits are the share of the same pairs that
+are served, wrong is the share of the served that are look-alikes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from recallm import DEFAULT_GUARDS, Guard, Pair, get_default_embedder
+from recallm.config import PROFILES
+from recallm.guards.difference import compared
+from recallm.guards.reading import read
+from recallm.judging import embedded
+from recallm.pairs import labelled
+from recallm.scoring import similarity
+
+GRID = [step / 200 for step in range(120, 200)]
+
+
+class Judged(NamedTuple):
+    """A pair, its cosine, and the guards that refuse it."""
+
+    pair: Pair
+    cosine: float
+    refused_by: frozenset[str]
+
+
+class Served(NamedTuple):
+    """Hits, and what is served wrongly, as shares; and the precision."""
+
+    hits: float
+    look_alikes: float
+    precision: float
+
+
+def judged(path: Path) -> list[Judged]:
+    """Return every pair of a file that has a cosine."""
+    pairs = labelled(path).pairs
+    vectors = embedded(list({text for pair in pairs for text in (pair.a, pair.b)}), get_default_embedder())
+    found = []
+    for pair in pairs:
+        a, b = vectors[pair.a], vectors[pair.b]
+        if a is not None and b is not None:
+            refused = frozenset(guard.__name__ for guard in DEFAULT_GUARDS if not guard(pair.a, pair.b))
+            found.append(Judged(pair, similarity(a, b), refused))
+    return found
+
+
+def served(rows: Sequence[Judged], threshold: float, asked: frozenset[str]) -> Served:
+    """Return what a threshold serves where these guards are asked."""
+    passed = [row for row in rows if row.cosine >= threshold and asked.isdisjoint(row.refused_by)]
+    right = sum(row.pair.same for row in passed)
+    same = sum(row.pair.same for row in rows)
+    return Served(right / same, (len(passed) - right) / max(1, len(rows) - same), right / max(1, len(passed)))
+
+
+def best(rows: Sequence[Judged], asked: frozenset[str], most_wrong: float) -> str:
+    """Return the most hits of any threshold whose wrong share is small enough."""
+    found = [(served(rows, threshold, asked), threshold) for threshold in GRID]
+    good = [(row.hits, threshold) for row, threshold in found if row.hits and 1 - row.precision <= most_wrong]
+    if not good:
+        return "none"
+    hits, threshold = max(good)
+    return f"{hits:.1%} at {threshold:.3f}"
+
+
+def report(path: Path) -> None:
+    """Print what the guards do on one file."""
+    rows = judged(path)
+    nobody, everybody = frozenset[str](), frozenset(guard.__name__ for guard in DEFAULT_GUARDS)
+    same = sum(row.pair.same for row in rows)
+    print(f"\n{path.name}: {same} same pairs, {len(rows) - same} look-alikes")
+    for most_wrong in (0.01, 0.05, 0.10):
+        line = [f"{name} {best(rows, asked, most_wrong)}" for name, asked in (("bare", nobody), ("guarded", everybody))]
+        print(f"  most hits at <= {most_wrong:.0%} wrong: {', '.join(line)}")
+    for profile, threshold in PROFILES.items():
+        bare, guarded = served(rows, threshold, nobody), served(rows, threshold, everybody)
+        level = [served(rows, lower, everybody) for lower in GRID]
+        as_many = max((row.precision for row in level if row.hits >= bare.hits), default=0.0)
+        print(
+            f"  {profile:<9}{threshold}: hits {bare.hits:.1%} -> {guarded.hits:.1%} (lost {_lost(bare, guarded):.1%}), "
+            f"look-alikes {bare.look_alikes:.1%} -> {guarded.look_alikes:.1%}, precision {bare.precision:.3f} -> "
+            f"{guarded.precision:.3f}, at bare hits {as_many:.3f}"
+        )
+    threshold = PROFILES["balanced"]
+    for guard in sorted(everybody):
+        bare, alone = served(rows, threshold, nobody), served(rows, threshold, frozenset((guard,)))
+        without, all_of_them = served(rows, threshold, everybody - {guard}), served(rows, threshold, everybody)
+        print(
+            f"  {guard:<22} alone: look-alikes removed {_removed(bare, alone):6.1%}, "
+            f"hits lost {_lost(bare, alone):5.1%}; "
+            f"left out: look-alikes +{without.look_alikes - all_of_them.look_alikes:5.1%}, "
+            f"hits +{without.hits - all_of_them.hits:5.1%}"
+        )
+
+
+def _lost(before: Served, after: Served) -> float:
+    return 1 - after.hits / before.hits if before.hits else 0.0
+
+
+def _removed(before: Served, after: Served) -> float:
+    return 1 - after.look_alikes / before.look_alikes if before.look_alikes else 0.0
+
+
+def cost() -> None:
+    """Print what all guards take for one candidate, the stored prompt known and the asked one new."""
+    words = (
+        "how do I change the delivery address of an order that I placed yesterday with the express option today".split()
+    )
+    for size in (20, 200, 5000):
+        prompt = " ".join((words * (size // len(words) + 1))[:size])
+        taken = []
+        for number in range(200 if size <= 200 else 5):
+            cached_prompt = prompt.replace("express", f"express{number % 7}").replace("order", "parcel")
+            read(cached_prompt)
+            compared.cache_clear()
+            began = time.perf_counter()
+            for guard in DEFAULT_GUARDS:
+                _ask(guard, prompt, cached_prompt)
+            taken.append(time.perf_counter() - began)
+        print(f"  {size} words: {1e6 * statistics.median(taken):,.0f} us a candidate")
+
+
+def _ask(guard: Guard, prompt: str, cached_prompt: str) -> None:
+    guard(prompt, cached_prompt)
+
+
+def main() -> None:
+    """Print everything."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("files", type=Path, nargs="+")
+    for path in parser.parse_args().files:
+        report(path)
+    print("\ncost of all guards:")
+    cost()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Learns how much each difference between two prompts speaks against one answer for both.
+
+Run with ``python tests/benchmarks/learn_guards.py tests/data/pairs_dev.jsonl …``: development files only. Logistic
+regression over what `recallm.guards.difference` finds, on pairs that are similar enough to be compared at all and
+that no guard refuses by itself; each file, and in it each label, has the same say. Prints the constants to paste.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recallm import Pair, get_default_embedder, guards
+from recallm.guards import difference as differences
+from recallm.guards.reading import read
+from recallm.judging import embedded
+from recallm.pairs import labelled
+from recallm.scoring import similarity
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ALONE = (guards.numbers_agree, guards.literals_agree, guards.direction_agrees, guards.capitals_agree)
+SHRINKAGE = 1.0
+STEPS = 50
+SAY = 300.0
+FLOOR = 0.75
+
+
+def features(pair: Pair) -> tuple[frozenset[str], float, float]:
+    """Return the evidence in a pair, and its extent."""
+    found = differences.compared(pair.a, pair.b)
+    one, other = read(pair.a), read(pair.b)
+    only = differences.unshared(one, other)
+    return found.evidence, *differences.extent(one, other, only, (found.ours, found.theirs))
+
+
+def near(path: Path) -> list[Pair]:
+    """Return the pairs of a file that are at all similar."""
+    pairs = labelled(path).pairs
+    vectors = embedded(list({text for pair in pairs for text in (pair.a, pair.b)}), get_default_embedder())
+    kept = []
+    for pair in pairs:
+        a, b = vectors[pair.a], vectors[pair.b]
+        if a is not None and b is not None and similarity(a, b) >= FLOOR:
+            kept.append(pair)
+    return kept
+
+
+def fitted(x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the constants of a logistic regression by Newton's method, the bias first and not shrunk."""
+    constants = np.zeros(x.shape[1])
+    shrinkage = np.full(x.shape[1], SHRINKAGE)
+    shrinkage[0] = 1e-9
+    for _ in range(STEPS):
+        chance = 1 / (1 + np.exp(-x @ constants))
+        slope = x.T @ (weights * (chance - y)) + shrinkage * constants
+        curvature = (x * (weights * chance * (1 - chance))[:, None]).T @ x + np.diag(shrinkage)
+        constants -= np.linalg.solve(curvature, slope)
+    return constants
+
+
+def main() -> None:
+    """Learn, and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("files", type=Path, nargs="+")
+    names = list(differences.WEIGHTS)
+    rows, labels, says = [], [], []
+    for path in parser.parse_args().files:
+        pairs = [pair for pair in near(path) if all(guard(pair.a, pair.b) for guard in ALONE)]
+        for pair in pairs:
+            evidence, share, words = features(pair)
+            rows.append([1.0, share, words, *(name in evidence for name in names)])
+            labels.append(not pair.same)
+            says.append(SAY / 2 / sum(each.same == pair.same for each in pairs))
+    bias, share, words, *rest = fitted(np.array(rows, float), np.array(labels, float), np.array(says))
+    print("WEIGHTS = {")
+    for name, weight in sorted(zip(names, rest, strict=True), key=lambda item: -item[1]):
+        print(f'    "{name}": {weight:.2f},')
+    print(f"}}\nBIAS = {bias:.2f}\nPER_SHARE = {share:.2f}\nPER_WORD = {words:.2f}")
+
+
+if __name__ == "__main__":
+    main()
