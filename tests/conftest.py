@@ -1,0 +1,23 @@
+"""What every test starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from recallm import registry
+from recallm.storage.memory import ThreadSafeInMemoryStorage
+
+
+@pytest.fixture(autouse=True)
+def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The process's names are as after an import, whatever the tests before did."""
+    monkeypatch.setattr(registry, "_sources", {"default": ThreadSafeInMemoryStorage})
+    monkeypatch.setattr(registry, "_made", {})
+    monkeypatch.setattr(registry, "_chosen_encoder", None)
+    monkeypatch.setattr(registry, "_metrics", None)
+    monkeypatch.setattr(registry, "_metrics_registry", None)
+    yield
+    for recording in registry.recordings:
+        recording.stop()

@@ -1,0 +1,187 @@
+"""The process's names: storages, the default embedder, the metrics."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+import recallm
+from recallm import InMemoryStorage, ThreadSafeInMemoryStorage, registry, semantic_cache
+from recallm.errors import InvalidTypeError, InvalidValueError, UnknownNameError
+from recallm.storage import redis
+from recallm.testing import FakeEmbedder
+
+
+def test_the_default_is_made_on_first_use_and_kept() -> None:
+    """It is the thread-safe one, and everybody gets the same."""
+    assert recallm.storages()["default"] is ThreadSafeInMemoryStorage
+    made = recallm.get_storage()
+    assert isinstance(made, ThreadSafeInMemoryStorage)
+    assert recallm.get_storage("default") is recallm.storages()["default"] is made
+
+
+def test_a_factory_is_called_once_and_only_when_it_is_needed() -> None:
+    """Decorating with the name does not make the storage."""
+    made: list[InMemoryStorage] = []
+
+    def factory() -> InMemoryStorage:
+        made.append(InMemoryStorage())
+        return made[-1]
+
+    recallm.register_storage("later", factory)
+    ask = semantic_cache(context={}, storage="later", embedder=FakeEmbedder())(lambda prompt: "a")
+    assert made == []
+    ask("q")
+    assert recallm.get_storage("later") is made[0]
+    assert len(made) == 1
+
+
+def test_replacing_the_default_moves_functions_from_their_next_call_on() -> None:
+    """Those that were decorated with the name, or with none."""
+    ask = semantic_cache(context={}, embedder=FakeEmbedder())(lambda prompt: "a")
+    ask("q")
+    other = InMemoryStorage()
+    recallm.register_storage("default", other, replace=True)
+    ask("q")
+    assert (ask.stats().misses, len(other)) == (2, 1)
+    recallm.unregister_storage("default")
+    ask("q")
+    assert (ask.stats().misses, len(other)) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "storage", "error", "told"),
+    [
+        ("default", InMemoryStorage(), InvalidValueError, "replace=True"),
+        ("", InMemoryStorage(), InvalidValueError, "name='' is empty"),
+        ("redis://host", InMemoryStorage(), InvalidValueError, "looks like a URL; use a plain name"),
+        (7, InMemoryStorage(), InvalidTypeError, "name=7 is a int"),
+        ("mine", 7, InvalidTypeError, "storage_or_factory=7 is neither"),
+    ],
+)
+def test_a_registration_that_cannot_be_is_refused(name: Any, storage: Any, error: type[Exception], told: str) -> None:
+    """The message has the value and what to do."""
+    with pytest.raises(error, match=told):
+        recallm.register_storage(name, storage)
+
+
+def test_an_unknown_name_tells_which_are_known() -> None:
+    """As a `LookupError`."""
+    recallm.register_storage("mine", InMemoryStorage())
+    for look in (recallm.get_storage, recallm.unregister_storage):
+        with pytest.raises(UnknownNameError, match=r"'absent'; registered: 'default', 'mine'; register_storage"):
+            look("absent")
+    recallm.unregister_storage("mine")
+    with pytest.raises(LookupError):
+        recallm.get_storage("mine")
+
+
+def test_a_factory_that_makes_no_storage_is_told() -> None:
+    """When it is asked."""
+    wrong: Any = dict
+    recallm.register_storage("wrong", wrong)
+    with pytest.raises(InvalidTypeError, match="the factory of storage 'wrong' made a dict"):
+        recallm.get_storage("wrong")
+
+
+def test_equal_urls_share_one_storage() -> None:
+    """And others do not."""
+    assert recallm.get_storage("memory://") is recallm.get_storage("memory://")
+    bounded = recallm.get_storage("memory://?max_entries=7")
+    assert isinstance(bounded, ThreadSafeInMemoryStorage)
+    assert bounded.max_entries == 7
+
+
+@pytest.mark.parametrize("url", ["memory://?max_entries=-1", "memory://?size=3"])
+def test_a_url_with_unknown_options_is_refused(url: str) -> None:
+    """It says what a memory URL takes."""
+    with pytest.raises(InvalidValueError, match="max_entries=<positive int> and nothing else"):
+        recallm.get_storage(url)
+
+
+def test_a_url_of_an_unknown_scheme_tells_which_are_known() -> None:
+    """As a `LookupError`."""
+    with pytest.raises(UnknownNameError, match="'ftp'; use memory://, redis://"):
+        recallm.get_storage("ftp://host")
+
+
+def test_redis_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name and by URL."""
+    monkeypatch.setattr(redis, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r'pip install "recallm\[redis\]"'):
+        recallm.RedisStorage()
+    with pytest.raises(ImportError, match=r'pip install "recallm\[redis\]"'):
+        recallm.get_storage("redis://localhost")
+
+
+def test_redis_is_not_in_this_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plainly said."""
+    monkeypatch.setattr(redis, "find_spec", lambda name: object())
+    with pytest.raises(recallm.RecallmError, match="no Redis storage"):
+        recallm.RedisStorage(client=object())
+
+
+def test_the_default_embedder_may_be_set_and_unset() -> None:
+    """Functions that name none use it from their next call on."""
+    mine = FakeEmbedder()
+    ask = semantic_cache(context={}, storage=InMemoryStorage())(lambda prompt: "a")
+    recallm.set_default_embedder(mine)
+    assert recallm.get_default_embedder() is mine
+    ask("q")
+    assert mine.embedded == ["q"]
+    assert ask.cache.embedder is mine
+    recallm.set_default_embedder(None)
+    assert recallm.get_default_embedder() is not mine
+
+
+def test_an_embedder_without_embed_is_refused_as_default() -> None:
+    """The message says what an embedder has."""
+    wrong: Any = object()
+    with pytest.raises(InvalidTypeError, match="no embed method"):
+        recallm.set_default_embedder(wrong)
+
+
+def test_one_embedder_is_one_encoder_while_it_lives() -> None:
+    """Its memo and its load are shared; an object that takes its place in memory is another."""
+    mine = FakeEmbedder()
+    assert registry.encoder_of(mine) is registry.encoder_of(mine)
+    assert registry.encoder_of(mine) is not registry.encoder_of(FakeEmbedder())
+    before = len(registry._encoders)
+    for _ in range(50):
+        registry.encoder_of(FakeEmbedder())
+    gc.collect()
+    assert len(registry._encoders) <= before + 1
+
+
+def test_metrics_live_in_the_registry_given_once_each() -> None:
+    """Going back to a registry finds the metrics that are there."""
+    one, other = CollectorRegistry(), CollectorRegistry()
+    recallm.use_metrics_registry(one)
+    first = registry.metrics()
+    recallm.use_metrics_registry(one)
+    assert registry.metrics() is first
+    recallm.use_metrics_registry(other)
+    assert registry.metrics() is not first
+    recallm.use_metrics_registry(one)
+    assert registry.metrics() is first
+
+
+def test_entries_of_a_shared_storage_count_once() -> None:
+    """Two caches of one storage see the same entries; two storages have entries of their own."""
+    shared = InMemoryStorage()
+    options: dict[str, Any] = {"context": {}, "embedder": FakeEmbedder(), "namespace": "n"}
+    functions = [
+        semantic_cache(**options, storage=storage)(answer)
+        for storage, answer in (
+            (shared, lambda prompt: "a"),
+            (shared, lambda prompt: "b"),
+            (InMemoryStorage(), lambda prompt: "c"),
+        )
+    ]
+    for ask in functions:
+        ask("q")
+    assert registry.entries_by_namespace([ask.cache for ask in functions]) == {"n": 3}
+    assert registry.entries_by_namespace([ask.cache for ask in functions[:2]]) == {"n": 2}
