@@ -11,6 +11,7 @@ import weakref
 
 import pytest
 
+from recallm import workers as workers_module
 from recallm.errors import BusyError
 from recallm.workers import Workers
 
@@ -130,3 +131,23 @@ begun.wait(20)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_after_a_reset_nothing_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a forked child does: every pool begins anew, and what hung is forgotten."""
+    workers = Workers("test", size=1)
+    monkeypatch.setattr(workers_module, "_ALL", [workers])
+    begun, release = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        release.wait(WAIT)
+
+    hung = workers.submit(hang)
+    assert begun.wait(WAIT)
+    workers.abandon(hung)
+    with pytest.raises(BusyError):
+        workers.submit(lambda: 1)
+    workers_module._reset_all()
+    assert workers.submit(lambda: 7).result(WAIT) == 7
+    release.set()
