@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from recallm import registry
 from recallm.binding import Binder
+from recallm.breaker import Breaker
 from recallm.cached import CachedFunction, awaitable
 from recallm.callsite import CallSite, where_defined
 from recallm.codec import Codec
@@ -16,12 +17,20 @@ from recallm.config import CacheConfig, checked_text, checked_ttl
 from recallm.drivers import World, arun, checked_storage, run
 from recallm.effects import Invalidate, Prepare, Sizes
 from recallm.encoding import Encoder, checked_embedder
-from recallm.errors import InvalidTypeError
+from recallm.errors import CircuitOpenError, InvalidTypeError
 from recallm.events import Advice, Recorder
 from recallm.flow import Flow, Plan
 from recallm.guards import DEFAULT_GUARDS
 from recallm.identity import function_path
 from recallm.keying import Keyer
+from recallm.options import (
+    checked_callable,
+    checked_context,
+    checked_flag,
+    checked_guards,
+    checked_namespace,
+    checked_response_type,
+)
 from recallm.records import Event, Failure
 from recallm.shapes import bare, checked_ignore, checked_prompt, chosen_shape, shape_of
 from recallm.storage.base import StorageBackend
@@ -65,7 +74,7 @@ class SemanticCache:
             raise InvalidTypeError(f"config={config!r} is a {type(config).__name__}; use a CacheConfig")
         self.config = config if config is not None else CacheConfig()
         self.name = self.config.default_namespace if name is None else checked_text(name, field="name")
-        self.guards = _checked_guards(guards)
+        self.guards = checked_guards(guards)
         self._storage = _checked_storage_source("default" if storage is None else storage)
         self._encoder = None if embedder is None else registry.encoder_of(checked_embedder(embedder))
         self._namespaces: dict[str, None] = {}
@@ -82,6 +91,11 @@ class SemanticCache:
         return registry.get_storage(self._storage) if isinstance(self._storage, str) else self._storage
 
     @property
+    def storage_breaker(self) -> Breaker:
+        """What keeps calls from the storage while it is in trouble."""
+        return registry.breaker_of(self.storage)
+
+    @property
     def encoder(self) -> Encoder:
         """The embedder in use now: the default one may change."""
         return registry.default_encoder(self.config.embedding_model) if self._encoder is None else self._encoder
@@ -91,7 +105,7 @@ class SemanticCache:
         """What turns prompts into vectors."""
         return self.encoder.embedder
 
-    def wrap(
+    def wrap(  # noqa: PLR0913  # the options of the public contract
         self,
         fn: Callable[P, R],
         *,
@@ -104,6 +118,7 @@ class SemanticCache:
         store_if: StoreIf | None = None,
         verify: Verifier | None = None,
         response_type: Any = None,
+        coalesce: bool = True,
     ) -> CachedFunction[P, R]:
         """Return `fn` with its answers cached here.
 
@@ -122,6 +137,7 @@ class SemanticCache:
             verify: asked last about a similar prompt's answer: ``(prompt, cached_prompt, response) -> bool``,
                 sync or async; what it refuses, or takes too long over, is a miss.
             response_type: type of the responses, where the return annotation does not tell.
+            coalesce: whether calls that want the same answer at the same time wait for one to make it.
 
         Raises:
             InvalidTypeError: an option has the wrong type, or the storage cannot serve such a function.
@@ -138,12 +154,12 @@ class SemanticCache:
         binder = Binder(inner)
         ignored = checked_ignore(fn, binder, ignore)
         identity = registry.identities.of(inner, ignored)
-        where = self.config.default_namespace if namespace is None else _checked_namespace(namespace)
+        where = self.config.default_namespace if namespace is None else checked_namespace(namespace)
         keyer = Keyer(
             binder=binder,
             identity=identity,
             prompt="" if shape == "generator" else checked_prompt(inner, binder, prompt, ignored),
-            context=_checked_context(context),
+            context=checked_context(context),
             namespace=where,
             ignore=ignored,
             ttl=checked_ttl(self.config.default_ttl if ttl is UNSET else ttl),
@@ -151,9 +167,10 @@ class SemanticCache:
         plan = Plan(
             threshold=self.config.threshold,
             guards=self.guards,
-            codec=Codec.for_function(inner, _checked_type(response_type)),
-            store_if=_checked_callable(store_if, "store_if"),
-            verifier=_checked_callable(verify, "verify"),
+            codec=Codec.for_function(inner, checked_response_type(response_type)),
+            store_if=checked_callable(store_if, "store_if"),
+            verifier=checked_callable(verify, "verify"),
+            coalesce=checked_flag(coalesce, "coalesce"),
         )
         advice = Advice(function_path(fn), where=where_defined(bare(fn)))
         storage = registry.resolved(self._storage)
@@ -169,7 +186,13 @@ class SemanticCache:
     def stats(self) -> CacheStats:
         """Return what this cache has done, and the sizes of its namespaces now."""
         sizes = self.namespace_sizes(sorted(self._namespaces))
-        return replace(self.recorder.ledger.stats, namespace_sizes=sizes)
+        return replace(self.recorder.ledger.stats, namespace_sizes=sizes, circuits=self.circuits)
+
+    @property
+    def circuits(self) -> Mapping[str, str]:
+        """The parts that are left alone for failing, and whether they are tried again just now."""
+        states = {"storage": self.storage_breaker.state, "embedder": self.encoder.breaker.state}
+        return {part: state for part, state in states.items() if state != "closed"}
 
     def reset_stats(self) -> None:
         """Begin the statistics anew; entries stay."""
@@ -239,6 +262,8 @@ def _sizing(namespaces: Sequence[str], recorder: Recorder) -> Flow[Mapping[str, 
     try:
         sizes: Mapping[str, int] = yield Sizes(namespaces)
         return {str(name): int(size) for name, size in sizes.items()}
+    except CircuitOpenError:
+        return {}
     except Exception as error:  # noqa: BLE001  # statistics must be had while the storage is away
         recorder.record(Failure("storage", error), 0.0)
         return {}
@@ -265,36 +290,3 @@ def _checked_storage_source(storage: object) -> StorageBackend | str:
     raise InvalidTypeError(
         f"storage={storage!r} is a {type(storage).__name__}; use a StorageBackend, a registered name or a URL"
     )
-
-
-def _checked_guards(guards: object) -> tuple[Guard, ...]:
-    if isinstance(guards, Sequence) and not isinstance(guards, str) and all(callable(guard) for guard in guards):
-        return tuple(guards)
-    raise InvalidTypeError(f"guards={guards!r}; use a sequence of callables (prompt, cached_prompt) -> bool")
-
-
-def _checked_type(response_type: object) -> object:
-    if isinstance(response_type, str | bytes | int | float | Mapping | Sequence):
-        raise InvalidTypeError(
-            f"response_type={response_type!r} is a {type(response_type).__name__}; use a class or a type expression"
-        )
-    return response_type
-
-
-def _checked_context(context: object) -> Any:
-    if context is None or callable(context) or isinstance(context, Mapping):
-        return context
-    raise InvalidTypeError(
-        f"context={context!r} is a {type(context).__name__}; use a mapping, or a callable of all arguments "
-        "that returns one"
-    )
-
-
-def _checked_namespace(namespace: object) -> Namespace:
-    return namespace if callable(namespace) else checked_text(namespace, field="namespace")
-
-
-def _checked_callable(option: Any, field: str) -> Any:
-    if option is None or callable(option):
-        return option
-    raise InvalidTypeError(f"{field}={option!r} is a {type(option).__name__}; use a callable that returns a bool")

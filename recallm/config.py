@@ -93,6 +93,7 @@ class CacheConfig:
         embed_timeout_seconds: the most that one embedding may add to a call.
         load_timeout_seconds: the most that a first call waits for the model to load.
         verify_timeout_seconds: the most that one verdict of ``verify=`` may add to a call.
+        coalesce_timeout_seconds: the most that a call waits for another that makes the same answer, in all.
 
     Raises:
         InvalidTypeError: a field has the wrong type (also a `TypeError`).
@@ -110,13 +111,14 @@ class CacheConfig:
     embed_timeout_seconds: float = 5.0
     load_timeout_seconds: float = 60.0
     verify_timeout_seconds: float = 5.0
+    coalesce_timeout_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threshold", checked_threshold(self.threshold))
         checked_text(self.default_namespace, field="default_namespace")
         checked_text(self.embedding_model, field="embedding_model")
         checked_ttl(self.default_ttl, field="default_ttl")
-        for limit in ("cache", "embed", "load", "verify"):
+        for limit in ("cache", "embed", "load", "verify", "coalesce"):
             field = f"{limit}_timeout_seconds"
             object.__setattr__(self, field, checked_seconds(getattr(self, field), field=field))
 

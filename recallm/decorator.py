@@ -38,6 +38,7 @@ def semantic_cache(
     config: CacheConfig | None = None,
     name: str | None = None,
     response_type: Any = None,
+    coalesce: bool = True,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def semantic_cache(  # noqa: PLR0913  # the options of the public contract
     fn: Callable[..., Any] | None = None,
@@ -56,6 +57,7 @@ def semantic_cache(  # noqa: PLR0913  # the options of the public contract
     config: CacheConfig | None = None,
     name: str | None = None,
     response_type: Any = None,
+    coalesce: bool = True,
 ) -> Any:
     """Answer calls from the cache where the prompt is similar and everything else is equal.
 
@@ -83,6 +85,7 @@ def semantic_cache(  # noqa: PLR0913  # the options of the public contract
         config: a `CacheConfig` that supplies what is not given here.
         name: name under which `recallm.stats(name)` reports; not given: ``module.qualname``.
         response_type: type of the responses, where the return annotation does not tell.
+        coalesce: whether calls that want the same answer at the same time wait for one to make it.
 
     Raises:
         InvalidTypeError: an option has the wrong type (also a `TypeError`).
@@ -119,6 +122,7 @@ def semantic_cache(  # noqa: PLR0913  # the options of the public contract
             store_if=store_if,
             verify=verify,
             response_type=response_type,
+            coalesce=coalesce,
         )
 
     return decorate if fn is None else decorate(fn)

@@ -11,10 +11,12 @@ from inspect import isawaitable
 from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
+from recallm.breaker import Breaker
 from recallm.config import CacheConfig
-from recallm.effects import Call, Called, Effect, Embed, Note, StorageOperation, Verify
+from recallm.effects import Call, Called, Effect, Embed, Join, Note, StorageOperation, Verify
 from recallm.encoding import Encoder
 from recallm.errors import InvalidTypeError
+from recallm.flight import Flights, Lead, Turn
 from recallm.flow import Flow
 from recallm.records import Embedded, Event
 from recallm.shapes import shape_of
@@ -25,41 +27,46 @@ T = TypeVar("T")
 
 STORAGE_WORKERS = Workers("recallm-storage", size=16)
 VERIFY_WORKERS = Workers("recallm-verify", size=8)
+THREADS, TASKS = Flights(), Flights()
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A result that a worker is making.
+    """A result that a worker, or another call, is making.
 
     Attributes:
         future: where it will be.
         timeout: seconds to wait for it.
-        give_up: called when it did not come in time.
+        ended: told what the wait raised, or None, and whether the time limit ran out.
     """
 
     future: Future[Any]
     timeout: float
-    give_up: Callable[[Future[Any]], object]
+    ended: Callable[[BaseException | None, bool], object]
 
     def wait(self) -> Any:
         """Wait for the result in place."""
         try:
-            return self.future.result(self.timeout)
-        except BaseException:
-            self._abandon()
+            result = self.future.result(self.timeout)
+        except BaseException as error:
+            self.ended(error, self._is_late(error))
             raise
+        self.ended(None, False)
+        return result
 
     async def arrive(self) -> Any:
         """Await the result."""
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(self.future), self.timeout)
-        except BaseException:
-            self._abandon()
+            result = await asyncio.wait_for(asyncio.wrap_future(self.future), self.timeout)
+        except BaseException as error:
+            self.ended(error, self._is_late(error))
             raise
+        self.ended(None, False)
+        return result
 
-    def _abandon(self) -> None:
-        if not self.future.done():
-            self.give_up(self.future)
+    def _is_late(self, error: BaseException) -> bool:
+        # The operation may have raised a `TimeoutError` of its own; ending an await cancels what is left.
+        return isinstance(error, TimeoutError) and (not self.future.done() or self.future.cancelled())
 
 
 class Resources(Protocol):
@@ -76,6 +83,11 @@ class Resources(Protocol):
         ...
 
     @property
+    def storage_breaker(self) -> Breaker:
+        """What keeps calls from a storage in trouble."""
+        ...
+
+    @property
     def config(self) -> CacheConfig:
         """The time limits."""
         ...
@@ -89,11 +101,15 @@ class World:
         resources: the embedder, the storage and the time limits.
         observe: told each event and the seconds since the call began.
         started: when the call began, by `perf_counter`.
+        flights: what is being made by calls of this kind.
+        lead: the answer that this call is making for others as well, if any.
     """
 
     resources: Resources
     observe: Callable[[Event, float], object]
     started: float
+    flights: Flights = THREADS
+    lead: Lead | None = None
 
     def begin(self, effect: Effect) -> Any:
         """Perform an effect, or return the `Pending` result of one that may take time."""
@@ -104,27 +120,47 @@ class World:
             storage = self.resources.storage
             if not storage.blocking:
                 return effect.on(storage)
-            future = STORAGE_WORKERS.submit(lambda: effect.on(storage))
-            return Pending(future, limits.cache_timeout_seconds, STORAGE_WORKERS.abandon)
+            breaker = self.resources.storage_breaker
+            return _work(STORAGE_WORKERS, lambda: effect.on(storage), limits.cache_timeout_seconds, breaker)
+        if isinstance(effect, Join):
+            return self._join(effect)
         if isinstance(effect, Verify):
-            future = VERIFY_WORKERS.submit(lambda: _verdict(effect))
-            return Pending(future, limits.verify_timeout_seconds, VERIFY_WORKERS.abandon)
+            return _work(VERIFY_WORKERS, lambda: _verdict(effect), limits.verify_timeout_seconds)
         encoder = self.resources.encoder
         if isinstance(effect, Embed):
-            encoded = encoder.encode(effect.text)
-            if isinstance(encoded, Future):
-                return Pending(encoded, limits.embed_timeout_seconds, encoder.workers.abandon)
-            return encoded
+            known, vector = encoder.known(effect.text)
+            if known:
+                return vector
+            limit = limits.embed_timeout_seconds
+            return _work(encoder.workers, lambda: encoder.encode(effect.text), limit, encoder.breaker)
         prepared = encoder.prepare()
         if isinstance(prepared, Future):
-            return Pending(prepared, limits.load_timeout_seconds, encoder.give_up)
+            return Pending(prepared, limits.load_timeout_seconds, lambda _, late: encoder.give_up() if late else None)
         return prepared
+
+    def _join(self, effect: Join) -> Turn | Pending:
+        joined = self.flights.join((id(self.resources.storage), effect.key))
+        if isinstance(joined, Lead):
+            self.lead = joined
+            return "leading"
+        if not isinstance(joined, Future):
+            return joined
+        left = self.resources.config.coalesce_timeout_seconds - (perf_counter() - self.started)
+        return Pending(joined, max(0.0, left), lambda _, __: None)
+
+    def leave(self) -> None:
+        """End what this call does for others."""
+        if self.lead is not None:
+            self.flights.leave(self.lead)
+            self.lead = None
 
     def native(self, effect: Effect) -> Awaitable[Any] | None:
         """Return an effect that can be awaited on the event loop, or None where it has no async way."""
         limits = self.resources.config
         if isinstance(effect, StorageOperation) and self.resources.storage.serves_async:
-            return asyncio.wait_for(self.resources.storage.aperform(effect), limits.cache_timeout_seconds)
+            breaker = self.resources.storage_breaker
+            breaker.admit()
+            return _watched(self.resources.storage.aperform(effect), limits.cache_timeout_seconds, breaker)
         if isinstance(effect, Verify) and shape_of(effect.verifier) == "async":
             verdict = effect.verifier(effect.prompt, effect.cached_prompt, effect.response)
             return asyncio.wait_for(verdict, limits.verify_timeout_seconds)
@@ -145,6 +181,37 @@ class World:
         if isinstance(effect, Embed):
             now = perf_counter()
             self.observe(Embedded(now - began), now - self.started)
+
+
+def _work(workers: Workers, task: Callable[[], Any], limit: float, breaker: Breaker | None = None) -> Pending:
+    """Have a worker perform a task, unless its circuit is open."""
+    if breaker is not None:
+        breaker.admit()
+    try:
+        future = workers.submit(task)
+    except Exception as error:
+        if breaker is not None:
+            breaker.record(error)
+        raise
+
+    def ended(error: BaseException | None, late: bool) -> None:
+        if error is not None:
+            workers.abandon(future)
+        if breaker is not None:
+            breaker.record(error, late=late)
+
+    return Pending(future, limit, ended)
+
+
+async def _watched(operation: Awaitable[T], limit: float, breaker: Breaker) -> T:
+    """Await an operation within a time limit, and tell its circuit how it ended."""
+    try:
+        result = await asyncio.wait_for(operation, limit)
+    except BaseException as error:
+        breaker.record(error, late=isinstance(error, TimeoutError))
+        raise
+    breaker.record(None)
+    return result
 
 
 def _verdict(effect: Verify) -> object:
@@ -190,10 +257,12 @@ def run(flow: Flow[T], world: World, function: Callable[[], object]) -> T:
                 advance, result = flow.throw, error
     finally:
         flow.close()
+        world.leave()
 
 
 async def arun(flow: Flow[T], world: World, function: Callable[[], Awaitable[object]]) -> T:
     """Run a flow to its end, awaiting. Arguments as `run`."""
+    world.flights = TASKS
     advance: Callable[[Any], Effect] = flow.send
     result: Any = None
     try:
@@ -219,6 +288,7 @@ async def arun(flow: Flow[T], world: World, function: Callable[[], Awaitable[obj
                 advance, result = flow.throw, error
     finally:
         flow.close()
+        world.leave()
 
 
 def checked_storage(storage: StorageBackend, *, asynchronous: bool) -> StorageBackend:

@@ -34,6 +34,16 @@ class Embed:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """Join the calls that want the same answer. Result: `recallm.flight.Turn`, in turn.
+
+    Raises `TimeoutError` into the flow where the one that makes it takes too long.
+    """
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verify:
     """Ask the user's verifier whether a decoded answer serves the prompt. Result: its verdict."""
 
@@ -153,4 +163,4 @@ class Sizes(StorageOperation):
         return storage.sizes(self.namespaces)
 
 
-Effect: TypeAlias = Prepare | Embed | Verify | Call | Note | StorageOperation
+Effect: TypeAlias = Prepare | Embed | Join | Verify | Call | Note | StorageOperation

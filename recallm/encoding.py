@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from recallm.breaker import Breaker
 from recallm.config import PROFILES
 from recallm.effects import Prepared
 from recallm.errors import InvalidTypeError, ModelUnavailableError, OddVectorError
+from recallm.events import told
 from recallm.typing import Embedder
-from recallm.workers import Workers
+from recallm.workers import Workers, follower
 
 if TYPE_CHECKING:
     from recallm.typing import Vector
@@ -43,8 +45,6 @@ def checked_embedder(embedder: object) -> Embedder:
 class Encoder:
     """One embedder, as the flows use it.
 
-    `prepare` and `encode` return a result that is at hand, or the future of one that a worker is making.
-
     Args:
         embedder: see `recallm.typing.Embedder`.
         clock: seconds that never go back.
@@ -52,6 +52,7 @@ class Encoder:
 
     def __init__(self, embedder: Embedder, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.embedder = embedder
+        self.breaker = Breaker("embedder", clock=clock, changed=told)
         self.workers = Workers("recallm-embed", size=THREADS)
         self._loaders = Workers("recallm-load", size=1)
         self._clock = clock
@@ -77,23 +78,23 @@ class Encoder:
             if self._failed_at is None:
                 if self._loading is None or not loading:
                     self._loading = self._loaders.submit(self._load)
-                return _follower(self._loading)
+                return follower(self._loading)
             if not loading and self._clock() - self._failed_at >= RETRY_SECONDS:
                 self._loading = self._loaders.submit(self._load)
         raise ModelUnavailableError("the embedding model could not be loaded; it is tried again every minute")
 
-    def give_up(self, _waiter: Future[Any]) -> None:
+    def give_up(self) -> None:
         """Have later calls go on without the model, until the load that took too long ends."""
         if self._prepared is None:
             self._failed_at = self._clock()
 
-    def encode(self, text: str) -> Vector | Future[Vector | None] | None:
-        """Return the unit vector of a text, or None where it may match exactly only."""
+    def known(self, text: str) -> tuple[bool, Vector | None]:
+        """Return whether a text was embedded lately, and its unit vector, or None where it may match exactly only."""
         with self._lock:
-            if text in self._memo:
-                self._memo.move_to_end(text)
-                return self._memo[text]
-        return self.workers.submit(lambda: self._encode(text))
+            if text not in self._memo:
+                return False, None
+            self._memo.move_to_end(text)
+            return True, self._memo[text]
 
     def _load(self) -> Prepared:
         try:
@@ -110,7 +111,13 @@ class Encoder:
         self._prepared, self._failed_at = prepared, None
         return prepared
 
-    def _encode(self, text: str) -> Vector | None:
+    def encode(self, text: str) -> Vector | None:
+        """Return the unit vector of a text, or None where it may match exactly only; this may take long.
+
+        Raises:
+            OddVectorError: the embedder returned something that is not a vector, or is of another length.
+            Exception: whatever the embedder raises.
+        """
         from recallm.scoring import normalise  # numpy is loaded by whoever embeds first
 
         vector: Vector | None = None
@@ -161,20 +168,3 @@ def represents(embedder: Embedder, text: str) -> bool:
 def _thresholds(embedder: Embedder) -> Mapping[str, float]:
     calibrated = getattr(embedder, "thresholds", None) or {}
     return {profile: float(calibrated[profile]) for profile in PROFILES if profile in calibrated}
-
-
-def _follower(source: Future[Any]) -> Future[Any]:
-    """Return a future of the same result, which its one waiter may cancel."""
-    follower: Future[Any] = Future()
-
-    def follow(done: Future[Any]) -> None:
-        if not follower.set_running_or_notify_cancel():
-            return
-        error = done.exception()
-        if error is None:
-            follower.set_result(done.result())
-        else:
-            follower.set_exception(error)
-
-    source.add_done_callback(follow)
-    return follower

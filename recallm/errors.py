@@ -58,5 +58,9 @@ class BusyError(RecallmError, RuntimeError):
     """Every worker is stuck in an operation that has outlived its time limit."""
 
 
+class CircuitOpenError(RecallmError, RuntimeError):
+    """A part that keeps failing is left alone for a while."""
+
+
 class RecallmWarning(UserWarning):
     """Something in the decorated code keeps calls from being cached."""

@@ -23,6 +23,7 @@ from recallm.records import Bypass, Event, Failure, Miss
 from recallm.tally import Ledger
 
 if TYPE_CHECKING:
+    from recallm.breaker import State
     from recallm.metrics import CacheMetrics, Metrics
 
 logger = logging.getLogger("recallm")
@@ -69,6 +70,12 @@ class Log:
 
 
 LOG = Log()
+
+
+def told(part: str, state: State) -> None:
+    """Log that a circuit opened or closed."""
+    what = "keeps failing and is left alone for a while" if state == "open" else "works again"
+    LOG.say(("circuit", part, state), f"the {part} {what}")
 
 
 class Recorder:

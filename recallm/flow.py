@@ -18,6 +18,7 @@ from recallm.effects import (
     Called,
     Effect,
     Embed,
+    Join,
     Note,
     Prepare,
     Prepared,
@@ -26,10 +27,11 @@ from recallm.effects import (
     Search,
     Verify,
 )
-from recallm.errors import CorruptPayloadError, OddVectorError
+from recallm.errors import CircuitOpenError, CorruptPayloadError, OddVectorError
 from recallm.records import (
     Bypass,
     Candidate,
+    Coalesced,
     Compared,
     Entry,
     Failure,
@@ -44,6 +46,7 @@ from recallm.typing import Guard, StoreIf, Threshold, Verifier
 
 if TYPE_CHECKING:
     from recallm.codec import Codec
+    from recallm.flight import Turn
     from recallm.keying import Request
     from recallm.typing import Vector
 
@@ -66,6 +69,7 @@ class Plan:
     codec: Codec
     store_if: StoreIf | None
     verifier: Verifier | None = None
+    coalesce: bool = False
 
 
 def answer(plan: Plan, request: Request, *, reuse: bool = True, watched: bool = False) -> Flow[object]:
@@ -77,7 +81,7 @@ def answer(plan: Plan, request: Request, *, reuse: bool = True, watched: bool = 
         reuse: False calls the function whatever is stored, and overwrites it.
         watched: True notes what the prompt was compared with.
     """
-    sought = yield from look_up(plan, request, reuse=reuse, watched=watched)
+    sought = yield from look_up(plan, request, reuse=reuse, watched=watched, coalesce=plan.coalesce and reuse)
     if isinstance(sought, Hit):
         yield Note(sought)
         return sought.response
@@ -102,19 +106,24 @@ def bypass(reason: Bypass | Failure) -> Flow[object]:
     return called.response
 
 
-def look_up(plan: Plan, request: Request, *, reuse: bool = True, watched: bool = False) -> Flow[Hit | Miss | Bypass]:
-    """Find an answer: this very prompt first, then the most similar one that no guard refuses."""
+def look_up(
+    plan: Plan, request: Request, *, reuse: bool = True, watched: bool = False, coalesce: bool = False
+) -> Flow[Hit | Miss | Bypass]:
+    """Find an answer: this very prompt first, then the most similar one that no guard refuses.
+
+    With `coalesce`, a call that finds nothing under its key waits for one that is making that answer.
+    """
     stage = "model"
     try:
         prepared: Prepared = yield Prepare()
         query = request.query(prepared.model_id)
         stage = "storage"
         recalled: Recalled = yield Recall(query.namespace, query.key)
-        candidate = recalled.candidate
-        if reuse and candidate is not None and answers(candidate, query):
-            hit = yield from _first_sound(plan, query, [candidate], exact=True)
-            if hit is not None:
-                return hit
+        hit = (yield from _exact_hit(plan, query, recalled)) if reuse else None
+        if hit is None and coalesce:
+            recalled, hit = yield from _in_turn(plan, query, recalled)
+        if hit is not None:
+            return hit
         stage = "embedding"
         vector: Vector | None = yield Embed(query.text)
         if vector is None or not reuse:
@@ -133,12 +142,39 @@ def look_up(plan: Plan, request: Request, *, reuse: bool = True, watched: bool =
     except OddVectorError as error:
         yield Note(Failure(stage, error))
         return Bypass(stage) if stage == "model" else Miss("odd_vector", query, 0, storable=False)
+    except CircuitOpenError:
+        return Bypass(stage)
     except Exception as error:  # noqa: BLE001  # trouble with the machinery: the function is called
         yield Note(Failure(stage, error))
         return Bypass(stage)
     unsound = "corrupt" if plan.verifier is None else "refused"
     reason = unsound if decision.served else "vetoed" if decision.refusals else "unlike"
     return Miss(reason, query, recalled.epoch, vector)
+
+
+def _exact_hit(plan: Plan, query: Query, recalled: Recalled) -> Flow[Hit | None]:
+    candidate = recalled.candidate
+    if candidate is None or not answers(candidate, query):
+        return None
+    return (yield from _first_sound(plan, query, [candidate], exact=True))
+
+
+def _in_turn(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Recalled, Hit | None]]:
+    """Wait while another call makes this very answer, and look for it again."""
+    while True:
+        try:
+            turn: Turn = yield Join(query.key)
+        except TimeoutError:
+            turn = "alone"
+        if recalled.candidate is not None and turn != "waited":
+            return recalled, None
+        # The one who leads looks as well: the one before may have ended since the first look.
+        recalled = yield Recall(query.namespace, query.key)
+        hit = yield from _exact_hit(plan, query, recalled)
+        if hit is not None and turn == "waited":
+            yield Note(Coalesced())
+        if hit is not None or turn != "waited":
+            return recalled, hit
 
 
 def _note_refusals(decision: Decision) -> Flow[None]:
@@ -211,6 +247,8 @@ def remember(plan: Plan, request: Request, miss: Miss, called: Called) -> Flow[N
         stored: Stored = yield Put(entry, miss.epoch, request.ttl)
         if not isinstance(stored, Stored) or not isinstance(stored.evicted, int):
             raise TypeError(f"a storage's put returned a {type(stored).__name__}; it must return a Stored")
+    except CircuitOpenError:
+        return
     except Exception as error:  # noqa: BLE001  # the caller has the answer; that it is not kept is counted
         yield Note(Failure(stage, error))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from recallm.records import Bypass, Embedded, Event, Failure, Hit, Miss, Stored, Veto
+from recallm.records import Bypass, Coalesced, Embedded, Event, Failure, Hit, Miss, Stored, Veto
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -21,12 +21,18 @@ class Metrics:
     Args:
         registry: where they are registered.
         sizes: gives namespace → live entries, asked on each scrape.
+        circuits: gives cache → the parts that are left alone for failing, likewise.
 
     Raises:
         ValueError: the registry holds metrics of these names already.
     """
 
-    def __init__(self, registry: CollectorRegistry, sizes: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        sizes: Callable[[], Mapping[str, int]],
+        circuits: Callable[[], Mapping[str, Iterable[str]]] = dict,
+    ) -> None:
         from prometheus_client import Counter, Histogram  # half of recallm's import time; paid by the first call
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -36,6 +42,7 @@ class Metrics:
             return Histogram(f"recallm_{name}", text, ("cache",), registry=registry, buckets=buckets)
 
         self.hits = counter("hits", "Calls answered from the cache.", "tier")
+        self.coalesced = counter("coalesced", "Hits of calls that waited for another to make the answer.")
         self.misses = counter("misses", "Cacheable calls for which the function was called.")
         self.bypasses = counter("bypasses", "Calls for which the cache stood aside.", "reason")
         self.errors = counter("errors", "Troubles kept from callers.", "stage")
@@ -47,32 +54,41 @@ class Metrics:
         self.lookup = histogram("lookup_seconds", "Time to decide on a hit or a miss.", LOOKUP_BUCKETS)
         self.embedding = histogram("embedding_seconds", "Time to embed one prompt.", LOOKUP_BUCKETS)
         self.saved = counter("saved_seconds", "Time the function took when the served entries were made.")
-        registry.register(_Entries(sizes))
+        registry.register(_Gauges(sizes, circuits))
 
     def of(self, cache: str) -> CacheMetrics:
         """Return the metrics of one cache."""
         return CacheMetrics(self, cache)
 
 
-class _Entries:
-    """The entries gauge, read when it is scraped."""
+class _Gauges:
+    """The gauges, read when they are scraped."""
 
-    def __init__(self, sizes: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(
+        self, sizes: Callable[[], Mapping[str, int]], circuits: Callable[[], Mapping[str, Iterable[str]]]
+    ) -> None:
         self._sizes = sizes
+        self._circuits = circuits
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        return [self._family()]
+        return self._families()
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = self._family()
+        entries, circuits = self._families()
         for namespace, size in self._sizes().items():
-            family.add_metric([namespace], size)
-        return [family]
+            entries.add_metric([namespace], size)
+        for cache, parts in self._circuits().items():
+            for part in parts:
+                circuits.add_metric([cache, part], 1)
+        return entries, circuits
 
-    def _family(self) -> GaugeMetricFamily:
+    def _families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
         from prometheus_client.core import GaugeMetricFamily
 
-        return GaugeMetricFamily("recallm_entries", "Live entries.", labels=["namespace"])
+        return (
+            GaugeMetricFamily("recallm_entries", "Live entries.", labels=["namespace"]),
+            GaugeMetricFamily("recallm_circuit_open", "1 while a part is left alone.", labels=["cache", "part"]),
+        )
 
 
 class CacheMetrics:
@@ -103,6 +119,8 @@ class CacheMetrics:
                 self._misses.inc()
             case Embedded(seconds):
                 self._embedding.observe(seconds)
+            case Coalesced():
+                self._metrics.coalesced.labels(self._cache).inc()
             case Bypass(reason):
                 self._metrics.bypasses.labels(self._cache, reason).inc()
             case Failure(stage):

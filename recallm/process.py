@@ -28,7 +28,7 @@ def stats(name: str | None = None) -> CacheStats:
         UnknownNameError: no live cache has this name.
     """
     chosen = _chosen(name)
-    total = merge(cache.recorder.ledger.stats for cache in chosen)
+    total = merge(replace(cache.recorder.ledger.stats, circuits=cache.circuits) for cache in chosen)
     return replace(total, namespace_sizes=registry.entries_by_namespace(chosen))
 
 

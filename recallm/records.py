@@ -147,7 +147,12 @@ class Compared:
     vetoed_by: str | None = None
 
 
-Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded | Compared
+@dataclass(frozen=True, slots=True)
+class Coalesced:
+    """A call waited for another that made its answer; the hit is noted as well."""
+
+
+Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded | Compared | Coalesced
 """What happened to a call, as the ledgers and the metrics see it."""
 
 

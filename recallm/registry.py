@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
+from recallm.breaker import Breaker
 from recallm.config import DEFAULT_MODEL, checked_text
 from recallm.encoding import Encoder, checked_embedder
 from recallm.errors import InvalidTypeError, InvalidValueError, UnknownNameError
+from recallm.events import told
 from recallm.identity import Identities
 from recallm.metrics import Metrics
 from recallm.storage.base import StorageBackend
@@ -37,6 +40,7 @@ _made: dict[str, StorageBackend] = {}
 _chosen_encoder: Encoder | None = None
 _default_encoders: dict[str, Encoder] = {}
 _encoders: WeakValueDictionary[int, Encoder] = WeakValueDictionary()
+_breakers: WeakKeyDictionary[StorageBackend, Breaker] = WeakKeyDictionary()
 _metrics: Metrics | None = None
 _metrics_registry: CollectorRegistry | None = None
 
@@ -214,6 +218,15 @@ def encoder_of(embedder: Embedder) -> Encoder:
         return encoder
 
 
+def breaker_of(storage: StorageBackend) -> Breaker:
+    """Return what keeps calls from a storage in trouble: one for each storage, whoever uses it."""
+    breaker = _breakers.get(storage)
+    if breaker is None:
+        with _lock:
+            breaker = _breakers.setdefault(storage, Breaker("storage", clock=time.monotonic, changed=told))
+    return breaker
+
+
 def use_metrics_registry(registry: CollectorRegistry) -> None:
     """Have recallm's Prometheus metrics live in `registry` from the next event on.
 
@@ -239,9 +252,17 @@ def _make_metrics() -> Metrics | None:
 
             registry = _metrics_registry if _metrics_registry is not None else REGISTRY
             known = _known_metrics.get(registry)
-            _metrics = known if known is not None else Metrics(registry, lambda: entries_by_namespace(tuple(caches)))
+            _metrics = known if known is not None else Metrics(registry, _entries, _circuits)
             _known_metrics[registry] = _metrics
         return _metrics
+
+
+def _entries() -> Mapping[str, int]:
+    return entries_by_namespace(tuple(caches))
+
+
+def _circuits() -> Mapping[str, Iterable[str]]:
+    return {cache.name: cache.circuits for cache in tuple(caches)}
 
 
 _known_metrics: WeakKeyDictionary[Any, Metrics] = WeakKeyDictionary()

@@ -32,6 +32,8 @@ def return_annotation(fn: Callable[..., object]) -> object:
         inner = type(inner).__call__
     inner = inspect.unwrap(getattr(inner, "__func__", inner))
     annotations = getattr(inner, "__annotations__", {})
+    if "return" not in annotations:
+        return None
     return _resolved(annotations.get("return"), getattr(inner, "__globals__", {}), {})
 
 

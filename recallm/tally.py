@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, assert_never
 
-from recallm.records import Bypass, Compared, Embedded, Event, Failure, Hit, Miss, Stored, Veto
+from recallm.records import Bypass, Coalesced, Compared, Embedded, Event, Failure, Hit, Miss, Stored, Veto
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -24,10 +24,11 @@ class CacheStats:
         vetoes: guard → candidates it refused.
         stored: answers kept.
         evicted: entries that made room for others.
-        coalesced: calls that waited for another's answer.
+        coalesced: hits of calls that waited for another to make the answer.
         saved_seconds: time the function took when the entries were made, summed over hits.
         saved_tokens: likewise of the tokens it reported.
         namespace_sizes: namespace → live entries.
+        circuits: ``"storage"`` or ``"embedder"`` → ``"open"`` or ``"probing"``, where it is left alone for failing.
     """
 
     exact_hits: int = 0
@@ -43,6 +44,7 @@ class CacheStats:
     saved_seconds: float = 0.0
     saved_tokens: int = 0
     namespace_sizes: Mapping[str, int] = field(default_factory=dict)
+    circuits: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hits(self) -> int:
@@ -75,6 +77,8 @@ class CacheStats:
             counts: Mapping[str, int] = getattr(self, name)
             if counts:
                 rows.append((name, _listed(counts)))
+        if self.circuits:
+            rows.append(("circuits", ", ".join(f"{part} {state}" for part, state in self.circuits.items())))
         return "CacheStats(\n" + "".join(f"  {name:<16}{text}\n" for name, text in rows) + ")"
 
 
@@ -102,6 +106,8 @@ def apply(stats: CacheStats, event: Event) -> CacheStats:
             return replace(stats, vetoes=_raised(stats.vetoes, guard))
         case Stored(kept, evicted):
             return replace(stats, stored=stats.stored + kept, evicted=stats.evicted + evicted)
+        case Coalesced():
+            return replace(stats, coalesced=stats.coalesced + 1)
         case Embedded() | Compared():
             return stats
     assert_never(event)
@@ -159,6 +165,7 @@ def merge(parts: Iterable[CacheStats]) -> CacheStats:
             saved_seconds=total.saved_seconds + part.saved_seconds,
             saved_tokens=total.saved_tokens + part.saved_tokens,
             namespace_sizes=_sum(total.namespace_sizes, part.namespace_sizes),
+            circuits={**total.circuits, **part.circuits},
         )
     return total
 

@@ -10,11 +10,12 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakSet
 
 from recallm.errors import BusyError
 
+T = TypeVar("T")
 Tasks: TypeAlias = queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]]
 
 
@@ -84,6 +85,23 @@ class Workers:
                 self._unfinished -= 1
             # An idle thread must not keep the last task's objects alive.
             del future, task
+
+
+def follower(source: Future[T]) -> Future[T]:
+    """Return a future of the same result, which its one waiter may cancel."""
+    follows: Future[T] = Future()
+
+    def follow(done: Future[T]) -> None:
+        if not follows.set_running_or_notify_cancel():
+            return
+        error = done.exception()
+        if error is None:
+            follows.set_result(done.result())
+        else:
+            follows.set_exception(error)
+
+    source.add_done_callback(follow)
+    return follows
 
 
 _ALL: WeakSet[Workers] = WeakSet()

@@ -36,6 +36,7 @@ FIELDS: dict[str, tuple[dict[type[Exception], list[Any]], str]] = {
     "embed_timeout_seconds": (WRONG_TIMEOUTS, "positive number of seconds"),
     "load_timeout_seconds": (WRONG_TIMEOUTS, "positive number of seconds"),
     "verify_timeout_seconds": (WRONG_TIMEOUTS, "positive number of seconds"),
+    "coalesce_timeout_seconds": (WRONG_TIMEOUTS, "positive number of seconds"),
 }
 WRONG = [
     (field, value, error, allowed)

@@ -137,6 +137,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]
     ({"ignore": ("Client",)}, SignatureMismatchError, TypeError, "'Client'", "parameters are 'question', 'user'"),
     ({"ignore": ("question",)}, SignatureMismatchError, TypeError, "'question'", "leave it out"),
     ({"response_type": 7}, InvalidTypeError, TypeError, "response_type=7", "use a class or a type expression"),
+    ({"coalesce": None}, InvalidTypeError, TypeError, "coalesce=None", "use True or False"),
     ({"guards": len}, InvalidTypeError, TypeError, "guards=<built-in", "use a sequence of callables"),
     ({"guards": "numbers"}, InvalidTypeError, TypeError, "guards='numbers'", "use a sequence of callables"),
     ({"guards": ["numbers"]}, InvalidTypeError, TypeError, "guards=['numbers']", "use a sequence of callables"),

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from recallm import CacheConfig, InMemoryStorage, SemanticCache
+from recallm import CacheConfig, InMemoryStorage, SemanticCache, registry
+from recallm.breaker import Breaker
 from recallm.drivers import World, arun, awaited, checked_storage, run
 from recallm.effects import (
     Call,
@@ -141,6 +142,11 @@ class Place:
     encoder: Any = field(default_factory=lambda: Encoder(FakeEmbedder()))
     config: CacheConfig = field(default_factory=lambda: limits(WAIT))
     events: list[Event] = field(default_factory=list)
+
+    @property
+    def storage_breaker(self) -> Breaker:
+        """Return the storage's circuit, the registry's own."""
+        return registry.breaker_of(self.storage)
 
     def world(self) -> World:
         """Return a call's view of it, which notes events here."""
@@ -409,10 +415,10 @@ def test_what_hangs_is_left_behind(
     assert not gate.open.is_set()
 
 
-def test_a_model_that_hangs_is_waited_for_once(gate: Gate) -> None:
+def test_a_model_that_hangs_is_waited_for_once(drive: Callable[[Flow[Any], World], Any], gate: Gate) -> None:
     """Later calls go on without it at once."""
     place = Place(encoder=Encoder(Loading(gate.hold)), config=limits(SHORT))
-    first, second = in_place(asking(Prepare(), Prepare()), place.world())
+    first, second = drive(asking(Prepare(), Prepare()), place.world())
     assert isinstance(first, TimeoutError)
     assert isinstance(second, ModelUnavailableError)
 

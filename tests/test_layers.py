@@ -19,11 +19,11 @@ LAYERS = {
     "pure": (
         "canonical chat binding identity keying scoring shapes guards kinds instances return_types codec tally "
         "decision flow maintenance bounds scan index intervals "
-        "guards.vocabulary guards.kinds guards.reading guards.words guards.difference"
+        "guards.vocabulary guards.kinds guards.reading guards.words guards.difference breaker options"
     ),
     "adapters": (
         "storage storage.base storage.memory storage.redis tokens model_files lazy_model embedders workers encoding "
-        "metrics events testing pairs"
+        "metrics events testing pairs flight"
     ),
     "drivers": "registry drivers",
     "front doors": (

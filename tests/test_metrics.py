@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 import recallm
 from recallm import InMemoryStorage, semantic_cache
 from recallm.metrics import Metrics
+from recallm.records import Coalesced
 from recallm.testing import FakeEmbedder
 
 
@@ -129,3 +130,19 @@ def test_moving_to_another_registry_takes_effect_at_the_next_event(exported: Col
     assert value(exported, "misses_total") == 1
     assert value(other, "hits_total", tier="exact") == 1
     assert value(exported, "hits_total", tier="exact") == 0
+
+
+def test_a_part_that_is_left_alone_is_shown(exported: CollectorRegistry) -> None:
+    """Until it works again."""
+    ask = cached()
+    ask("q")
+    assert value(exported, "circuit_open", part="embedder") == 0
+    ask.cache.encoder.breaker.record(TimeoutError(), late=True)
+    assert value(exported, "circuit_open", part="embedder") == 1
+
+
+def test_calls_that_waited_are_counted(exported: CollectorRegistry) -> None:
+    """As in the statistics."""
+    ask = cached()
+    ask.cache.recorder.record(Coalesced(), 0.0)
+    assert value(exported, "coalesced_total") == ask.stats().coalesced == 1

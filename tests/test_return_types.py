@@ -190,6 +190,8 @@ class Client:
         (Client(), Leaf),
         (Client, Client),
         (eager, Leaf),
+        (len, None),
+        (lambda question: question, None),
     ],
 )
 def test_what_a_callable_says_it_returns(fn: Callable[..., object], expected: object) -> None:
