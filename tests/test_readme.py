@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 BASH_BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
@@ -38,3 +39,13 @@ def test_first_two_commands_install_then_run_and_install_then_test() -> None:
     assert "pip install" in test
     assert test.strip().endswith("python -m pytest")
     assert len(run.splitlines()) == len(test.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [line for block in BASH_BLOCKS[2:] for line in block.splitlines()])
+def test_further_commands_run(command: str) -> None:
+    """From a checkout, with the interpreter that runs the tests."""
+    finished = subprocess.run(
+        [sys.executable, *command.split()[1:]], capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert finished.stdout
