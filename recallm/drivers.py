@@ -139,6 +139,8 @@ class World:
         return prepared
 
     def _join(self, effect: Join) -> Turn | Pending:
+        if self.flights is THREADS and _is_on_a_loop():
+            return "alone"
         joined = self.flights.join((id(self.resources.storage), effect.key))
         if isinstance(joined, Lead):
             self.lead = joined
@@ -181,6 +183,15 @@ class World:
         if isinstance(effect, Embed):
             now = perf_counter()
             self.observe(Embedded(now - began), now - self.started)
+
+
+def _is_on_a_loop() -> bool:
+    """Tell whether waiting in place would hold up an event loop, and whoever needs it to go on."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _work(workers: Workers, task: Callable[[], Any], limit: float, breaker: Breaker | None = None) -> Pending:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
-from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
 from recallm.breaker import Breaker
 from recallm.config import DEFAULT_MODEL, checked_text
@@ -40,7 +40,7 @@ _made: dict[str, StorageBackend] = {}
 _chosen_encoder: Encoder | None = None
 _default_encoders: dict[str, Encoder] = {}
 _encoders: WeakValueDictionary[int, Encoder] = WeakValueDictionary()
-_breakers: WeakKeyDictionary[StorageBackend, Breaker] = WeakKeyDictionary()
+_breakers: dict[int, tuple[Breaker, ref[StorageBackend]]] = {}
 _metrics: Metrics | None = None
 _metrics_registry: CollectorRegistry | None = None
 
@@ -220,11 +220,13 @@ def encoder_of(embedder: Embedder) -> Encoder:
 
 def breaker_of(storage: StorageBackend) -> Breaker:
     """Return what keeps calls from a storage in trouble: one for each storage, whoever uses it."""
-    breaker = _breakers.get(storage)
-    if breaker is None:
+    key = id(storage)
+    if key not in _breakers:
         with _lock:
-            breaker = _breakers.setdefault(storage, Breaker("storage", clock=time.monotonic, changed=told))
-    return breaker
+            # By identity: a storage may be a dataclass, which compares by its fields and has no hash.
+            alive = ref(storage, lambda _: _breakers.pop(key, None))
+            _breakers.setdefault(key, (Breaker("storage", clock=time.monotonic, changed=told), alive))
+    return _breakers[key][0]
 
 
 def use_metrics_registry(registry: CollectorRegistry) -> None:

@@ -317,6 +317,21 @@ os._exit(0)
     assert done.stdout.strip() == "0", done.stderr
 
 
+def test_a_sync_call_on_an_event_loop_waits_for_nobody(pool: ThreadPoolExecutor) -> None:
+    """The loop must go on, and the one who leads may need it to."""
+    slow = Slow()
+    first = pool.submit(slow.ask, "q")
+    assert slow.begun.acquire(timeout=WAIT)
+
+    async def main() -> Any:
+        threading.Timer(0.05, slow.go.set).start()
+        return slow.ask("q")
+
+    assert asyncio.run(main())
+    assert first.result(WAIT)
+    assert slow.calls == 2
+
+
 class Away(InMemoryStorage):
     """A storage that hangs until it is let."""
 

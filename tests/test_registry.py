@@ -156,6 +156,24 @@ def test_one_embedder_is_one_encoder_while_it_lives() -> None:
     assert len(registry._encoders) <= before + 1
 
 
+def test_each_storage_has_one_circuit_while_it_lives() -> None:
+    """Even one that is equal to others and has no hash."""
+
+    class Equal(InMemoryStorage):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Equal)
+
+    one, other = Equal(), Equal()
+    assert registry.breaker_of(one) is registry.breaker_of(one)
+    assert registry.breaker_of(one) is not registry.breaker_of(other)
+    before = len(registry._breakers)
+    del other
+    gc.collect()
+    assert len(registry._breakers) == before - 1
+
+
 def test_metrics_live_in_the_registry_given_once_each() -> None:
     """Going back to a registry finds the metrics that are there."""
     one, other = CollectorRegistry(), CollectorRegistry()
