@@ -119,6 +119,7 @@ class SemanticCache:
         verify: Verifier | None = None,
         response_type: Any = None,
         coalesce: bool = True,
+        stale_if_error: Seconds | None = None,
     ) -> CachedFunction[P, R]:
         """Return `fn` with its answers cached here.
 
@@ -138,6 +139,8 @@ class SemanticCache:
                 sync or async; what it refuses, or takes too long over, is a miss.
             response_type: type of the responses, where the return annotation does not tell.
             coalesce: whether calls that want the same answer at the same time wait for one to make it.
+            stale_if_error: seconds or timedelta for which an answer that has expired is served where the
+                function raises an `Exception`; None: what it raises reaches the caller.
 
         Raises:
             InvalidTypeError: an option has the wrong type, or the storage cannot serve such a function.
@@ -171,6 +174,7 @@ class SemanticCache:
             store_if=checked_callable(store_if, "store_if"),
             verifier=checked_callable(verify, "verify"),
             coalesce=checked_flag(coalesce, "coalesce"),
+            stale_seconds=checked_ttl(stale_if_error, field="stale_if_error"),
         )
         advice = Advice(function_path(fn), where=where_defined(bare(fn)))
         storage = registry.resolved(self._storage)

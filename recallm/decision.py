@@ -29,6 +29,12 @@ def sound(entry: Entry, query: Query) -> bool:
     )
 
 
+def is_fresh(candidate: Candidate) -> bool:
+    """Claim that a candidate may be served though the function could be asked."""
+    lifetime = candidate.entry.lifetime
+    return lifetime is None or candidate.age < lifetime
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Which candidate serves, if any, and what spoke against those before it.

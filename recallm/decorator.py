@@ -39,6 +39,7 @@ def semantic_cache(
     name: str | None = None,
     response_type: Any = None,
     coalesce: bool = True,
+    stale_if_error: Seconds | None = None,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def semantic_cache(  # noqa: PLR0913  # the options of the public contract
     fn: Callable[..., Any] | None = None,
@@ -58,6 +59,7 @@ def semantic_cache(  # noqa: PLR0913  # the options of the public contract
     name: str | None = None,
     response_type: Any = None,
     coalesce: bool = True,
+    stale_if_error: Seconds | None = None,
 ) -> Any:
     """Answer calls from the cache where the prompt is similar and everything else is equal.
 
@@ -86,6 +88,8 @@ def semantic_cache(  # noqa: PLR0913  # the options of the public contract
         name: name under which `recallm.stats(name)` reports; not given: ``module.qualname``.
         response_type: type of the responses, where the return annotation does not tell.
         coalesce: whether calls that want the same answer at the same time wait for one to make it.
+        stale_if_error: seconds or timedelta for which an answer that has expired is served where the function
+            raises an `Exception`; None: what it raises reaches the caller.
 
     Raises:
         InvalidTypeError: an option has the wrong type (also a `TypeError`).
@@ -123,6 +127,7 @@ def semantic_cache(  # noqa: PLR0913  # the options of the public contract
             verify=verify,
             response_type=response_type,
             coalesce=coalesce,
+            stale_if_error=stale_if_error,
         )
 
     return decorate if fn is None else decorate(fn)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
 from time import perf_counter
@@ -18,9 +17,10 @@ from recallm.encoding import Encoder
 from recallm.errors import InvalidTypeError
 from recallm.flight import Flights, Lead, Turn
 from recallm.flow import Flow
-from recallm.records import Embedded, Event
+from recallm.records import Bypass, Embedded, Event, Hit, Miss
 from recallm.shapes import shape_of
 from recallm.storage.base import StorageBackend
+from recallm.waiting import Pending, watched, work
 from recallm.workers import Workers
 
 T = TypeVar("T")
@@ -28,45 +28,6 @@ T = TypeVar("T")
 STORAGE_WORKERS = Workers("recallm-storage", size=16)
 VERIFY_WORKERS = Workers("recallm-verify", size=8)
 THREADS, TASKS = Flights(), Flights()
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A result that a worker, or another call, is making.
-
-    Attributes:
-        future: where it will be.
-        timeout: seconds to wait for it.
-        ended: told what the wait raised, or None, and whether the time limit ran out.
-    """
-
-    future: Future[Any]
-    timeout: float
-    ended: Callable[[BaseException | None, bool], object]
-
-    def wait(self) -> Any:
-        """Wait for the result in place."""
-        try:
-            result = self.future.result(self.timeout)
-        except BaseException as error:
-            self.ended(error, self._is_late(error))
-            raise
-        self.ended(None, False)
-        return result
-
-    async def arrive(self) -> Any:
-        """Await the result."""
-        try:
-            result = await asyncio.wait_for(asyncio.wrap_future(self.future), self.timeout)
-        except BaseException as error:
-            self.ended(error, self._is_late(error))
-            raise
-        self.ended(None, False)
-        return result
-
-    def _is_late(self, error: BaseException) -> bool:
-        # The operation may have raised a `TimeoutError` of its own; ending an await cancels what is left.
-        return isinstance(error, TimeoutError) and (not self.future.done() or self.future.cancelled())
 
 
 class Resources(Protocol):
@@ -103,6 +64,7 @@ class World:
         started: when the call began, by `perf_counter`.
         flights: what is being made by calls of this kind.
         lead: the answer that this call is making for others as well, if any.
+        counted: whether this call is among the hits, misses and bypasses yet.
     """
 
     resources: Resources
@@ -110,10 +72,12 @@ class World:
     started: float
     flights: Flights = THREADS
     lead: Lead | None = None
+    counted: bool = False
 
     def begin(self, effect: Effect) -> Any:
         """Perform an effect, or return the `Pending` result of one that may take time."""
         if isinstance(effect, Note):
+            self.counted = self.counted or isinstance(effect.event, Hit | Miss | Bypass)
             return self.observe(effect.event, perf_counter() - self.started)
         limits = self.resources.config
         if isinstance(effect, StorageOperation):
@@ -121,18 +85,18 @@ class World:
             if not storage.blocking:
                 return effect.on(storage)
             breaker = self.resources.storage_breaker
-            return _work(STORAGE_WORKERS, lambda: effect.on(storage), limits.cache_timeout_seconds, breaker)
+            return work(STORAGE_WORKERS, lambda: effect.on(storage), limits.cache_timeout_seconds, breaker)
         if isinstance(effect, Join):
             return self._join(effect)
         if isinstance(effect, Verify):
-            return _work(VERIFY_WORKERS, lambda: _verdict(effect), limits.verify_timeout_seconds)
+            return work(VERIFY_WORKERS, lambda: _verdict(effect), limits.verify_timeout_seconds)
         encoder = self.resources.encoder
         if isinstance(effect, Embed):
             known, vector = encoder.known(effect.text)
             if known:
                 return vector
             limit = limits.embed_timeout_seconds
-            return _work(encoder.workers, lambda: encoder.encode(effect.text), limit, encoder.breaker)
+            return work(encoder.workers, lambda: encoder.encode(effect.text), limit, encoder.breaker)
         prepared = encoder.prepare()
         if isinstance(prepared, Future):
             return Pending(prepared, limits.load_timeout_seconds, lambda _, late: encoder.give_up() if late else None)
@@ -162,21 +126,25 @@ class World:
         if isinstance(effect, StorageOperation) and self.resources.storage.serves_async:
             breaker = self.resources.storage_breaker
             breaker.admit()
-            return _watched(self.resources.storage.aperform(effect), limits.cache_timeout_seconds, breaker)
+            return watched(self.resources.storage.aperform(effect), limits.cache_timeout_seconds, breaker)
         if isinstance(effect, Verify) and shape_of(effect.verifier) == "async":
             verdict = effect.verifier(effect.prompt, effect.cached_prompt, effect.response)
             return asyncio.wait_for(verdict, limits.verify_timeout_seconds)
         return None
 
-    @contextmanager
-    def calling(self, effect: Call) -> Iterator[None]:
-        """Count a call of the function that raises; what it raises passes untouched."""
-        try:
-            yield
-        except BaseException:
-            if effect.otherwise is not None:
-                self.observe(effect.otherwise, perf_counter() - self.started)
-            raise
+    def failed(self, effect: Call, error: BaseException) -> Exception:
+        """Return what the function raised where the flow has an answer for it; else count the call, and raise it."""
+        if effect.spared and isinstance(error, Exception):
+            return error
+        if effect.otherwise is not None:
+            self.counted = True
+            self.observe(effect.otherwise, perf_counter() - self.started)
+        raise error
+
+    def broken_off(self) -> None:
+        """Count a call that is cancelled before it was decided what to make of it."""
+        if not self.counted:
+            self.observe(Bypass("cancelled"), perf_counter() - self.started)
 
     def embedded(self, effect: Effect, began: float) -> None:
         """Report the time that waiting for an embedding took."""
@@ -192,37 +160,6 @@ def _is_on_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _work(workers: Workers, task: Callable[[], Any], limit: float, breaker: Breaker | None = None) -> Pending:
-    """Have a worker perform a task, unless its circuit is open."""
-    if breaker is not None:
-        breaker.admit()
-    try:
-        future = workers.submit(task)
-    except Exception as error:
-        if breaker is not None:
-            breaker.record(error)
-        raise
-
-    def ended(error: BaseException | None, late: bool) -> None:
-        if error is not None:
-            workers.abandon(future)
-        if breaker is not None:
-            breaker.record(error, late=late)
-
-    return Pending(future, limit, ended)
-
-
-async def _watched(operation: Awaitable[T], limit: float, breaker: Breaker) -> T:
-    """Await an operation within a time limit, and tell its circuit how it ended."""
-    try:
-        result = await asyncio.wait_for(operation, limit)
-    except BaseException as error:
-        breaker.record(error, late=isinstance(error, TimeoutError))
-        raise
-    breaker.record(None)
-    return result
 
 
 def _verdict(effect: Verify) -> object:
@@ -253,10 +190,12 @@ def run(flow: Flow[T], world: World, function: Callable[[], object]) -> T:
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a flow's return type
             if isinstance(effect, Call):
-                with world.calling(effect):
-                    began = perf_counter()
-                    response = function()
-                advance, result = flow.send, Called(response, perf_counter() - began)
+                began = perf_counter()
+                try:
+                    result = Called(function(), perf_counter() - began)
+                except BaseException as error:  # noqa: BLE001  # raised again, unless there is an answer
+                    result = world.failed(effect, error)
+                advance = flow.send
                 continue
             try:
                 advance, result = flow.send, world.begin(effect)
@@ -266,6 +205,9 @@ def run(flow: Flow[T], world: World, function: Callable[[], object]) -> T:
                     world.embedded(effect, began)
             except Exception as error:  # noqa: BLE001  # the flow decides what trouble means
                 advance, result = flow.throw, error
+            except BaseException:
+                world.broken_off()
+                raise
     finally:
         flow.close()
         world.leave()
@@ -283,10 +225,12 @@ async def arun(flow: Flow[T], world: World, function: Callable[[], Awaitable[obj
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a flow's return type
             if isinstance(effect, Call):
-                with world.calling(effect):
-                    began = perf_counter()
-                    response = await function()
-                advance, result = flow.send, Called(response, perf_counter() - began)
+                began = perf_counter()
+                try:
+                    result = Called(await function(), perf_counter() - began)
+                except BaseException as error:  # noqa: BLE001  # raised again, unless there is an answer
+                    result = world.failed(effect, error)
+                advance = flow.send
                 continue
             try:
                 native = world.native(effect)
@@ -297,6 +241,9 @@ async def arun(flow: Flow[T], world: World, function: Callable[[], Awaitable[obj
                     world.embedded(effect, began)
             except Exception as error:  # noqa: BLE001  # the flow decides what trouble means
                 advance, result = flow.throw, error
+            except BaseException:
+                world.broken_off()
+                raise
     finally:
         flow.close()
         world.leave()

@@ -58,10 +58,11 @@ class Call:
     """Call the user's function. Result: `Called`.
 
     What the function raises goes straight to the caller and never enters the flow; `otherwise` is what is
-    counted then.
+    counted then. With `spared` an `Exception` is the result instead, and the flow may have an answer for it.
     """
 
     otherwise: Event | None = None
+    spared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

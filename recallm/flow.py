@@ -12,7 +12,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from recallm.config import resolve_threshold
-from recallm.decision import Decision, answers, decide
+from recallm.decision import Decision, answers, decide, is_fresh
 from recallm.effects import (
     Call,
     Called,
@@ -39,6 +39,7 @@ from recallm.records import (
     Miss,
     Query,
     Recalled,
+    Spared,
     Stored,
     Veto,
 )
@@ -70,6 +71,7 @@ class Plan:
     store_if: StoreIf | None
     verifier: Verifier | None = None
     coalesce: bool = False
+    stale_seconds: float | None = None
 
 
 def answer(plan: Plan, request: Request, *, reuse: bool = True, watched: bool = False) -> Flow[object]:
@@ -87,7 +89,9 @@ def answer(plan: Plan, request: Request, *, reuse: bool = True, watched: bool = 
         return sought.response
     if isinstance(sought, Bypass):
         return (yield from bypass(sought))
-    called: Called = yield Call(otherwise=sought)
+    called: Called | Exception = yield Call(otherwise=sought, spared=sought.spare is not None)
+    if isinstance(called, Exception):
+        return (yield from _spared(plan, sought, called))
     if is_stream(called.response):
         yield Note(Bypass("stream"))
         return called.response
@@ -95,6 +99,17 @@ def answer(plan: Plan, request: Request, *, reuse: bool = True, watched: bool = 
     if sought.storable:
         yield from remember(plan, request, sought, called)
     return called.response
+
+
+def _spared(plan: Plan, miss: Miss, error: Exception) -> Flow[object]:
+    """Return the answer that has expired, or raise what the function raised where it cannot be read."""
+    yield Note(miss)
+    spare = [] if miss.spare is None else [miss.spare]
+    hit = yield from _first_sound(plan, miss.query, spare, exact=spare[0].entry.key == miss.query.key)
+    if hit is None:
+        raise error
+    yield Note(Spared())
+    return hit.response
 
 
 def bypass(reason: Bypass | Failure) -> Flow[object]:
@@ -131,7 +146,8 @@ def look_up(
         stage = "storage"
         threshold = resolve_threshold(plan.threshold, prepared.thresholds)
         floor = min(threshold, WATCHED_FLOOR) if watched else threshold
-        candidates = yield Search(query.namespace, query.partition, vector, floor, CANDIDATES)
+        found: Sequence[Candidate] = yield Search(query.namespace, query.partition, vector, floor, CANDIDATES)
+        candidates = [candidate for candidate in found if is_fresh(candidate)]
         decision = decide(query, candidates, threshold, plan.guards)
         yield from _note_refusals(decision)
         hit = yield from _first_sound(plan, query, decision.served, exact=False)
@@ -149,12 +165,14 @@ def look_up(
         return Bypass(stage)
     unsound = "corrupt" if plan.verifier is None else "refused"
     reason = unsound if decision.served else "vetoed" if decision.refusals else "unlike"
-    return Miss(reason, query, recalled.epoch, vector)
+    stale = [candidate for candidate in (recalled.candidate, *found) if candidate and not is_fresh(candidate)]
+    spare = next(iter(decide(query, stale, threshold, plan.guards).served), None)
+    return Miss(reason, query, recalled.epoch, vector, spare=spare)
 
 
 def _exact_hit(plan: Plan, query: Query, recalled: Recalled) -> Flow[Hit | None]:
     candidate = recalled.candidate
-    if candidate is None or not answers(candidate, query):
+    if candidate is None or not answers(candidate, query) or not is_fresh(candidate):
         return None
     return (yield from _first_sound(plan, query, [candidate], exact=True))
 
@@ -242,9 +260,11 @@ def remember(plan: Plan, request: Request, miss: Miss, called: Called) -> Flow[N
             payload=plan.codec.encode(called.response),
             seconds=called.seconds,
             tokens=total_tokens(called.response),
+            lifetime=None if plan.stale_seconds is None else request.ttl,
         )
         stage = "storage"
-        stored: Stored = yield Put(entry, miss.epoch, request.ttl)
+        kept_for = None if request.ttl is None else request.ttl + (plan.stale_seconds or 0.0)
+        stored: Stored = yield Put(entry, miss.epoch, kept_for)
         if not isinstance(stored, Stored) or not isinstance(stored.evicted, int):
             raise TypeError(f"a storage's put returned a {type(stored).__name__}; it must return a Stored")
     except CircuitOpenError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from recallm.records import Bypass, Coalesced, Embedded, Event, Failure, Hit, Miss, Stored, Veto
+from recallm.records import Bypass, Coalesced, Embedded, Event, Failure, Hit, Miss, Spared, Stored, Veto
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -43,6 +43,7 @@ class Metrics:
 
         self.hits = counter("hits", "Calls answered from the cache.", "tier")
         self.coalesced = counter("coalesced", "Hits of calls that waited for another to make the answer.")
+        self.stale = counter("stale", "Calls whose function failed that got an answer which had expired.")
         self.misses = counter("misses", "Cacheable calls for which the function was called.")
         self.bypasses = counter("bypasses", "Calls for which the cache stood aside.", "reason")
         self.errors = counter("errors", "Troubles kept from callers.", "stage")
@@ -121,6 +122,8 @@ class CacheMetrics:
                 self._embedding.observe(seconds)
             case Coalesced():
                 self._metrics.coalesced.labels(self._cache).inc()
+            case Spared():
+                self._metrics.stale.labels(self._cache).inc()
             case Bypass(reason):
                 self._metrics.bypasses.labels(self._cache, reason).inc()
             case Failure(stage):

@@ -41,6 +41,8 @@ class Entry:
         payload: the encoded response.
         seconds: how long the function took.
         tokens: what the function reported as ``usage.total_tokens``.
+        lifetime: seconds for which it is served, where it is kept for longer in case the function fails; None:
+            for as long as it is kept.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Entry:
     payload: bytes
     seconds: float = 0.0
     tokens: int = 0
+    lifetime: float | None = None
 
 
 class Candidate(NamedTuple):
@@ -88,7 +91,8 @@ class Hit(NamedTuple):
 class Miss:
     """No stored answer serves; the epoch and vector are what a new entry is stored under.
 
-    `storable` is False where the embedding was odd: nothing made from it is kept.
+    `storable` is False where the embedding was odd: nothing made from it is kept. `spare` is what may be
+    served, though it has expired, where the function fails.
     """
 
     reason: str
@@ -96,6 +100,7 @@ class Miss:
     epoch: int
     vector: Vector | None = None
     storable: bool = True
+    spare: Candidate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +157,12 @@ class Coalesced:
     """A call waited for another that made its answer; the hit is noted as well."""
 
 
-Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded | Compared | Coalesced
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """The function failed, and an answer that had expired was served; the miss is noted as well."""
+
+
+Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded | Compared | Coalesced | Spared
 """What happened to a call, as the ledgers and the metrics see it."""
 
 

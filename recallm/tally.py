@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, assert_never
 
-from recallm.records import Bypass, Coalesced, Compared, Embedded, Event, Failure, Hit, Miss, Stored, Veto
+from recallm.records import Bypass, Coalesced, Compared, Embedded, Event, Failure, Hit, Miss, Spared, Stored, Veto
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,6 +25,7 @@ class CacheStats:
         stored: answers kept.
         evicted: entries that made room for others.
         coalesced: hits of calls that waited for another to make the answer.
+        stale: misses of calls whose function failed, and that got an answer which had expired.
         saved_seconds: time the function took when the entries were made, summed over hits.
         saved_tokens: likewise of the tokens it reported.
         namespace_sizes: namespace → live entries.
@@ -45,6 +46,7 @@ class CacheStats:
     saved_tokens: int = 0
     namespace_sizes: Mapping[str, int] = field(default_factory=dict)
     circuits: Mapping[str, str] = field(default_factory=dict)
+    stale: int = 0
 
     @property
     def hits(self) -> int:
@@ -71,8 +73,7 @@ class CacheStats:
             ("stored", f"{self.stored} (evicted {self.evicted})"),
             ("saved", f"{self.saved_seconds:.1f} s, {self.saved_tokens} tokens"),
         ]
-        if self.coalesced:
-            rows.append(("coalesced", str(self.coalesced)))
+        rows.extend((name, str(getattr(self, name))) for name in ("coalesced", "stale") if getattr(self, name))
         for name in ("bypasses", "errors", "vetoes", "namespace_sizes"):
             counts: Mapping[str, int] = getattr(self, name)
             if counts:
@@ -108,6 +109,8 @@ def apply(stats: CacheStats, event: Event) -> CacheStats:
             return replace(stats, stored=stats.stored + kept, evicted=stats.evicted + evicted)
         case Coalesced():
             return replace(stats, coalesced=stats.coalesced + 1)
+        case Spared():
+            return replace(stats, stale=stats.stale + 1)
         case Embedded() | Compared():
             return stats
     assert_never(event)
@@ -166,6 +169,7 @@ def merge(parts: Iterable[CacheStats]) -> CacheStats:
             saved_tokens=total.saved_tokens + part.saved_tokens,
             namespace_sizes=_sum(total.namespace_sizes, part.namespace_sizes),
             circuits={**total.circuits, **part.circuits},
+            stale=total.stale + part.stale,
         )
     return total
 

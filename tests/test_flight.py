@@ -262,6 +262,8 @@ def test_a_call_cancelled_at_any_await_leaves_nothing_behind() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert len(drivers.TASKS) == 0
+        stats = ask.stats()
+        assert step == 0 or stats.hits + stats.misses + sum(stats.bypasses.values()) == 1
         assert await asyncio.wait_for(ask("q"), WAIT) == "an answer"
         return done
 

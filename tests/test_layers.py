@@ -23,7 +23,7 @@ LAYERS = {
     ),
     "adapters": (
         "storage storage.base storage.memory storage.redis tokens model_files lazy_model embedders workers encoding "
-        "metrics events testing pairs flight"
+        "metrics events testing pairs flight waiting"
     ),
     "drivers": "registry drivers",
     "front doors": (

@@ -1,0 +1,118 @@
+"""Where the function fails, an answer that has expired may be better than none."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from recallm import InMemoryStorage, semantic_cache
+from recallm.testing import Clock, FakeEmbedder
+
+
+class Moody:
+    """A function that answers or raises as told, cached for ten seconds and spared for a hundred more."""
+
+    def __init__(self, *, asynchronous: bool = False, **given: Any) -> None:
+        self.clock = Clock()
+        self.calls = 0
+        self.error: BaseException | None = None
+        known = {"context": {}, "embedder": FakeEmbedder(), "guards": (), "ttl": 10, "stale_if_error": 100}
+        known |= {"storage": InMemoryStorage(clock=self.clock), "ignore": ("self",)}
+
+        def answer(prompt: str) -> list[str]:
+            self.calls += 1
+            if self.error is not None:
+                raise self.error
+            return [f"answer {self.calls}"]
+
+        async def later(prompt: str) -> list[str]:
+            return answer(prompt)
+
+        self.asynchronous = asynchronous
+        self.cached: Any = semantic_cache(**{**known, **given})(later if asynchronous else answer)
+
+    def ask(self, prompt: str = "one two") -> Any:
+        """Ask."""
+        return asyncio.run(self.cached(prompt)) if self.asynchronous else self.cached(prompt)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("prompt", ["one two", "two one"], ids=["the very prompt", "a similar one"])
+def test_an_expired_answer_is_served_where_the_function_fails(prompt: str, asynchronous: bool) -> None:
+    """It is counted apart; the call counts as a miss."""
+    moody = Moody(asynchronous=asynchronous)
+    assert moody.ask() == ["answer 1"]
+    moody.clock.advance(50)
+    moody.error = ConnectionError("away")
+    assert moody.ask(prompt) == ["answer 1"]
+    stats = moody.cached.stats()
+    assert (stats.hits, stats.misses, stats.stale, stats.stored) == (0, 2, 1, 1)
+    assert "stale           1" in repr(stats)
+
+
+def test_an_expired_answer_is_not_served_where_the_function_answers() -> None:
+    """The new answer takes its place."""
+    moody = Moody()
+    moody.ask()
+    moody.clock.advance(10)
+    assert moody.ask() == ["answer 2"]
+    assert moody.ask() == ["answer 2"]
+    assert (moody.cached.stats().misses, moody.cached.stats().stale) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("advance", "given"),
+    [(110, {}), (50, {"stale_if_error": None}), (1, {"context": lambda kw: {"prompt": kw["prompt"]}})],
+    ids=["too long ago", "not asked for", "another context"],
+)
+def test_else_what_the_function_raises_reaches_the_caller(advance: float, given: dict[str, Any]) -> None:
+    """Untouched."""
+    moody = Moody(**given)
+    moody.ask()
+    moody.clock.advance(advance)
+    moody.error = ConnectionError("away")
+    with pytest.raises(ConnectionError) as caught:
+        moody.ask("two one")
+    assert caught.value is moody.error
+    assert moody.cached.stats().stale == 0
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_what_ends_the_program_is_not_caught(asynchronous: bool) -> None:
+    """An answer is no substitute for an interrupt."""
+    moody = Moody(asynchronous=asynchronous)
+    moody.ask()
+    moody.clock.advance(50)
+    moody.error = SystemExit(3)
+    with pytest.raises(SystemExit):
+        moody.ask()
+
+
+def test_an_expired_answer_that_a_guard_refuses_is_not_served() -> None:
+    """It is as similar as before, and no better."""
+    moody = Moody(guards=(lambda prompt, cached_prompt: False,))
+    moody.ask()
+    moody.clock.advance(50)
+    moody.error = ConnectionError("away")
+    with pytest.raises(ConnectionError):
+        moody.ask("two one")
+    assert moody.ask("one two") == ["answer 1"]
+
+
+def test_an_answer_that_never_expires_needs_no_spare() -> None:
+    """It is a hit."""
+    moody = Moody(ttl=None)
+    moody.ask()
+    moody.clock.advance(1e9)
+    moody.error = ConnectionError("away")
+    assert moody.ask() == ["answer 1"]
+    assert moody.cached.stats().hits == 1
+
+
+@pytest.mark.parametrize("wrong", [-1, 0, "1h", True])
+def test_a_time_that_is_none_is_refused_at_decoration(wrong: Any) -> None:
+    """The message has the value."""
+    with pytest.raises((TypeError, ValueError), match="stale_if_error="):
+        Moody(stale_if_error=wrong)
