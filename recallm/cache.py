@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -77,9 +78,10 @@ class SemanticCache:
         self.guards = checked_guards(guards)
         self._storage = _checked_storage_source("default" if storage is None else storage)
         self._encoder = None if embedder is None else registry.encoder_of(checked_embedder(embedder))
+        self._lock = threading.Lock()
         self._namespaces: dict[str, None] = {}
         self.recorder = Recorder(self.name, metrics=registry.metrics)
-        registry.caches.add(self)
+        registry.add_cache(self)
 
     def __repr__(self) -> str:
         stats = self.recorder.ledger.stats
@@ -189,13 +191,17 @@ class SemanticCache:
 
     def stats(self) -> CacheStats:
         """Return what this cache has done, and the sizes of its namespaces now."""
-        sizes = self.namespace_sizes(sorted(self._namespaces))
+        sizes = self.namespace_sizes(sorted(self.namespaces))
         return replace(self.recorder.ledger.stats, namespace_sizes=sizes, circuits=self.circuits)
 
     @property
     def circuits(self) -> Mapping[str, str]:
         """The parts that are left alone for failing, and whether they are tried again just now."""
-        states = {"storage": self.storage_breaker.state, "embedder": self.encoder.breaker.state}
+        try:
+            states = {"storage": self.storage_breaker.state, "embedder": self.encoder.breaker.state}
+        except Exception as error:  # noqa: BLE001  # statistics must be had though a name is no longer registered
+            self.recorder.record(Failure("storage", error), 0.0)
+            return {}
         return {part: state for part, state in states.items() if state != "closed"}
 
     def reset_stats(self) -> None:
@@ -236,7 +242,8 @@ class SemanticCache:
     @property
     def namespaces(self) -> tuple[str, ...]:
         """The namespaces this cache has used."""
-        return tuple(self._namespaces)
+        with self._lock:
+            return tuple(self._namespaces)
 
     def namespace_sizes(self, namespaces: Sequence[str]) -> Mapping[str, int]:
         """Return the number of live entries of each namespace that has any; nothing where it cannot be told."""
@@ -244,7 +251,9 @@ class SemanticCache:
 
     def saw(self, namespace: str) -> None:
         """Remember a namespace, so that `clear` and `stats` know of it."""
-        if namespace not in self._namespaces:
+        if namespace in self._namespaces:
+            return
+        with self._lock:
             if len(self._namespaces) >= MAX_NAMESPACES:
                 self._namespaces.pop(next(iter(self._namespaces)), None)
             self._namespaces[namespace] = None

@@ -61,7 +61,7 @@ def register_storage(name: str, storage_or_factory: StorageSource, *, replace: b
     """
     checked_text(name, field="name")
     if "://" in name:
-        raise InvalidValueError(f"name={name!r} looks like a URL; use a plain name")
+        raise InvalidValueError(f"name={name.partition('://')[0]!r}://… looks like a URL; use a plain name")
     if not isinstance(storage_or_factory, StorageBackend) and not callable(storage_or_factory):
         raise InvalidTypeError(
             f"storage_or_factory={storage_or_factory!r} is neither a StorageBackend nor a callable that makes one"
@@ -99,9 +99,10 @@ def get_storage(name: str = "default") -> StorageBackend:
         UnknownNameError: no such name is registered, or the URL's scheme is not known.
         InvalidTypeError: the factory made something that is not a storage.
     """
-    made = _made.get(name)
+    made = _made.get(name) if isinstance(name, str) else None
     if made is not None:
         return made
+    checked_text(name, field="name")
     with _lock:
         if name in _made:
             return _made[name]
@@ -166,11 +167,14 @@ def _from_url(url: str) -> StorageBackend:
 
 
 def _memory_from_url(url: str) -> StorageBackend:
-    options = dict(parse_qsl(urlsplit(url).query))
-    bound = options.pop("max_entries", None)
-    if options or (bound is not None and not bound.isdecimal()):
-        raise InvalidValueError(f"storage URL {url!r}; memory:// takes max_entries=<positive int> and nothing else")
-    return ThreadSafeInMemoryStorage(max_entries=None if bound is None else int(bound))
+    options = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    match options:
+        case []:
+            return ThreadSafeInMemoryStorage()
+        case [("max_entries", bound)] if bound.isdecimal():
+            return ThreadSafeInMemoryStorage(max_entries=int(bound))
+    given = ", ".join(f"{name}={value}" for name, value in options)
+    raise InvalidValueError(f"memory:// with {given}; it takes max_entries=<positive int> and nothing else")
 
 
 def set_default_embedder(embedder: Embedder | None) -> None:
@@ -260,23 +264,44 @@ def _make_metrics() -> Metrics | None:
 
 
 def _entries() -> Mapping[str, int]:
-    return entries_by_namespace(tuple(caches))
+    return entries_by_namespace(live_caches())
 
 
 def _circuits() -> Mapping[str, Iterable[str]]:
-    return {cache.name: cache.circuits for cache in tuple(caches)}
+    return {cache.name: cache.circuits for cache in live_caches()}
 
 
 _known_metrics: WeakKeyDictionary[Any, Metrics] = WeakKeyDictionary()
 
 
-def entries_by_namespace(chosen: Iterable[SemanticCache]) -> Mapping[str, int]:
-    """Return the live entries of each namespace, those of a storage shared by several caches once."""
+def add_cache(cache: SemanticCache) -> None:
+    """Count a cache among those of the process, for as long as it lives."""
+    with _lock:
+        caches.add(cache)
+
+
+def live_caches() -> tuple[SemanticCache, ...]:
+    """Return the caches of the process."""
+    with _lock:
+        return tuple(caches)
+
+
+def one_per_storage(chosen: Iterable[SemanticCache]) -> Mapping[SemanticCache, frozenset[str]]:
+    """Return one cache of each storage, and the namespaces that all caches of this storage have used."""
     by_storage: dict[int, tuple[SemanticCache, set[str]]] = {}
     for cache in chosen:
-        by_storage.setdefault(id(cache.storage), (cache, set()))[1].update(cache.namespaces)
+        try:
+            place = id(cache.storage)
+        except Exception:  # noqa: BLE001  # its name is no longer registered, or its factory fails: it shares with none
+            place = id(cache)
+        by_storage.setdefault(place, (cache, set()))[1].update(cache.namespaces)
+    return {cache: frozenset(namespaces) for cache, namespaces in by_storage.values()}
+
+
+def entries_by_namespace(chosen: Iterable[SemanticCache]) -> Mapping[str, int]:
+    """Return the live entries of each namespace, those of a storage shared by several caches once."""
     total: dict[str, int] = {}
-    for cache, namespaces in by_storage.values():
+    for cache, namespaces in one_per_storage(chosen).items():
         for namespace, size in cache.namespace_sizes(sorted(namespaces)).items():
             total[namespace] = total.get(namespace, 0) + size
     return total

@@ -84,7 +84,7 @@ class StorageContract:
         """Return an entry for `prompt`, as a cache would make it."""
         vector = fields.pop("vector", FakeEmbedder(dim=16).embed(prompt))
         key = hashlib.blake2b(f"{namespace}\0{partition}\0{prompt}".encode(), digest_size=20).hexdigest()
-        return Entry(key, namespace, partition, prompt, vector, b"payload", **fields)  # type: ignore[arg-type]
+        return Entry(key, namespace, partition, prompt, vector, b"\x00\xffpayload", **fields)  # type: ignore[arg-type]
 
     def stored(self, storage: StorageBackend, entry: Entry, ttl: float | None = None) -> Entry:
         """Put `entry` under the namespace's current epoch."""
@@ -103,7 +103,7 @@ class StorageContract:
         entry = self.stored(storage, self.entry(seconds=1.5, tokens=7))
         candidate = storage.recall("n", entry.key).candidate
         assert candidate is not None
-        assert (candidate.entry.prompt, candidate.entry.payload, candidate.similarity) == ("hello", b"payload", 1.0)
+        assert (candidate.entry.prompt, candidate.entry.payload, candidate.similarity) == ("hello", entry.payload, 1.0)
         assert (candidate.entry.seconds, candidate.entry.tokens) == (1.5, 7)
         assert candidate.age >= 0
 
@@ -164,7 +164,10 @@ class StorageContract:
         lasting = self.stored(storage, self.entry("lasting"))
         assert storage.recall("n", entry.key).candidate is not None
         assert self.found(storage, entry) == ["hello"]
-        self.pass_time(0.6)
+        self.pass_time(0.3)
+        assert storage.recall("n", entry.key).candidate is not None
+        assert self.found(storage, entry) == ["hello"]
+        self.pass_time(0.3)
         assert storage.recall("n", entry.key).candidate is None
         assert self.found(storage, entry) == []
         assert storage.sizes(["n"]) == {"n": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from weakref import WeakSet
 
 import pytest
 
@@ -15,6 +16,8 @@ def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The process's names are as after an import, whatever the tests before did."""
     monkeypatch.setattr(registry, "_sources", {"default": ThreadSafeInMemoryStorage})
     monkeypatch.setattr(registry, "_made", {})
+    # A cache in a cycle outlives its test until the collector runs, its broken storage with it.
+    monkeypatch.setattr(registry, "caches", WeakSet())
     monkeypatch.setattr(registry, "_chosen_encoder", None)
     monkeypatch.setattr(registry, "_metrics", None)
     monkeypatch.setattr(registry, "_metrics_registry", None)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import re
+import sys
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from recallm import InMemoryStorage, ThreadSafeInMemoryStorage
+from recallm import InMemoryStorage, StorageBackend, ThreadSafeInMemoryStorage
 from recallm.errors import InvalidTypeError, InvalidValueError, OddVectorError
 from recallm.records import Entry
 from recallm.storage import memory
@@ -43,6 +47,40 @@ class TestThreadSafeInMemoryStorage(OnAClock):
     """The storage for any number of threads."""
 
     kind = ThreadSafeInMemoryStorage
+
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def storage_of_the_readme() -> dict[str, Any]:
+    """Return what the README's block with a storage of one's own defines."""
+    blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (block,) = [block for block in blocks if "(StorageBackend):" in block]
+    defined: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), defined)  # noqa: S102  # our own text, as a reader would run it
+    return defined
+
+
+class TestStorageOfTheReadme(StorageContract):
+    """The storage that the README shows to whoever writes one."""
+
+    def make_storage(self) -> StorageBackend:
+        """Return an empty storage, on a clock that need not be waited for."""
+        self.clock = Clock()
+        defined = storage_of_the_readme()
+        (kind,) = [
+            each
+            for each in defined.values()
+            if isinstance(each, type) and issubclass(each, StorageBackend) and each.__module__ == "readme"
+        ]
+        assert "monotonic" in defined
+        defined["monotonic"] = self.clock
+        made: StorageBackend = kind()
+        return made
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the clock."""
+        self.clock.advance(seconds)
 
 
 def entry(prompt: str, **fields: Any) -> Entry:
@@ -214,6 +252,7 @@ def test_a_bound_that_is_none_is_refused(kind: Any, bound: Any, error: type[Exce
         kind(max_entries=bound)
 
 
+@pytest.mark.usefixtures("restless")
 def test_threads_lose_nothing_and_see_nothing_foreign() -> None:
     """Eight threads put, search, recall and remove in partitions of their own and in a common one."""
     storage = ThreadSafeInMemoryStorage()
@@ -252,3 +291,211 @@ def test_threads_lose_nothing_and_see_nothing_foreign() -> None:
         thread.join()
     assert failures == []
     assert len(storage) == sum(storage.sizes([*(f"t{number}" for number in range(8)), "common"]).values())
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Have threads interrupt each other as often as they can, so that what is not locked shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+USES: dict[str, Callable[[InMemoryStorage], object]] = {
+    "a recall": lambda storage: storage.recall("n", "one"),
+    "a search": lambda storage: storage.search("n", "p", FakeEmbedder(dim=16).embed("one"), 0.99, None),
+    "a replacement": lambda storage: storage.put(entry("one"), 0, None),
+}
+GLANCES: dict[str, Callable[[InMemoryStorage], object]] = {
+    "sizes": lambda storage: storage.sizes(["n"]),
+    "its length": len,
+    "its representation": repr,
+    "a search that does not find it": lambda storage: storage.search(
+        "n", "p", FakeEmbedder(dim=16).embed("two"), 0.99, None
+    ),
+    "a recall of nothing": lambda storage: storage.recall("n", "absent"),
+    "a put that is refused": lambda storage: storage.put(entry("one"), 99, None),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_used_stays(kind: type[InMemoryStorage], use: str) -> None:
+    """The other entry makes room, though it came later."""
+    storage = kind(max_entries=2)
+    for prompt in ("one", "two"):
+        storage.put(entry(prompt), 0, None)
+    USES[use](storage)
+    assert storage.put(entry("three"), 0, None).evicted == 1
+    assert keys(storage) == {"one", "three"}
+
+
+@pytest.mark.parametrize("glance", GLANCES)
+def test_what_is_merely_looked_past_makes_room(glance: str) -> None:
+    """Only what is handed out, or stored again, is used."""
+    storage = InMemoryStorage(max_entries=2)
+    for prompt in ("one", "two"):
+        storage.put(entry(prompt), 0, None)
+    GLANCES[glance](storage)
+    storage.put(entry("three"), 0, None)
+    assert keys(storage) == {"two", "three"}
+
+
+def test_the_dead_make_room_before_the_living() -> None:
+    """An entry that has expired is not counted against the bound, nor as evicted."""
+    clock = Clock()
+    storage = InMemoryStorage(max_entries=2, clock=clock)
+    storage.put(entry("lasting"), 0, None)
+    storage.put(entry("brief"), 0, 5.0)
+    clock.advance(5.0)
+    assert storage.put(entry("new"), 0, None).evicted == 0
+    assert keys(storage) == {"lasting", "new"}
+
+
+def test_the_bound_is_over_all_namespaces_and_partitions() -> None:
+    """What is evicted is gone from the sizes of its namespace too."""
+    storage = InMemoryStorage(max_entries=2)
+    for number in range(4):
+        storage.put(entry(f"question {number}", namespace=f"n{number}", partition=f"p{number}"), 0, None)
+    assert storage.sizes([f"n{number}" for number in range(4)]) == {"n2": 1, "n3": 1}
+
+
+LEAVING: dict[str, Callable[[InMemoryStorage, Clock], object]] = {
+    "removed": lambda storage, clock: storage.remove("n", ["one"]),
+    "invalidated": lambda storage, clock: storage.invalidate("n"),
+    "expired": lambda storage, clock: clock.advance(60.0),
+    "evicted": lambda storage, clock: storage.put(entry("two", namespace="m"), 0, None),
+}
+
+
+@pytest.mark.parametrize("leave", LEAVING)
+@pytest.mark.parametrize("vector", [FakeEmbedder(dim=16).embed("one"), None], ids=["with a vector", "without"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_leaves_is_found_by_nothing(kind: type[InMemoryStorage], vector: Any, leave: str) -> None:
+    """However it leaves, whether it could be found by similarity or not; it may come again."""
+    clock = Clock()
+    storage = kind(max_entries=1, clock=clock)
+    storage.put(entry("one", vector=vector), 0, 60.0)
+    assert storage.sizes(["n"]) == {"n": 1}
+    LEAVING[leave](storage, clock)
+    assert storage.recall("n", "one").candidate is None
+    assert storage.search("n", "p", FakeEmbedder(dim=16).embed("one"), 0.9, None) == []
+    assert storage.sizes(["n"]) == {}
+    assert storage.put(entry("one", vector=vector), storage.recall("n", "one").epoch, None).kept
+    assert storage.sizes(["n"]) == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [({"partition": "q"}, {}), ({"vector": None}, {}), ({}, {"vector": None}), ({"namespace": "m"}, {})],
+    ids=["another partition", "gaining a vector", "losing its vector", "another namespace"],
+)
+def test_a_replacement_leaves_nothing_of_the_old_entry(first: dict[str, Any], then: dict[str, Any]) -> None:
+    """Not in its partition's index, nor in the sizes of its namespace."""
+    storage = InMemoryStorage()
+    storage.put(entry("one", **first), 0, None)
+    storage.put(entry("one", **then), 0, None)
+    vector = FakeEmbedder(dim=16).embed("one")
+    found = {name: len(storage.search("n", name, vector, 0.9, None)) for name in ("p", "q")}
+    assert found == {"p": 0 if "vector" in then else 1, "q": 0}
+    assert storage.sizes(["n", "m"]) == {"n": 1}
+    assert storage.invalidate("n") == 1
+    assert len(storage) == 0
+
+
+def test_removing_in_one_namespace_leaves_the_keys_of_another() -> None:
+    """A key given twice is one entry."""
+    storage = InMemoryStorage()
+    storage.put(entry("one"), 0, None)
+    storage.put(entry("two", namespace="m"), 0, None)
+    assert storage.remove("n", ["two", "one", "one"]) == 1
+    assert keys(storage) == {"two"}
+
+
+@pytest.mark.usefixtures("restless")
+def test_threads_that_invalidate_leave_nothing_older_than_their_last() -> None:
+    """Whatever was stored in between, and however the puts and the invalidations interleave."""
+    storage = ThreadSafeInMemoryStorage()
+    begin = threading.Barrier(6)
+    removed, kept, failures = [0, 0], [0] * 4, []
+
+    def fill(worker: int) -> None:
+        for number in range(200):
+            made = entry(f"{worker} {number}", vector=None)
+            kept[worker] += storage.put(made, storage.recall("n", made.key).epoch, None).kept
+
+    def empty(worker: int) -> None:
+        for _ in range(100):
+            removed[worker] += storage.invalidate("n")
+
+    def guarded(work: Callable[[int], None], worker: int) -> None:
+        try:
+            begin.wait(30)
+            work(worker)
+        except BaseException as error:  # noqa: BLE001  # raised in the test's own thread below
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(fill, number)) for number in range(4)]
+    threads += [threading.Thread(target=guarded, args=(empty, number)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert sum(removed) + len(storage) == sum(kept)
+    assert storage.sizes(["n"]).get("n", 0) == len(storage)
+
+
+@pytest.mark.usefixtures("restless")
+def test_a_bound_holds_under_threads() -> None:
+    """Every entry put is there or was evicted, and never more than the bound are there."""
+    storage = ThreadSafeInMemoryStorage(max_entries=10)
+    evicted, most = [0] * 4, [0] * 4
+
+    def fill(worker: int) -> None:
+        for number in range(100):
+            evicted[worker] += storage.put(entry(f"{worker} {number}", partition=f"p{worker}"), 0, None).evicted
+            most[worker] = max(most[worker], len(storage))
+
+    threads = [threading.Thread(target=fill, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(storage) == 10 >= max(most)
+    assert sum(evicted) == 390
+
+
+def test_an_invalidation_and_a_put_do_not_overlap() -> None:
+    """Else an answer could be written after the namespace it belongs to was emptied."""
+    within, emptied = threading.Event(), threading.Event()
+
+    def clock() -> float:
+        within.set()
+        emptied.wait(0.3)  # in vain, as the put that asks for the time keeps others out
+        return 0.0
+
+    storage = ThreadSafeInMemoryStorage(clock=clock)
+
+    def empty() -> None:
+        assert within.wait(10)
+        storage.invalidate("n")
+        emptied.set()
+
+    thread = threading.Thread(target=empty)
+    thread.start()
+    assert storage.put(entry("one"), 0, None).kept
+    thread.join(10)
+    assert emptied.is_set()
+    assert storage.sizes(["n"]) == {}
+
+
+def test_the_best_of_what_a_search_finds_is_used_last() -> None:
+    """Its neighbours make room before it."""
+    storage = InMemoryStorage(max_entries=2)
+    for prompt in ("a b c d", "a b c e"):
+        storage.put(entry(prompt), 0, None)
+    storage.search("n", "p", FakeEmbedder(dim=16).embed("a b c d"), 0.3, 16)
+    storage.put(entry("something else"), 0, None)
+    assert keys(storage) == {"a b c d", "something else"}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 import recallm
-from recallm import InMemoryStorage, ThreadSafeInMemoryStorage, registry, semantic_cache
+from recallm import InMemoryStorage, SemanticCache, ThreadSafeInMemoryStorage, registry, semantic_cache
 from recallm.errors import InvalidTypeError, InvalidValueError, UnknownNameError
 from recallm.storage import redis
 from recallm.testing import FakeEmbedder
@@ -95,7 +98,10 @@ def test_equal_urls_share_one_storage() -> None:
     assert bounded.max_entries == 7
 
 
-@pytest.mark.parametrize("url", ["memory://?max_entries=-1", "memory://?size=3"])
+@pytest.mark.parametrize(
+    "url",
+    ["memory://?max_entries=-1", "memory://?size=3", "memory://?max_entries=", "memory://?max_entries=3&max_entries=9"],
+)
 def test_a_url_with_unknown_options_is_refused(url: str) -> None:
     """It says what a memory URL takes."""
     with pytest.raises(InvalidValueError, match="max_entries=<positive int> and nothing else"):
@@ -203,3 +209,196 @@ def test_entries_of_a_shared_storage_count_once() -> None:
         ask("q")
     assert registry.entries_by_namespace([ask.cache for ask in functions]) == {"n": 3}
     assert registry.entries_by_namespace([ask.cache for ask in functions[:2]]) == {"n": 2}
+
+
+def test_threads_that_come_first_together_share_one_storage() -> None:
+    """The factory runs once, and whoever comes meanwhile waits for what it makes."""
+    making, go_on = threading.Event(), threading.Event()
+    made: list[InMemoryStorage] = []
+    got: list[object] = []
+
+    def factory() -> InMemoryStorage:
+        making.set()
+        assert go_on.wait(10)
+        made.append(ThreadSafeInMemoryStorage())
+        return made[-1]
+
+    recallm.register_storage("slow", factory)
+    asking = threading.Barrier(4)
+
+    def first() -> None:
+        got.append(recallm.get_storage("slow"))
+
+    def later() -> None:
+        asking.wait(10)
+        got.append(recallm.get_storage("slow"))
+
+    threads = [threading.Thread(target=first)]
+    threads[0].start()
+    assert making.wait(10)
+    threads += [threading.Thread(target=later) for _ in range(3)]
+    for thread in threads[1:]:
+        thread.start()
+    asking.wait(10)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert len(made) == 1
+    assert got == made * 4
+
+
+def test_a_factory_that_failed_is_asked_again() -> None:
+    """Its error reaches who asked; the next one may find the server back."""
+    attempts: list[int] = []
+
+    def factory() -> InMemoryStorage:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise ConnectionError("down")
+        return InMemoryStorage()
+
+    recallm.register_storage("flaky", factory)
+    with pytest.raises(ConnectionError, match="down"):
+        recallm.get_storage("flaky")
+    assert recallm.storages()["flaky"] is factory
+    assert recallm.get_storage("flaky") is recallm.get_storage("flaky")
+    assert len(attempts) == 2
+
+
+def test_a_factory_may_ask_for_another_storage() -> None:
+    """As one that wraps the default does."""
+    recallm.register_storage("wrapping", recallm.get_storage)
+    assert recallm.get_storage("wrapping") is recallm.get_storage("default")
+
+
+def test_a_call_goes_on_where_its_storage_cannot_be_made() -> None:
+    """It is a bypass, and counted as trouble with the storage."""
+
+    def factory() -> InMemoryStorage:
+        raise ConnectionError("down")
+
+    recallm.register_storage("down", factory)
+    ask = semantic_cache(context={}, storage="down", embedder=FakeEmbedder())(lambda prompt: f"an answer to {prompt}")
+    assert ask("q") == "an answer to q"
+    recallm.register_storage("down", InMemoryStorage(), replace=True)
+    assert dict(ask.stats().bypasses) == {"storage": 1}
+    assert dict(ask.stats().errors) == {"storage": 1}
+    assert [ask("q"), ask("q")] == ["an answer to q"] * 2
+    assert (ask.stats().hits, ask.stats().misses) == (1, 1)
+
+
+def test_the_names_are_a_look_and_not_a_handle() -> None:
+    """What is returned cannot be written to, and does not change later."""
+    names: Any = recallm.storages()
+    with pytest.raises(TypeError):
+        names["mine"] = InMemoryStorage()
+    recallm.register_storage("mine", InMemoryStorage())
+    assert set(names) == {"default"}
+    assert set(recallm.storages()) == {"default", "mine"}
+
+
+def test_urls_are_not_names() -> None:
+    """They are found without registering, and listed nowhere."""
+    recallm.get_storage("memory://?max_entries=5")
+    assert set(recallm.storages()) == {"default"}
+    with pytest.raises(UnknownNameError):
+        recallm.unregister_storage("memory://?max_entries=5")
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"),
+    [("absent", "no storage is named 'absent'; registered: 'default'"), ("ftp://h", "scheme 'ftp'; use memory://")],
+)
+def test_a_cache_of_an_unknown_storage_is_refused(storage: str, told: str) -> None:
+    """When it is made, not at its first call."""
+    with pytest.raises(UnknownNameError, match=told):
+        SemanticCache(storage)
+    with pytest.raises(UnknownNameError, match=told):
+        semantic_cache(context={}, storage=storage)(lambda prompt: prompt)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix"])
+def test_urls_of_redis_lead_to_its_storage(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their password is in no message."""
+    monkeypatch.setattr(redis, "find_spec", lambda name: None)
+    with pytest.raises(recallm.RecallmError, match="redis") as caught:
+        recallm.get_storage(f"{scheme}://:hunter2@localhost")
+    assert "hunter2" not in str(caught.value)
+
+
+EMBEDDERS: list[tuple[str, Callable[[], Any]]] = [
+    ("of the argument", lambda: recallm.get_default_embedder("an/other")),
+    ("of a cache", lambda: SemanticCache(config=recallm.CacheConfig(embedding_model="an/other")).embedder),
+]
+
+
+@pytest.mark.parametrize("get", [get for _, get in EMBEDDERS], ids=[name for name, _ in EMBEDDERS])
+def test_a_default_embedder_is_made_once_for_each_model(monkeypatch: pytest.MonkeyPatch, get: Any) -> None:
+    """Nothing is loaded; the model that the environment names comes before the one asked for."""
+    monkeypatch.setattr(registry, "_default_encoders", {})
+    monkeypatch.setenv("RECALLM_EMBEDDER", "named/by-environment")
+    embedder = get()
+    assert embedder.model_name == "named/by-environment"
+    assert get() is embedder
+    assert recallm.get_default_embedder() is not embedder
+
+
+def test_a_chosen_embedder_comes_before_every_model_name() -> None:
+    """But not before the one that a cache was given."""
+    chosen, given = FakeEmbedder(), FakeEmbedder()
+    recallm.set_default_embedder(chosen)
+    assert recallm.get_default_embedder("an/other") is chosen
+    assert SemanticCache(embedder=given).embedder is given
+
+
+def test_metrics_move_with_the_registry() -> None:
+    """Events count where they happen; entries are told in whichever is scraped."""
+    first, second = CollectorRegistry(), CollectorRegistry()
+    options: dict[str, Any] = {"context": {}, "storage": InMemoryStorage(), "embedder": FakeEmbedder()}
+    ask = semantic_cache(**options, name="moving", namespace="moving")(lambda prompt: "a")
+    for exported, times in ((first, 2), (second, 3)):
+        recallm.use_metrics_registry(exported)
+        for _ in range(times):
+            ask("q")
+    counted = [
+        each.get_sample_value("recallm_hits_total", {"cache": "moving", "tier": "exact"}) for each in (first, second)
+    ]
+    assert counted == [1, 3]
+    assert second.get_sample_value("recallm_entries", {"namespace": "moving"}) == 1
+    assert b"recallm_circuit_open{" not in generate_latest(second)
+
+
+@pytest.mark.parametrize("name", [7, [], None, b"default"])
+def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
+    """The message has the value."""
+    with pytest.raises(InvalidTypeError, match="name="):
+        recallm.get_storage(name)
+
+
+def test_a_password_in_a_name_is_not_told() -> None:
+    """It may end in a log."""
+    with pytest.raises(InvalidValueError) as caught:
+        recallm.register_storage("redis://:hunter2@host", InMemoryStorage())
+    assert "hunter2" not in str(caught.value)
+
+
+def test_caches_may_be_made_while_they_are_listed() -> None:
+    """By other threads, which are switched as often as can be."""
+    stop = threading.Event()
+
+    def make() -> None:
+        while not stop.is_set():
+            kept = [SemanticCache(embedder=FakeEmbedder()) for _ in range(100)]
+            del kept
+
+    maker = threading.Thread(target=make)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        maker.start()
+        for _ in range(200):
+            recallm.caches()
+    finally:
+        stop.set()
+        maker.join()
+        sys.setswitchinterval(interval)

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from recallm import InMemoryStorage
+from recallm.errors import OddVectorError
+from recallm.records import Candidate
 from recallm.testing import Clock, FakeEmbedder, StorageContract
+from recallm.typing import Embedder
 
 
 def broken(operation: str, replacement: Callable[..., Any]) -> type[InMemoryStorage]:
@@ -39,6 +42,26 @@ BREACHES: dict[str, type[InMemoryStorage]] = {
     "ignores the limit": broken("search", lambda self, *args: Memory.search(self, *args[:4], None)),
     "miscounts": broken("sizes", lambda self, names: dict.fromkeys(names, 1)),
     "removes nothing": broken("remove", lambda self, namespace, keys: 0),
+    "removes everything": broken("remove", lambda self, namespace, keys: Memory.invalidate(self, namespace)),
+    "invalidates every namespace": broken(
+        "invalidate", lambda self, namespace: sum(Memory.invalidate(self, each) for each in tuple(self._namespaces))
+    ),
+    "recalls whatever it has": broken(
+        "recall", lambda self, namespace, key: Memory.recall(self, namespace, next(iter(self._kept), key))
+    ),
+    "finds in no order": broken("search", lambda self, *args: list(Memory.search(self, *args))[::-1]),
+    "rounds similarities": broken(
+        "search",
+        lambda self, *args: [
+            Candidate(found.entry, round(found.similarity, 2), found.age) for found in Memory.search(self, *args)
+        ],
+    ),
+    "finds nothing odd about a vector": broken(
+        "search", lambda self, *args: Memory.search(self, *args) if args[2].size == 16 else []
+    ),
+    "remembers what it told": broken(
+        "sizes", lambda self, names: self.__dict__.setdefault("told", Memory.sizes(self, names))
+    ),
 }  # fmt: skip
 
 
@@ -94,3 +117,88 @@ def test_the_fake_embedder_sees_words_and_not_their_order() -> None:
     assert float(embedder.embed("a b") @ embedder.embed("a c")) < 0.99
     assert embedder.embed("given").tolist() == pytest.approx([0.6, 0.8])
     assert embedder.embedded == ["a b", "a b", "a c", "given"]
+
+
+@pytest.mark.parametrize(
+    ("breach", "test"),
+    [
+        ("mixes partitions", "test_keeps_partitions_apart"),
+        ("forgets the time to live", "test_expires_by_the_clock_not_by_use"),
+        ("keeps what is invalidated", "test_invalidates_a_whole_namespace_and_no_other"),
+        ("invalidates every namespace", "test_invalidates_a_whole_namespace_and_no_other"),
+        ("forgets the epoch", "test_refuses_answers_older_than_an_invalidation"),
+        ("loses every entry", "test_recalls_what_was_put"),
+        ("finds in no order", "test_finds_the_most_similar_first"),
+        ("rounds similarities", "test_reports_exact_cosines"),
+        ("removes everything", "test_removes_single_entries"),
+        ("finds nothing odd about a vector", "test_refuses_vectors_of_another_dimension"),
+    ],
+)
+def test_the_failing_test_names_the_breach(breach: str, test: str) -> None:
+    """Whoever wrote the storage reads there what it does wrong; the claim is an assertion's."""
+    assert test in breaches(BREACHES[breach])
+    with pytest.raises(AssertionError):
+        getattr(contract_of(BREACHES[breach]), test)()
+
+
+def test_the_fake_embedder_is_an_embedder() -> None:
+    """It has what the protocol asks for."""
+    embedder = FakeEmbedder()
+    assert isinstance(embedder, Embedder)
+    assert embedder.model_id == "recallm/fake"
+
+
+@pytest.mark.parametrize("text", ["a", "a b c", "Größe 漢字", "lone \ud800 surrogate", "x" * 10_000])
+@pytest.mark.parametrize("dim", [2, 16, 256])
+def test_the_fake_embedder_gives_unit_vectors(text: str, dim: int) -> None:
+    """Of the dimension asked for, float32, the same each time and in each object."""
+    vector = FakeEmbedder(dim=dim).embed(text)
+    assert vector.shape == (dim,)
+    assert vector.dtype == np.float32
+    assert float(np.linalg.norm(vector.astype(np.float64))) == pytest.approx(1.0, abs=1e-6)
+    assert np.array_equal(vector, FakeEmbedder(dim=dim).embed(text))
+
+
+def test_texts_are_the_more_similar_the_more_words_they_share() -> None:
+    """Down to about nothing for those that share none."""
+    embed = FakeEmbedder().embed
+    text = embed("one two three four")
+    others = ["four three two one", "one two three five", "one two six five", "one seven six five", "eight nine"]
+    similarities = [float(text @ embed(other)) for other in others]
+    assert similarities == sorted(similarities, reverse=True)
+    assert similarities[0] == pytest.approx(1.0, abs=1e-6)
+    assert abs(similarities[-1]) < 0.3
+
+
+@pytest.mark.parametrize(("text", "vectors"), [("", {}), (" \t\n", {}), ("given", {"given": [0.0, 0.0]})])
+def test_the_fake_embedder_has_no_vector_for_nothing(text: str, vectors: dict[str, list[float]]) -> None:
+    """As with a model, a vector without a direction is refused."""
+    with pytest.raises(OddVectorError):
+        FakeEmbedder(vectors=vectors).embed(text)
+
+
+def test_given_vectors_are_the_embedders_own() -> None:
+    """A mapping changed afterwards changes nothing."""
+    vectors = {"given": [1.0, 0.0]}
+    embedder = FakeEmbedder(dim=2, vectors=vectors)
+    vectors["given"] = [0.0, 1.0]
+    assert embedder.embed("given").tolist() == [1.0, 0.0]
+
+
+def test_the_clock_shows_what_it_was_moved_to() -> None:
+    """It stands still by itself."""
+    clock = Clock(5.0)
+    assert [clock(), clock()] == [5.0, 5.0]
+    clock.advance(0.25)
+    clock.advance(2)
+    assert clock() == clock.now == 7.25
+    assert Clock()() == Clock()() > 0
+
+
+def test_the_contracts_entries_are_as_a_cache_makes_them() -> None:
+    """A key for each prompt, partition and namespace; what is asked for is as asked."""
+    contract = StorageContract()
+    kinds = [contract.entry(), contract.entry("other"), contract.entry(namespace="m"), contract.entry(partition="q")]
+    assert len({entry.key for entry in kinds}) == 4
+    assert contract.entry().key == contract.entry(tokens=7).key
+    assert (contract.entry(tokens=7).tokens, contract.entry(vector=None).vector) == (7, None)

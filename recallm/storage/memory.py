@@ -85,8 +85,9 @@ class InMemoryStorage(StorageBackend):
         # Without the lock: look-ups score side by side, and what changes meanwhile the index makes good.
         found = index.search(vector, threshold, limit=limit)
         with self._lock:
-            candidates = [self._candidate(key, cosine) for key, cosine in found]
-        return [candidate for candidate in candidates if candidate is not None]
+            # The best comes last, so that it is the most recently used.
+            candidates = [self._candidate(key, cosine) for key, cosine in reversed(found)]
+        return [candidate for candidate in reversed(candidates) if candidate is not None]
 
     def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
         """Keep `entry`, unless its namespace has left `epoch`."""

@@ -157,7 +157,8 @@ def contenders(rows: Floats, index: VectorIndex, options: argparse.Namespace) ->
     if importlib.util.find_spec("usearch"):
         from usearch.index import MetricKind, search  # type: ignore[attr-defined,unused-ignore]
 
-        ways["usearch exact"] = lambda query, _: search(rows, query, LIMIT, MetricKind.IP, exact=True)
+        own = rows.copy()  # or it would find in the processor's cache what the matrix has just read
+        ways["usearch exact"] = lambda query, _: search(own, query, LIMIT, MetricKind.IP, exact=True)
     if importlib.util.find_spec("hnswlib") and n <= options.graphs_up_to:
         import hnswlib
 
