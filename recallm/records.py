@@ -28,8 +28,7 @@ class Query(NamedTuple):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A stored answer.
 
     Attributes:

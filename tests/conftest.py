@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from weakref import WeakSet
 
 import pytest
 
-from recallm import registry
+from recallm import events, registry
 from recallm.storage.memory import ThreadSafeInMemoryStorage
 
 
@@ -21,6 +22,8 @@ def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(registry, "_chosen_encoder", None)
     monkeypatch.setattr(registry, "_metrics", None)
     monkeypatch.setattr(registry, "_metrics_registry", None)
+    # What one test had logged would keep quiet in the next.
+    monkeypatch.setattr(events.LOG, "_said", OrderedDict())
     yield
     for recording in registry.recordings:
         recording.stop()

@@ -8,8 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.records import Candidate, Entry, Recalled, Stored
@@ -23,11 +22,12 @@ MAX_EPOCHS = 10_000
 """How many namespaces' epochs are told apart; older ones share the highest of those dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    entry: Entry
-    stored_at: float
-    deadline: float | None
+_Kept: TypeAlias = tuple[tuple[Any, ...], float, float | None]
+"""An entry's fields, when it was stored, and when it expires.
+
+Plain tuples of what refers to nothing: the garbage collector passes over them, which else would stop the program for a
+tenth of a second at a hundred thousand entries.
+"""
 
 
 class InMemoryStorage(StorageBackend):
@@ -105,7 +105,7 @@ class InMemoryStorage(StorageBackend):
                 index.put(entry.key, vector)
             now = self._clock()
             deadline = None if ttl is None else now + ttl
-            self._kept[entry.key] = _Kept(entry, now, deadline)
+            self._kept[entry.key] = (tuple(entry), now, deadline)
             self._namespaces.setdefault(entry.namespace, set()).add(entry.key)
             if deadline is not None:
                 self._watch(deadline, entry.key)
@@ -136,12 +136,13 @@ class InMemoryStorage(StorageBackend):
         kept = self._kept.get(key)
         if kept is None:
             return None
+        fields, stored_at, deadline = kept
         now = self._clock()
-        if kept.deadline is not None and kept.deadline <= now:
+        if deadline is not None and deadline <= now:
             self._drop(key)
             return None
         self._kept.move_to_end(key)
-        return Candidate(kept.entry, cosine, now - kept.stored_at)
+        return Candidate(Entry(*fields), cosine, now - stored_at)
 
     def _index_of(self, partition: str, dim: int) -> VectorIndex:
         """Return the index of a partition, or a new one, of no partition yet."""
@@ -157,7 +158,7 @@ class InMemoryStorage(StorageBackend):
         kept = self._kept.pop(key, None)
         if kept is None:
             return False
-        entry = kept.entry
+        entry = Entry(*kept[0])
         keys = self._namespaces[entry.namespace]
         keys.discard(key)
         if not keys:
@@ -179,7 +180,7 @@ class InMemoryStorage(StorageBackend):
         heapq.heappush(self._deadlines, (deadline, key))
         # Replaced and evicted entries leave their deadlines behind.
         if len(self._deadlines) > 2 * len(self._kept) + 64:
-            self._deadlines = [(kept.deadline, key) for key, kept in self._kept.items() if kept.deadline is not None]
+            self._deadlines = [(until, key) for key, (_, _, until) in self._kept.items() if until is not None]
             heapq.heapify(self._deadlines)
 
     def _sweep(self) -> None:
@@ -188,8 +189,8 @@ class InMemoryStorage(StorageBackend):
         now = self._clock()
         while self._deadlines and self._deadlines[0][0] <= now:
             _, key = heapq.heappop(self._deadlines)
-            kept = self._kept.get(key)
-            if kept is not None and kept.deadline is not None and kept.deadline <= now:
+            _, _, until = self._kept.get(key, ((), now, None))
+            if until is not None and until <= now:
                 self._drop(key)
 
     def _epoch(self, namespace: str) -> int:
