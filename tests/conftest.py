@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import pytest
 
 from recallm import events, registry
 from recallm.storage.memory import ThreadSafeInMemoryStorage
+
+if TYPE_CHECKING:
+    from redis_servers import Server
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +31,14 @@ def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for recording in registry.recordings:
         recording.stop()
+
+
+@pytest.fixture(scope="module", params=["vectorset", "search", "valkey", "debian"])
+def redis_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Each kind of Redis server that is installed."""
+    from redis_servers import COMMANDS, WANTED, running
+
+    if request.param not in COMMANDS:
+        pytest.skip(WANTED[request.param])
+    with running(request.param) as server:
+        yield server

@@ -1,0 +1,259 @@
+"""How each kind of server is asked for similar entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from recallm.errors import OddVectorError
+from recallm.storage.redis.keys import Generation, Member, entries_prefix
+from recallm.storage.redis.steps import Argument, Command, ReplyError, checked
+
+if TYPE_CHECKING:
+    from recallm.typing import Vector
+
+# Redis quantises vectors to 8 bits, which moved similarities by up to 0.0017; what is found is rescored.
+ROUGH = 0.006
+VECTOR_SET_EFFORT = 100
+SEARCH_EFFORT = 100
+"""How many nodes a search visits: with the defaults some neighbours are missed among 100,000."""
+COMPARED_ONE_BY_ONE = 3000
+"""Up to how many vectors the query engine compares faster one by one than by its graph."""
+USES_OF_A_SIZE = 256
+MAX_SIZES = 10_000
+BUILDING_EFFORT = 200
+
+
+class MissingIndexError(Exception):
+    """The query engine has no index for vectors of this dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to look for.
+
+    Attributes:
+        place: the generation to look in.
+        partition: digest of the partition.
+        vector: unit vector.
+        threshold: similarity below which nothing is wanted.
+        count: how many are wanted.
+        everything: True where none may be missed, however long it takes.
+    """
+
+    place: Generation
+    partition: bytes
+    vector: Vector
+    threshold: float
+    count: int
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """What an index found: the entries' key digests and, where it knows them, their members; best first.
+
+    `complete` is True where nothing else can reach the threshold, `behind` where the index has yet to read.
+    """
+
+    found: Sequence[tuple[bytes, Member | None]]
+    complete: bool
+    behind: bool = False
+
+
+class Layout(Protocol):
+    """One way of keeping vectors on a server."""
+
+    name: str
+
+    def announce(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+        """Return the commands to send before an entry is stored."""
+        ...
+
+    def announced(self, member: Member, replies: Sequence[Any]) -> Member:
+        """Return the member, with what the replies to `announce` tell of it."""
+        ...
+
+    def fields(self, place: Generation, member: Member) -> Mapping[bytes, bytes]:
+        """Return what the entry's hash holds for the index."""
+        ...
+
+    def add(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+        """Return the commands that add a vector to the index."""
+        ...
+
+    def drop(self, place: Generation, member: Member) -> list[Command]:
+        """Return the commands that take a member out of the index."""
+        ...
+
+    def forget(self, place: Generation, member: Member) -> None:
+        """Take note that a member's entry is gone."""
+        ...
+
+    def ask(self, question: Question) -> list[Command]:
+        """Return the commands whose replies `hear` understands."""
+        ...
+
+    def hear(self, question: Question, replies: Sequence[Any]) -> Near | None:
+        """Return what was found, or None to ask again."""
+        ...
+
+
+class VectorSets:
+    """A vector set for each partition (Redis 8)."""
+
+    name = "vectorset"
+
+    def announce(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+        """Return nothing: the set is made by the first VADD."""
+        return []
+
+    def announced(self, member: Member, replies: Sequence[Any]) -> Member:
+        """Return the member as it is."""
+        return member
+
+    def fields(self, place: Generation, member: Member) -> Mapping[bytes, bytes]:
+        """Return nothing: the vector set holds what it needs."""
+        return {}
+
+    def add(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+        """Return the command that adds a vector."""
+        stored = vector.astype("<f4").tobytes()
+        return [("VADD", place.index(member.partition), "FP32", stored, member.element, "Q8", "EF", BUILDING_EFFORT)]
+
+    def drop(self, place: Generation, member: Member) -> list[Command]:
+        """Return the command that removes a vector; an UNLINK of a large set would stop the server for long."""
+        return [("VREM", place.index(member.partition), member.element)]
+
+    def forget(self, place: Generation, member: Member) -> None:
+        """Do nothing: this process holds no vectors."""
+
+    def ask(self, question: Question) -> list[Command]:
+        """Return the search."""
+        stored = question.vector.astype("<f4").tobytes()
+        key = question.place.index(question.partition)
+        command: Command = ("VSIM", key, "FP32", stored, "WITHSCORES", "COUNT", question.count)
+        distance = (1.0 - question.threshold) / 2 + ROUGH
+        if distance < 1.0:
+            command = (*command, "EPSILON", distance)
+        if question.everything:
+            return [(*command, "TRUTH")]
+        return [(*command, "EF", max(VECTOR_SET_EFFORT, question.count))]
+
+    def hear(self, question: Question, replies: Sequence[Any]) -> Near | None:
+        """Return what the search found: a mapping under RESP3, a list under RESP2."""
+        (reply,) = replies
+        if isinstance(reply, Exception):
+            if "dimension mismatch" in str(reply).lower():
+                raise OddVectorError("the partition's vectors have another dimension than the one searched for")
+            raise reply
+        elements: Iterable[Any] = reply if isinstance(reply, Mapping) else reply[::2]
+        members = [Member.of_element(element, question.partition) for element in elements]
+        found = [(member.key, member) for member in members if member is not None]
+        return Near(found, complete=len(members) < question.count)
+
+
+class QueryEngine:
+    """An index over all entries, filtered by partition (Redis with the search module).
+
+    Args:
+        prefix: what every key starts with.
+    """
+
+    name = "search"
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._made: set[int] = set()
+        self._sizes: dict[str, tuple[int | None, int]] = {}
+
+    def announce(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+        """Return the command that makes the index, once: one made later has to catch up."""
+        return [] if vector.size in self._made else [self.create(vector.size)]
+
+    def announced(self, member: Member, replies: Sequence[Any]) -> Member:
+        """Return the member as it is, once the index is there."""
+        if replies and "already exists" not in str(replies[0]):
+            self._made.clear()
+            checked(replies)
+        return member
+
+    def fields(self, place: Generation, member: Member) -> Mapping[bytes, bytes]:
+        """Return the tag that the index filters by."""
+        return {b"p": place.tag(member.partition).encode()}
+
+    def add(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+        """Return nothing: the engine follows the entries' hashes by itself."""
+        return []
+
+    def drop(self, place: Generation, member: Member) -> list[Command]:
+        """Return nothing, as above."""
+        return []
+
+    def forget(self, place: Generation, member: Member) -> None:
+        """Do nothing: this process holds no vectors."""
+
+    def create(self, dim: int) -> Command:
+        """Return the command that makes the index of one dimension."""
+        self._made.add(dim)
+        start = ("FT.CREATE", self._index(dim), "ON", "HASH", "PREFIX", 1, entries_prefix(self._prefix))
+        effort = ("M", 16, "EF_CONSTRUCTION", BUILDING_EFFORT)
+        options = ("TYPE", "FLOAT32", "DIM", dim, "DISTANCE_METRIC", "COSINE", *effort)
+        return (*start, "SCHEMA", "p", "TAG", "v", "VECTOR", "HNSW", len(options), *options)
+
+    def ask(self, question: Question) -> list[Command]:
+        """Return the search: the nearest neighbours among those of the tag, no range, which misses some.
+
+        Left to itself the engine compares a large partition's vectors one by one, so it is told how to search;
+        the partition's size is asked for now and then.
+        """
+        tag = question.place.tag(question.partition)
+        size, uses = self._sizes.get(tag, (None, 0))
+        policy = "" if size is None else "HYBRID_POLICY ADHOC_BF"
+        effort: tuple[Argument, ...] = ()
+        if size is not None and size > COMPARED_ONE_BY_ONE:
+            policy, effort = "HYBRID_POLICY BATCHES EF_RUNTIME $ef", ("ef", max(SEARCH_EFFORT, question.count))
+        query = f"(@p:{{{tag}}})=>[KNN $k @v $q {policy} AS s]"
+        count, index = question.count, self._index(question.vector.size)
+        params = ("k", count, "q", question.vector.astype("<f4").tobytes(), *effort)
+        shown = ("SORTBY", "s", "LIMIT", 0, count, "RETURN", 1, "s", "DIALECT", 2)
+        commands: list[Command] = [("FT.SEARCH", index, query, "PARAMS", len(params), *params, *shown)]
+        if uses % USES_OF_A_SIZE == 0:
+            commands.append(("FT.SEARCH", index, f"@p:{{{tag}}}", "LIMIT", 0, 0, "DIALECT", 2))
+        return commands
+
+    def hear(self, question: Question, replies: Sequence[Any]) -> Near | None:
+        """Return what the search found."""
+        for reply in replies:
+            text = str(reply).lower() if isinstance(reply, Exception) else ""
+            if "index" in text and ("no such" in text or "unknown" in text):
+                self._made.clear()
+                raise MissingIndexError from reply
+        self._learn(question.place.tag(question.partition), *checked(replies)[1:])
+        rows = _rows(replies[0])
+        near = [name for name, distance in rows if not 1.0 - distance < question.threshold - ROUGH]
+        found = [(bytes.fromhex(name.rpartition(b":")[2].decode("ascii")), None) for name in near]
+        return Near(found, complete=len(near) < len(rows) or len(rows) < question.count)
+
+    def _learn(self, tag: str, counted: Any = None) -> None:
+        """Remember how large a partition is, and how often that was used."""
+        size, uses = self._sizes.pop(tag, (None, 0))
+        if counted is not None:
+            size = int(counted[b"total_results"] if isinstance(counted, Mapping) else counted[0])
+        self._sizes[tag] = (size, uses + 1)
+        if len(self._sizes) > MAX_SIZES:
+            self._sizes.pop(next(iter(self._sizes)), None)
+
+    def _index(self, dim: int) -> str:
+        return f"{self._prefix}:index:{dim}"
+
+
+def _rows(reply: Any) -> list[tuple[bytes, float]]:
+    """Return (key, distance) of a search's reply, which is a mapping under RESP3 and a list under RESP2."""
+    if isinstance(reply, Mapping):
+        results = reply[b"results"]
+        return [(row[b"id"], float(row[b"extra_attributes"][b"s"])) for row in results]
+    if not isinstance(reply, Sequence) or not reply:
+        raise ReplyError(f"FT.SEARCH returned a {type(reply).__name__}")
+    return [(name, float(fields[1])) for name, fields in zip(reply[1::2], reply[2::2], strict=True)]

@@ -1,0 +1,187 @@
+"""Vectors of a plain server's entries, mirrored in this process from a stream for each partition."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from recallm.storage.redis.keys import Generation, Member
+from recallm.storage.redis.layouts import Near, Question
+from recallm.storage.redis.steps import Command, ReplyError, checked
+
+if TYPE_CHECKING:
+    from recallm.typing import Vector
+
+CHUNK = 500
+"""How many records one round trip reads: about 20 ms of work."""
+
+MAX_CHUNKS = 3
+"""How many round trips one look-up makes for new records; the rest are read in the background."""
+
+YOUNG_MS = 10_000
+"""A record this young may belong to an entry that is just being stored."""
+
+
+class Mirror:
+    """One partition's vectors, as far as its stream has been read. The lock is the caller's to hold.
+
+    Args:
+        dim: dimension of the vectors.
+    """
+
+    def __init__(self, dim: int) -> None:
+        # numpy costs more to import than all of recallm; a program that searches nothing is spared it.
+        from recallm.index import VectorIndex
+
+        self.dim = dim
+        self.lock = threading.Lock()
+        self.last = b"0-0"
+        self.rounds = 0
+        self._index = VectorIndex(dim)
+        self._records: dict[str, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory it takes."""
+        return len(self) * (4 * self.dim + 300)
+
+    def read(self, records: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> None:
+        """Take in the stream's next records; odd ones are passed over."""
+        import numpy as np
+
+        for record, fields in records:
+            self.last = record
+            element, stored = fields.get(b"i", b""), fields.get(b"v", b"")
+            if len(stored) != 4 * self.dim or Member.of_element(element, b"") is None:
+                continue
+            vector = np.frombuffer(stored, dtype="<f4")
+            if abs(float(np.dot(vector, vector)) - 1.0) <= 1e-3:
+                self._index.put(element.hex(), vector)
+                self._records[element.hex()] = record
+
+    def search(self, question: Question) -> list[tuple[bytes, bytes]]:
+        """Return (element, record) of the most similar ones."""
+        found = self._index.search(question.vector, question.threshold, limit=question.count)
+        return [(bytes.fromhex(name), self._records[name]) for name, _ in found]
+
+    def discard(self, element: bytes) -> None:
+        """Forget one."""
+        self._records.pop(element.hex(), None)
+        self._index.discard(element.hex())
+
+    def trim(self, size_bytes: int) -> None:
+        """Forget the oldest ones beyond a size."""
+        while self._records and self.size_bytes > size_bytes:
+            self.discard(bytes.fromhex(next(iter(self._records))))
+
+
+class Mirrored:
+    """A stream for each partition, mirrored in this process (any server).
+
+    Args:
+        max_bytes: about how much memory all mirrors may take; the least recently used make room.
+    """
+
+    name = "plain"
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._mirrors: OrderedDict[str, Mirror] = OrderedDict()
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory the mirrors take."""
+        with self._lock:
+            return sum(mirror.size_bytes for mirror in self._mirrors.values())
+
+    def fields(self, place: Generation, member: Member) -> Mapping[bytes, bytes]:
+        """Return nothing: the stream holds what the mirrors need."""
+        return {}
+
+    def announce(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+        """Return the command that appends a record to the partition's stream."""
+        key = place.index(member.partition)
+        return [("XADD", key, "*", "i", member.element, "v", vector.astype("<f4").tobytes())]
+
+    def announced(self, member: Member, replies: Sequence[Any]) -> Member:
+        """Return the member with its record's id, by which the record is deleted with the entry."""
+        (record,) = checked(replies)
+        return replace(member, record=record)
+
+    def add(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+        """Return nothing: the record is there before the entry."""
+        return []
+
+    def drop(self, place: Generation, member: Member) -> list[Command]:
+        """Return the command that deletes the record; mirrors that hold it find out when they meet it."""
+        return [("XDEL", place.index(member.partition), member.record)] if member.record else []
+
+    def forget(self, place: Generation, member: Member) -> None:
+        """Drop a member from the mirror: its entry is gone."""
+        with self._lock:
+            mirror = self._mirrors.get(place.index(member.partition))
+        if mirror is not None:
+            with mirror.lock:
+                mirror.discard(member.element)
+
+    def ask(self, question: Question) -> list[Command]:
+        """Return the commands that read the records which are new since the last look-up."""
+        key = question.place.index(question.partition)
+        last = self._mirror(question).last
+        return [("XLEN", key), ("XRANGE", key, b"(" + last, "+", "COUNT", CHUNK)]
+
+    def hear(self, question: Question, replies: Sequence[Any]) -> Near | None:
+        """Take in what is new; return what is similar, or None where there is more to read."""
+        length, records = checked(replies)
+        if not isinstance(length, int) or not isinstance(records, Sequence):
+            raise ReplyError("XLEN and XRANGE returned neither a count nor records")
+        mirror = self._mirror(question)
+        with mirror.lock:
+            mirror.read([row for row in records if _newer(row[0], mirror.last)])
+            mirror.rounds += 1
+            behind = len(records) == CHUNK
+            if behind and (mirror.rounds < MAX_CHUNKS or question.everything):
+                return None
+            mirror.rounds = 0
+            mirror.trim(self._max_bytes)
+            found = mirror.search(question)
+            stale = len(mirror) > 2 * length + CHUNK
+        if records or stale:
+            self._make_room(question.place.index(question.partition), forget=stale)
+        members = [Member.of_element(element, question.partition, record) for element, record in found]
+        known = [(member.key, member) for member in members if member is not None]
+        return Near(known, complete=len(found) < question.count, behind=behind)
+
+    def _mirror(self, question: Question) -> Mirror:
+        key, dim = question.place.index(question.partition), question.vector.size
+        with self._lock:
+            mirror = self._mirrors.get(key)
+            if mirror is None or mirror.dim != dim:
+                mirror = self._mirrors[key] = Mirror(dim)
+            self._mirrors.move_to_end(key)
+            return mirror
+
+    def _make_room(self, key: str, *, forget: bool) -> None:
+        with self._lock:
+            if forget:
+                self._mirrors.pop(key, None)
+            total = sum(mirror.size_bytes for mirror in self._mirrors.values())
+            while total > self._max_bytes and len(self._mirrors) > 1:
+                _, dropped = self._mirrors.popitem(last=False)
+                total -= dropped.size_bytes
+
+
+def age_ms(record: bytes, now_ms: float) -> float:
+    """Return how long ago a record was written, by the server's clock."""
+    return now_ms - int(record.partition(b"-")[0])
+
+
+def _newer(record: bytes, last: bytes) -> bool:
+    return tuple(map(int, record.split(b"-"))) > tuple(map(int, last.split(b"-")))

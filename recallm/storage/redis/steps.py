@@ -1,0 +1,155 @@
+"""What an operation asks of a Redis server, and how a client performs it.
+
+An operation is a generator that yields steps and receives replies. `performing` turns steps into calls
+of a redis-py client, whose sync and async clients have the same methods: what it yields is a reply, or
+the awaitable of one. `run` and `arun` hand them on. So neither operations nor their steps exist twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import Any, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+Argument: TypeAlias = str | bytes | int | float
+Command: TypeAlias = tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Send commands together. Result: the replies, errors among them."""
+
+    commands: Sequence[Command]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Watch keys for the next `Exec`, then read. Result: the replies, errors among them."""
+
+    keys: Sequence[str]
+    reads: Sequence[Command]
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """Perform commands in one transaction. Result: the replies, or None where a watched key has changed."""
+
+    commands: Sequence[Command]
+
+
+Step: TypeAlias = Batch | Watch | Exec
+Operation: TypeAlias = Generator[Step, Any, T]
+
+
+class ReplyError(Exception):
+    """A server's reply is not what its command returns."""
+
+
+def checked(replies: Sequence[Any]) -> Sequence[Any]:
+    """Return replies.
+
+    Raises:
+        Exception: the first error among them.
+    """
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+class Performance:
+    """One operation's calls on one client.
+
+    Args:
+        client: a redis-py client, sync or async, of one server or of a cluster.
+        conflict: the exception that tells that a watched key has changed.
+    """
+
+    def __init__(self, client: Any, conflict: type[Exception]) -> None:
+        self._client = client
+        self._conflict = conflict
+        self._watching: Any = None
+
+    def perform(self, operation: Operation[T]) -> Generator[Any, Any, T]:
+        """Yield the client's calls, whose results are to be sent back, awaited where they can be."""
+        advance: Callable[[Any], Step] = operation.send
+        result: Any = None
+        try:
+            while True:
+                try:
+                    step = advance(result)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]  # an operation's return type
+                try:
+                    advance, result = operation.send, (yield from self._step(step))
+                except Exception as error:  # noqa: BLE001  # the operation may know what to do
+                    advance, result = operation.throw, error
+        finally:
+            operation.close()
+            yield from self._release()
+
+    def _step(self, step: Step) -> Generator[Any, Any, Any]:
+        if isinstance(step, Exec):
+            return (yield from self._execute(step.commands))
+        if isinstance(step, Batch):
+            return (yield from self._send(step.commands))
+        yield from self._release()
+        self._watching = self._client.pipeline(transaction=True)
+        yield self._watching.watch(*step.keys)
+        return (yield from self._send(step.reads))
+
+    def _send(self, commands: Sequence[Command]) -> Generator[Any, Any, Any]:
+        if not commands:
+            return []
+        pipe = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        return (yield pipe.execute(raise_on_error=False))
+
+    def _execute(self, commands: Sequence[Command]) -> Generator[Any, Any, Any]:
+        pipe = self._watching
+        if pipe is None:
+            pipe = self._client.pipeline(transaction=True)
+        else:
+            pipe.multi()
+        for command in commands:
+            pipe.execute_command(*command)
+        try:
+            return (yield pipe.execute(raise_on_error=False))
+        except self._conflict:
+            return None
+        finally:
+            yield from self._release()
+
+    def _release(self) -> Generator[Any, Any, None]:
+        pipe, self._watching = self._watching, None
+        if pipe is not None:
+            yield pipe.reset()
+
+
+def run(calls: Generator[Any, Any, T]) -> T:
+    """Make a sync client's calls."""
+    result: Any = None
+    try:
+        while True:
+            result = calls.send(result)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # an operation's return type
+
+
+async def arun(calls: Generator[Any, Any, T]) -> T:
+    """Make an async client's calls."""
+    advance: Callable[[Any], Any] = calls.send
+    result: Any = None
+    try:
+        while True:
+            call = advance(result)
+            try:
+                advance, result = calls.send, await call if isawaitable(call) else call
+            except BaseException as error:  # noqa: BLE001  # cancellation too must release what is watched
+                advance, result = calls.throw, error
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # an operation's return type
