@@ -19,7 +19,7 @@ LAYERS = {
     "pure": (
         "canonical chat binding identity keying scoring shapes guards kinds instances return_types codec tally "
         "decision flow maintenance bounds scan index intervals "
-        "guards.vocabulary guards.kinds guards.reading guards.words guards.difference breaker options"
+        "guards.vocabulary guards.kinds guards.reading guards.words guards.order guards.difference breaker options"
     ),
     "adapters": (
         "storage storage.base storage.memory storage.redis storage.redis.keys storage.redis.steps "

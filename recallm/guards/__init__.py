@@ -9,13 +9,11 @@ otherwise say the same in the same words, by evidence that is weighed together (
 
 from __future__ import annotations
 
-from recallm.guards.difference import compared, is_turned_round, written
+from recallm.guards.difference import compared, written
 from recallm.guards.kinds import CAPITALISED
+from recallm.guards.order import is_turned_round
 from recallm.guards.reading import read
 from recallm.typing import Guard
-
-LIMIT = 0.1
-"""The weight above which evidence refuses; chosen with `recallm.guards.difference.WEIGHTS`."""
 
 
 def numbers_agree(prompt: str, cached_prompt: str) -> bool:
@@ -70,13 +68,15 @@ def direction_agrees(prompt: str, cached_prompt: str) -> bool:
 def capitals_agree(prompt: str, cached_prompt: str) -> bool:
     """Claim that no word changes its meaning by its capitals, as "US" and "us", "Polish" and "polish".
 
-    Lets through words that only one prompt capitalises at the beginning of a sentence, and prompts without capitals.
+    Lets through words that only one prompt capitalises at the beginning of a sentence, and a prompt without capitals
+    beside one that begins with one.
 
     >>> capitals_agree("Which cream should I use to Polish?", "Which cream should I use to polish?")
     False
     """
     one, other = written(read(prompt), CAPITALISED), written(read(cached_prompt), CAPITALISED)
-    if prompt.islower() or cached_prompt.islower():
+    # Who writes without capitals means nothing by their absence, unless the other begins without one, too.
+    if (prompt.islower() and cached_prompt[:1].isupper()) or (cached_prompt.islower() and prompt[:1].isupper()):
         return True
     return not any(word in other and shapes.isdisjoint(other[word]) for word, shapes in one.items())
 
@@ -101,7 +101,7 @@ def opposites_are_absent(prompt: str, cached_prompt: str) -> bool:
     >>> opposites_are_absent("How do I enable dark mode?", "How do I disable dark mode?")
     False
     """
-    return _is_harmless(prompt, cached_prompt, {"opposites", "modality", "advice", "tense"})
+    return _is_harmless(prompt, cached_prompt, {"opposites", "opposite places", "modality", "advice", "tense", "time"})
 
 
 def kinds_agree(prompt: str, cached_prompt: str) -> bool:
@@ -154,7 +154,7 @@ def wording_agrees(prompt: str, cached_prompt: str) -> bool:
 
 def _is_harmless(prompt: str, cached_prompt: str, evidence: set[str]) -> bool:
     found = compared(prompt, cached_prompt)
-    return found.weight <= LIMIT or found.evidence.isdisjoint(evidence)
+    return found.weight <= 0 or found.evidence.isdisjoint(evidence)
 
 
 DEFAULT_GUARDS: tuple[Guard, ...] = (

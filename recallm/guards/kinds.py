@@ -246,6 +246,7 @@ positive / negative
 maximum max most / minimum min least
 more most / less fewer least fewest
 all every each always / none no never some
+all every each / one single
 any / all
 only / also
 with / without
@@ -370,7 +371,8 @@ RESTRICTIVE = frozenset(
 CAPITALISED = frozenset(
     """
     us aids polish march may turkey china job reading nice august rust swift mercury pole bill mark will rose grace hope
-    bath cork lima buffalo mobile tide dove jordan chile georgia
+    bath cork lima buffalo mobile tide dove jordan chile georgia apple target amazon shell gap orange puma jaguar
+    galaxy office teams access edge it who ram sat act cat pet gas
     """.split()
 )
 """Words that mean something else with a capital."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 
 KEPT_READINGS = 4096
@@ -16,33 +17,57 @@ NEGATORS = frozenset(
 
 _AUXILIARIES = frozenset("is are was were do does did can could would will shall should has have had".split())
 
-_NUMERALS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-).split()
-_NUMBER_WORDS = {word: str(value) for value, word in enumerate(_NUMERALS) if word != "one"} | {
-    "twice": "2",
-    "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80", "ninety": "90",
-    "hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000", "dozen": "12",
-    "third": "3", "fourth": "4", "fifth": "5", "sixth": "6", "seventh": "7", "eighth": "8", "ninth": "9", "tenth": "10",
-}  # fmt: skip
+_UNITS = "zero one two three four five six seven eight nine".split()
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ORDINALS = "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+_NUMBER_WORDS = (
+    {word: str(value) for value, word in enumerate(_UNITS + _TEENS) if word != "one"}
+    | {word: str(value) for value, word in enumerate(_ORDINALS, start=3)}
+    | {word + "th": str(value) for value, word in enumerate(_TEENS, start=10) if value > 12}
+    | {word: str(10 * value) for value, word in enumerate(_TENS, start=2)}
+    | {word[:-1] + "ieth": str(10 * value) for value, word in enumerate(_TENS, start=2)}
+    | {"twice": "2", "dozen": "12", "hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000"}
+)
+_COMPOUNDS = {
+    f"{ten}-{unit}": str(10 * tens + units)
+    for tens, ten in enumerate(_TENS, start=2)
+    for units, unit in [*enumerate(_UNITS), (1, "first"), (2, "second"), *enumerate(_ORDINALS[:7], start=3)]
+}
+_MAGNITUDES = {"k": 3, "m": 6, "bn": 9, "hundred": 2, "thousand": 3, "lakh": 5, "million": 6, "crore": 7, "billion": 9}
 _SIGNS = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "%": "percent", "°": "degree", "&": "and", "₹": "rupee"}
 
 _CONTRACTIONS = (
     (re.compile(r"\b(?:can['’]?t|cannot)\b", re.I), "can not"),
+    (re.compile(r"\bno matter\b", re.I), "whatever"),
     (re.compile(r"\bwon['’]?t\b", re.I), "will not"),
     (re.compile(r"\bain['’]?t\b", re.I), "is not"),
     (
         re.compile(r"\b(is|are|was|were|do|does|did|could|would|should|has|have|had|must|need)n['’]?t\b", re.I),
         r"\1 not",
     ),
-    (re.compile(r"\b(it|that|what|who|where|how|there|here|let|when|why)['’]s\b", re.I), r"\1 is"),
+    (re.compile(r"\b(it|let|when|why)['’]s\b|\b(that|what|who|where|how|there|here)['’]?s\b", re.I), r"\1\2 is"),
     (re.compile(r"['’](?:re|ve|ll|d|m|s)?(?!\w)", re.I), " "),
 )
 _MERIDIEM = re.compile(r"\b(\d{1,2})(?:[:.](\d\d))?\s*([ap])\.?m\b\.?", re.I)
 _THOUSANDS = re.compile(r"(?<=\d)[,'](?=\d{3}(?!\d))")
-_TIMES_THOUSAND = re.compile(r"\b(\d+)k\b", re.I)
+_MAGNIFIED = re.compile(
+    r"(?<=[$€£])(\d{1,12}(?:\.\d{1,12})?)(m)\b"
+    r"|(?<![\w.])(\d{1,12}(?:\.\d{1,12})?)(k|[\s-]?(?:hundred|thousand|lakh|million|crore|bn|billion)"
+    r"|m(?=\s(?:dollars|euros|pounds|usd|eur|gbp)))\b",
+    re.I,
+)
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.I)
+_COURTESIES = re.compile(
+    r"\bif (?:it|that)(?: i)?s not (?:too much )?(?:of )?(?:a )?(?:trouble|bother|to ask)\b"
+    r"|\bif (?:you do not mind|you can|you could|possible)\b|\b(?:would|could|do|can) you mind\b"
+    r"|\b(?:thanks|thank you|thx|ty|cheers)(?: you)?(?: so much| very much| a lot| a bunch| in advance)*"
+    r"|\b(?:no|there is no) (?:rush|hurry|worries)\b|\bsorry (?:to|for) (?:bother|disturb)(?:ing)? you\b"
+    r"|\bwhen(?:ever)? you (?:get|have) (?:a|the|some) (?:chance|moment|minute|sec|second|time)\b"
+    r"|\b(?:i would |i )?(?:really |much |greatly )?appreciate (?:it|(?:any|your|the) (?:help|advice|tips))\b"
+    r"|\bhope you are (?:doing )?(?:well|fine|good)\b|\bor not(?=\W*$)|\bquick question\b",
+    re.I,
+)
 _WORD = re.compile(r"\d+(?:[.:/]\d+)*|[^\W\d_]+(?:-[^\W\d_]+)*(?:\+\+|#)?|[$€£¥%°&₹]")
 _SENTENCE_END = re.compile(r"[.?!:;\n]\s*$|[\"“”(\[*]\s*$")
 
@@ -51,7 +76,7 @@ _LITERALS = re.compile(
     r"|(?<!\S)--?[A-Za-z][\w-]*"  # an option of a command
     r"|(?<![\w/])[~.]{0,2}/[\w./-]*\w"  # a path
     r"|[A-Za-z]:\\\S+"
-    r"|\w+(?:[._]\w+)+(?:\(\))?|\w+\(\)"  # dotted_or_underlined names, calls
+    r"|\b(?!\d+\.\d+[a-z]*\b)\w+(?:[._]\w+)+(?:\(\))?|\w+\(\)"  # dotted_or_underlined names, calls
     r"|\b[a-z]+[A-Z]\w*|[A-Za-z](?:\+\+|#)(?!\w)"  # camelCase, C++
     r"|[=!<>]=+|(?<=\s)[<>](?=\s)"  # comparisons
     r"|\b[A-Z]+-?\d[\w-]*"  # E404, PS-5
@@ -117,14 +142,24 @@ def read(prompt: str) -> Reading:
 def _in_one_spelling(prompt: str) -> str:
     for pattern, replacement in _CONTRACTIONS:
         prompt = pattern.sub(replacement, prompt)
-    prompt = _MERIDIEM.sub(_on_the_clock, prompt)
-    prompt = _TIMES_THOUSAND.sub(r"\g<1>000", _THOUSANDS.sub("", prompt))
-    return _ORDINAL.sub(r"\1", prompt)
+    prompt = _MERIDIEM.sub(_on_the_clock, _COURTESIES.sub(" ", prompt))
+    prompt = _MAGNIFIED.sub(_in_full, _THOUSANDS.sub("", prompt))
+    return _ORDINAL.sub(_as_cardinal, prompt)
 
 
 def _on_the_clock(found: re.Match[str]) -> str:
     hour = int(found[1]) % 12 + (12 if found[3].lower() == "p" else 0)
     return f"{hour}:{found[2] or '00'}"
+
+
+def _in_full(found: re.Match[str]) -> str:
+    number, unit = filter(None, found.groups())
+    return format(Decimal(number).scaleb(_MAGNITUDES[unit.strip(" -\n\t").lower()]).normalize(), "f")
+
+
+def _as_cardinal(found: re.Match[str]) -> str:
+    """Return "3" for "3rd"; "first" and "second" are words of many meanings, and stay words."""
+    return {"1": "first", "2": "second"}.get(found[1], found[1])
 
 
 def _words(prompt: str) -> Iterator[tuple[str, bool]]:
@@ -134,8 +169,10 @@ def _words(prompt: str) -> Iterator[tuple[str, bool]]:
         fresh = fresh or _SENTENCE_END.search(prompt, end, found.start()) is not None
         word = found.group()
         parts = word.split("-")
+        if word.lower() in _COMPOUNDS:
+            yield _COMPOUNDS[word.lower()], fresh
         # "seven-day" is "7 day"; "sign-in" stays one word.
-        if len(parts) > 1 and any(part.lower() in _NUMBER_WORDS for part in parts):
+        elif len(parts) > 1 and any(part.lower() in _NUMBER_WORDS for part in parts):
             for part in parts:
                 yield part, fresh
                 fresh = False

@@ -19,6 +19,7 @@ FRAME = frozenset(
     lots wondering wonder wondered looking look looks idea ideas tip tips advice guide guidance tutorial instructions
     such per via etc exactly properly correctly currently presently today nowadays still already again yet able
     ve re ll s d m t em im ur u r n pls gonna gotta lemme somehow basically generally usually normally typically
+    yo hiya howdy bro dude btw fyi ive id youre theyre whos
     case cases happen happens happened happening work works working worked exist exists possibility chance
     your my our their his her hers yours ours theirs mine he she they him them myself yourself himself themselves
     through along around across between among during while because since whether either both each another other others

@@ -1,0 +1,75 @@
+"""The order of the words of two prompts: what has changed places, and what lies between a common start and end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import takewhile
+
+from recallm.guards.words import are_akin, is_frame
+
+MOST_WORDS = 60
+"""Prompts that differ in more words than this are not compared word by word."""
+
+DETERMINERS = frozenset("a an the it there my your our his her their please".split())
+_TURNING = frozenset("from to into than before after by in for with of on and or vs versus between my me i".split())
+_JOINING = frozenset("or and vs versus between with".split())
+_SUBJECTS = {"me": "i", "us": "we", "him": "he", "them": "they"}
+
+
+def is_turned_round(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Claim that two parts have changed places: "from A to B", "from B to A", however often.
+
+    Parts joined by "and", "or" or "versus" may.
+    """
+    if _exchanged(one, other):
+        return True
+    if max(len(one), len(other)) > MOST_WORDS:
+        return False
+    other = _in_the_words_of(one, other)
+    plain = [[_SUBJECTS.get(word, word) for word in words if word not in DETERMINERS] for words in (one, other)]
+    matter = [[word for word in words if word in _TURNING or not is_frame(word)] for words in (one, other)]
+    return _swaps(*plain) or _swaps(*matter)
+
+
+def _exchanged(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Tell whether the second is the first with two words of the matter in each other's places."""
+    if len(one) != len(other):
+        return False
+    places = [place for place, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    pairs = {(one[place], other[place]) for place in places}
+    if len(pairs) != 2 or pairs != {(b, a) for a, b in pairs} or any(is_frame(word) for word in next(iter(pairs))):
+        return False
+    return len(places) > 2 or not _JOINING.issuperset(one[places[0] + 1 : places[1]])
+
+
+def _in_the_words_of(one: Sequence[str], other: Sequence[str]) -> Sequence[str]:
+    """Return the second with the first's forms of its words."""
+    unshared = [word for word in one if word not in other]
+    known = {word: next((each for each in unshared if are_akin(word, each)), word) for word in set(other) - set(one)}
+    return [known.get(word, word) for word in other]
+
+
+def _swaps(one: Sequence[str], other: Sequence[str]) -> bool:
+    if len(one) != len(other) or one == other:
+        return False
+    a, b = trimmed(one, other)
+    if len(a) < 3 or Counter(a) != Counter(b):
+        return False
+    size = len(a)
+    for head in range(1, size - 1):
+        if b[size - head :] != a[:head]:
+            continue
+        for tail in range(1, size - head):
+            middle = a[head : size - tail]
+            if b[:tail] == a[size - tail :] and b[tail : size - head] == middle:
+                return not _JOINING.issuperset(middle)
+    return False
+
+
+def trimmed(one: Sequence[str], other: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return what lies between the common beginning and the common end."""
+    start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    one, other = one[start:], other[start:]
+    end = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reversed(one), reversed(other), strict=False)))
+    return one[: len(one) - end], other[: len(other) - end]
