@@ -77,7 +77,7 @@ class Workers:
                 try:
                     result = task()
                 except BaseException as error:  # noqa: BLE001  # handed to whoever waits
-                    future.set_exception(error)
+                    future.set_exception(_trouble(error))
                 else:
                     future.set_result(result)
                     del result
@@ -85,6 +85,18 @@ class Workers:
                 self._unfinished -= 1
             # An idle thread must not keep the last task's objects alive.
             del future, task
+
+
+def _trouble(error: BaseException) -> Exception:
+    """Return what a task raised, as trouble of the task: what would end its thread must not end who waits.
+
+    Panics of Rust extensions are no `Exception`, and a cancellation within the task is not the waiter's.
+    """
+    if isinstance(error, Exception):
+        return error
+    trouble = RuntimeError(f"a worker's task ended with {type(error).__name__}")
+    trouble.__cause__ = error
+    return trouble
 
 
 def follower(source: Future[T]) -> Future[T]:

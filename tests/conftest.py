@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -42,3 +43,17 @@ def redis_server(request: pytest.FixtureRequest) -> Iterator[Server]:
         pytest.skip(WANTED[request.param])
     with running(request.param) as server:
         yield server
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def asynchronous(request: pytest.FixtureRequest) -> bool:
+    """Return whether the function is async."""
+    return bool(request.param)
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """Return an event that ends whatever hangs, at the latest when the test does."""
+    event = threading.Event()
+    yield event
+    event.set()
