@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from recallm.records import Bypass, Coalesced, Embedded, Event, Failure, Hit, Miss, Spared, Stored, Veto
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Counter
     from prometheus_client.core import GaugeMetricFamily
 
 SIMILARITY_BUCKETS = (0.7, 0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0)
@@ -105,6 +105,9 @@ class CacheMetrics:
         self._embedding = metrics.embedding.labels(cache)
         self._saved = metrics.saved.labels(cache)
         self._saved_tokens = metrics.saved_tokens.labels(cache)
+        self._stored = metrics.stored.labels(cache)
+        self._evicted = metrics.evicted.labels(cache)
+        self._named: dict[tuple[int, str], Counter] = {}
 
     def record(self, event: Event, elapsed: float) -> None:
         """Count one event.
@@ -125,14 +128,20 @@ class CacheMetrics:
             case Spared():
                 self._metrics.stale.labels(self._cache).inc()
             case Bypass(reason):
-                self._metrics.bypasses.labels(self._cache, reason).inc()
+                self._inc(self._metrics.bypasses, reason)
             case Failure(stage):
-                self._metrics.errors.labels(self._cache, stage).inc()
+                self._inc(self._metrics.errors, stage)
             case Veto(guard):
-                self._metrics.vetoes.labels(self._cache, guard).inc()
+                self._inc(self._metrics.vetoes, guard)
             case Stored(kept, evicted):
-                self._metrics.stored.labels(self._cache).inc(kept)
-                self._metrics.evicted.labels(self._cache).inc(evicted)
+                self._stored.inc(kept)
+                self._evicted.inc(evicted)
+
+    def _inc(self, family: Counter, name: str) -> None:
+        place = (id(family), name)
+        if place not in self._named:
+            self._named[place] = family.labels(self._cache, name)
+        self._named[place].inc()
 
     def _record_hit(self, hit: Hit, elapsed: float) -> None:
         entry = hit.candidate.entry
