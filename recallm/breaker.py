@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from recallm.errors import CircuitOpenError, CorruptPayloadError, OddVectorError
+from recallm.forking import heed_forks, renewed
 
 State: TypeAlias = Literal["closed", "open", "probing"]
 
@@ -88,6 +89,12 @@ class Breaker:
         self._changed = changed
         self._lock = threading.Lock()
         self._circuit = Circuit()
+        heed_forks(self)
+
+    def after_fork(self) -> None:
+        """Find the lock free, and nobody probing."""
+        self._lock = renewed(self._lock)
+        self._circuit = self._circuit.after_neither()
 
     @property
     def state(self) -> State:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -21,6 +20,7 @@ from recallm.encoding import Encoder, checked_embedder
 from recallm.errors import CircuitOpenError, InvalidTypeError
 from recallm.events import Advice, Recorder
 from recallm.flow import Flow, Plan
+from recallm.forking import ForkSafeLock
 from recallm.guards import DEFAULT_GUARDS
 from recallm.identity import function_path
 from recallm.keying import Keyer
@@ -78,7 +78,7 @@ class SemanticCache:
         self.guards = checked_guards(guards)
         self._storage = _checked_storage_source("default" if storage is None else storage)
         self._encoder = None if embedder is None else registry.encoder_of(checked_embedder(embedder))
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._namespaces: dict[str, None] = {}
         self.recorder = Recorder(self.name, metrics=registry.metrics)
         registry.add_cache(self)

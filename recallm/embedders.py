@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recallm.errors import InvalidTypeError, InvalidValueError, MissingExtraError, ModelUnavailableError
+from recallm.forking import ForkSafeLock
 from recallm.lazy_model import LazyEmbedder, LoadedModel, measured_dim
 from recallm.model_files import (
     OFFLINE_MODEL_ID,
@@ -165,7 +165,7 @@ class SentenceTransformerEmbedder(LazyEmbedder):
         import numpy as np
 
         model = self._from_cache_or_hub()
-        inference = threading.Lock()
+        inference = ForkSafeLock()
 
         def embed_texts(texts: list[str]) -> NDArray[np.float32]:
             # Its tokenizer switches truncation and padding per call, which raises when callers overlap.

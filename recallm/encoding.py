@@ -14,6 +14,7 @@ from recallm.config import PROFILES
 from recallm.effects import Prepared
 from recallm.errors import InvalidTypeError, ModelUnavailableError, OddVectorError
 from recallm.events import told
+from recallm.forking import heed_forks, renewed
 from recallm.typing import Embedder
 from recallm.workers import Workers, follower
 
@@ -63,6 +64,12 @@ class Encoder:
         self._prepared: Prepared | None = None
         self._loading: Future[Any] | None = None
         self._failed_at: float | None = None
+        heed_forks(self)
+
+    def after_fork(self) -> None:
+        """Find the lock free, and nobody loading."""
+        self._lock = renewed(self._lock)
+        self._loading = None
 
     def prepare(self) -> Prepared | Future[Prepared]:
         """Have the model loaded: once, by one thread, whoever asks.

@@ -18,6 +18,7 @@ from recallm.errors import (
     UnfingerprintableError,
     UnstorableResponseError,
 )
+from recallm.forking import heed_forks, renewed
 from recallm.identity import Identity
 from recallm.records import Bypass, Event, Failure, Miss
 from recallm.tally import Ledger
@@ -44,6 +45,11 @@ class Log:
         self._clock = clock
         self._lock = threading.Lock()
         self._said: OrderedDict[tuple[str, ...], float] = OrderedDict()
+        heed_forks(self)
+
+    def after_fork(self) -> None:
+        """Find the lock free."""
+        self._lock = renewed(self._lock)
 
     def trouble(self, cache: str, failure: Failure) -> None:
         """Log a failure by its stage and type; its text may hold a prompt or a password and stays out."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Hashable
 from concurrent.futures import Future
@@ -10,8 +9,8 @@ from contextlib import suppress
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
-from weakref import WeakSet
 
+from recallm.forking import heed_forks
 from recallm.workers import follower
 
 Turn: TypeAlias = Literal["leading", "waited", "alone"]
@@ -32,11 +31,11 @@ class Flights:
     """What is being made, by key. Threads and tasks have one each, so that neither waits for the other."""
 
     def __init__(self) -> None:
-        self._reset()
-        _ALL.add(self)
+        self.after_fork()
+        heed_forks(self)
 
-    def _reset(self) -> None:
-        # A forked child has none of the threads that lead, and perhaps a lock that one of them held.
+    def after_fork(self) -> None:
+        """Begin with nothing under way: those who lead are not in the child."""
         self._lock = threading.Lock()
         self._under_way: dict[Hashable, Future[Turn]] = {}
 
@@ -66,15 +65,3 @@ class Flights:
             _leading.reset(lead.token)
         if ended is not None:
             ended.set_result("waited")
-
-
-_ALL: WeakSet[Flights] = WeakSet()
-
-
-def _reset_all() -> None:
-    for flights in tuple(_ALL):
-        flights._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_all)

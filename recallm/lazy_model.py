@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recallm.errors import InvalidTypeError, ModelUnavailableError, RecallmError
+from recallm.forking import heed_forks, renewed
 from recallm.model_files import INSTALL_OFFLINE
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class LazyEmbedder(ABC):
         self._known_id: str | None = None
         self._loaded: LoadedModel | None = None
         self._loading = threading.Lock()
+        heed_forks(self)
+
+    def after_fork(self) -> None:
+        """Find nobody loading."""
+        self._loading = renewed(self._loading)
 
     def __repr__(self) -> str:
         state = "not loaded" if self._loaded is None else "loaded"

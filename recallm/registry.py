@@ -16,6 +16,7 @@ from recallm.config import DEFAULT_MODEL, checked_text
 from recallm.encoding import Encoder, checked_embedder
 from recallm.errors import InvalidTypeError, InvalidValueError, UnknownNameError
 from recallm.events import told
+from recallm.forking import ForkSafeLock
 from recallm.identity import Identities
 from recallm.metrics import Metrics
 from recallm.storage.base import StorageBackend
@@ -34,7 +35,7 @@ identities = Identities()
 caches: WeakSet[SemanticCache] = WeakSet()
 recordings: tuple[Recording, ...] = ()
 
-_lock = threading.RLock()
+_lock = ForkSafeLock(threading.RLock)
 _sources: dict[str, StorageSource] = {"default": ThreadSafeInMemoryStorage}
 _made: dict[str, StorageBackend] = {}
 _chosen_encoder: Encoder | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias, assert_never
 
+from recallm.forking import heed_forks, renewed
 from recallm.records import Bypass, Coalesced, Compared, Embedded, Event, Failure, Hit, Miss, Spared, Stored, Veto
 
 
@@ -202,6 +203,11 @@ class Ledger:
         self._lock = threading.Lock()
         self._hits = Hits()
         self._others: Counts = {}
+        heed_forks(self)
+
+    def after_fork(self) -> None:
+        """Find the lock free."""
+        self._lock = renewed(self._lock)
 
     @property
     def stats(self) -> CacheStats:

@@ -5,15 +5,14 @@ The standard library's pool joins its threads at exit: one hung call would keep 
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeAlias, TypeVar
-from weakref import WeakSet
 
 from recallm.errors import BusyError
+from recallm.forking import heed_forks
 
 T = TypeVar("T")
 Tasks: TypeAlias = queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]]
@@ -30,11 +29,11 @@ class Workers:
     def __init__(self, name: str, *, size: int) -> None:
         self._name = name
         self._size = size
-        self._reset()
-        _ALL.add(self)
+        self.after_fork()
+        heed_forks(self)
 
-    def _reset(self) -> None:
-        # A forked child has none of the threads, and perhaps a lock that one of them held.
+    def after_fork(self) -> None:
+        """Begin without threads."""
         self._lock = threading.Lock()
         self._tasks: Tasks = queue.SimpleQueue()
         self._threads = 0
@@ -114,15 +113,3 @@ def follower(source: Future[T]) -> Future[T]:
 
     source.add_done_callback(follow)
     return follows
-
-
-_ALL: WeakSet[Workers] = WeakSet()
-
-
-def _reset_all() -> None:
-    for workers in tuple(_ALL):
-        workers._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_all)

@@ -11,7 +11,6 @@ import weakref
 
 import pytest
 
-from recallm import workers as workers_module
 from recallm.errors import BusyError
 from recallm.workers import Workers
 
@@ -133,10 +132,9 @@ begun.wait(20)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_after_a_reset_nothing_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_reset_nothing_is_stuck() -> None:
     """What a forked child does: every pool begins anew, and what hung is forgotten."""
     workers = Workers("test", size=1)
-    monkeypatch.setattr(workers_module, "_ALL", [workers])
     begun, release = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -148,6 +146,6 @@ def test_after_a_reset_nothing_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None
     workers.abandon(hung)
     with pytest.raises(BusyError):
         workers.submit(lambda: 1)
-    workers_module._reset_all()
+    workers.after_fork()
     assert workers.submit(lambda: 7).result(WAIT) == 7
     release.set()

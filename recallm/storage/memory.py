@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.forking import heed_forks, is_held
 from recallm.records import Candidate, Entry, Recalled, Stored
 from recallm.storage.base import StorageBackend
 
@@ -52,13 +53,16 @@ class InMemoryStorage(StorageBackend):
         self.max_entries = max_entries
         self._clock = clock
         self._lock: AbstractContextManager[object] = nullcontext()
+        self._last_epoch = 0
+        self._begin()
+
+    def _begin(self) -> None:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._namespaces: dict[str, set[str]] = {}
         self._partitions: dict[str, VectorIndex] = {}
         self._deadlines: list[tuple[float, str]] = []
         self._epochs: OrderedDict[str, int] = OrderedDict()
-        self._oldest_epoch = 0
-        self._last_epoch = 0
+        self._oldest_epoch = self._last_epoch
 
     def __len__(self) -> int:
         with self._lock:
@@ -209,4 +213,12 @@ class ThreadSafeInMemoryStorage(InMemoryStorage):
 
     def __init__(self, *, max_entries: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(max_entries=max_entries, clock=clock)
-        self._lock = threading.RLock()
+        self._own_lock = self._lock = threading.RLock()
+        heed_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin empty where a thread that is gone was at work: what it left half done is not to be trusted."""
+        if is_held(self._own_lock):
+            self._own_lock = self._lock = threading.RLock()
+            self._last_epoch += 1
+            self._begin()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from recallm.effects import Invalidate, Put, Recall, Remove, Search, Sizes, StorageOperation
 from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.forking import heed_forks
 from recallm.records import Candidate, Entry, Recalled, Stored
 from recallm.storage.base import StorageBackend
 from recallm.storage.redis.clients import (
@@ -105,6 +106,12 @@ class RedisStorage(StorageBackend):
         self._upkeep: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._lock = threading.Lock()
+        heed_forks(self)
+
+    def after_fork(self) -> None:
+        """Find nothing being kept up; redis-py makes connections of the child's own."""
+        self._lock = threading.Lock()
+        self._upkeep = set()
 
     @classmethod
     def from_url(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from recallm.errors import InvalidTypeError, InvalidValueError, MissingExtraError
+from recallm.forking import ForkSafeLock
 
 TIMEOUT_SECONDS = 0.25
 """How long a client made from a URL waits for a connection, or for a reply."""
@@ -125,7 +125,7 @@ class LoopClients:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._taken = False
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
 
     def current(self) -> Any:

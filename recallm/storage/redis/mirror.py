@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from recallm.forking import heed_forks, is_held
 from recallm.storage.redis.keys import Generation, Member
 from recallm.storage.redis.layouts import Near, Question
 from recallm.storage.redis.steps import Command, ReplyError, checked
@@ -94,6 +95,13 @@ class Mirrored:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._mirrors: OrderedDict[str, Mirror] = OrderedDict()
+        heed_forks(self)
+
+    def after_fork(self) -> None:
+        """Drop the mirrors that a thread was at work on which is gone."""
+        held, self._lock = is_held(self._lock), threading.Lock()
+        kept = [] if held else [(key, mirror) for key, mirror in self._mirrors.items() if not is_held(mirror.lock)]
+        self._mirrors = OrderedDict(kept)
 
     @property
     def size_bytes(self) -> int:
