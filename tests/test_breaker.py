@@ -19,7 +19,11 @@ class Watched:
     def __init__(self) -> None:
         self.clock = Clock()
         self.changes: list[str] = []
-        self.breaker = Breaker("storage", clock=self.clock, changed=lambda part, state: self.changes.append(state))
+        self.breaker = Breaker("storage", clock=self.clock, changed=self._note)
+
+    def _note(self, part: str, state: str) -> None:
+        assert part == "storage"
+        self.changes.append(state)
 
     def operate(self, error: BaseException | None = None, *, late: bool = False) -> bool:
         """Tell whether an operation was admitted, which then ends so."""
@@ -45,6 +49,8 @@ def test_one_that_took_its_whole_time_limit_opens_it_at_once() -> None:
     watched = Watched()
     assert watched.operate(TimeoutError(), late=True)
     assert not watched.operate()
+    with pytest.raises(CircuitOpenError, match="the storage kept failing"):
+        watched.breaker.admit()
 
 
 @pytest.mark.parametrize("doubt", [OddVectorError(), CorruptPayloadError()])
@@ -97,6 +103,28 @@ def test_a_probe_that_is_broken_off_leaves_the_next_one_to_probe() -> None:
     assert watched.operate(KeyboardInterrupt())
     assert watched.operate()
     assert watched.changes == ["open", "closed"]
+
+
+@pytest.mark.parametrize("now", [0.0, LONGEST_PAUSE, 1e9])
+def test_after_a_probe_that_was_broken_off_any_time_is_late_enough(now: float) -> None:
+    """Whatever the pause has grown to; a circuit that does not probe stays as it is."""
+    probing = Circuit("probing", 7, LONGEST_PAUSE, now)
+    again = probing.after_neither()
+    assert (again.state, again.troubles, again.pause) == ("open", 7, LONGEST_PAUSE)
+    assert again.admitting(now) is not None
+    for circuit in (Circuit(), Circuit("open", 3, 1.0, now)):
+        assert circuit.after_neither() == circuit
+
+
+def test_only_a_probe_lengthens_the_pause() -> None:
+    """Troubles that end while it is open change neither the pause nor when it opened."""
+    opened = Circuit().after_trouble(5.0, slow=True)
+    assert opened == Circuit("open", 1, FIRST_PAUSE, 5.0)
+    assert opened.after_trouble(9.0, slow=True) == Circuit("open", 2, FIRST_PAUSE, 5.0)
+    probing = Circuit("probing", 2, 4.0, 5.0)
+    assert probing.after_trouble(9.0, slow=False) == Circuit("open", 3, 8.0, 9.0)
+    assert Circuit("probing", 2, LONGEST_PAUSE, 5.0).after_trouble(9.0, slow=False).pause == LONGEST_PAUSE
+    assert Circuit().after_trouble(5.0, slow=False) == Circuit("closed", 1)
 
 
 def test_a_call_that_is_broken_off_counts_for_nothing() -> None:

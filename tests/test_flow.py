@@ -11,11 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recallm.codec import Codec
-from recallm.effects import Call, Called, Effect, Embed, Note, Prepare, Prepared, Put, Recall, Search
+from recallm.effects import Call, Called, Effect, Embed, Join, Note, Prepare, Prepared, Put, Recall, Search, Verify
 from recallm.errors import OddVectorError, UnstorableResponseError
-from recallm.flow import Flow, Plan, answer, bypass, is_stream, total_tokens
+from recallm.flow import CANDIDATES, Flow, Plan, answer, bypass, is_stream, total_tokens
 from recallm.keying import Request
-from recallm.records import Bypass, Candidate, Entry, Event, Failure, Hit, Miss, Recalled, Stored, Veto
+from recallm.records import (
+    Bypass,
+    Candidate,
+    Coalesced,
+    Compared,
+    Entry,
+    Event,
+    Failure,
+    Hit,
+    Miss,
+    Recalled,
+    Spared,
+    Stored,
+    Veto,
+)
 from recallm.scoring import normalise
 
 VECTOR = normalise([1.0, 0.0])
@@ -73,6 +87,20 @@ REPLIES: dict[type, Any] = {
 }
 
 
+class InTurn:
+    """Replies to effects of one type, one after the other."""
+
+    def __init__(self, replies: list[Any]) -> None:
+        self.replies = list(replies)
+
+
+class AsResult:
+    """An exception that is a result, and not thrown."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 def drive(flow: Flow[Any], replies: dict[type, Any] | None = None) -> tuple[Any, list[Effect]]:
     """Run a flow by hand: each effect gets the reply of its type, which is thrown where it is an exception."""
     table = {**REPLIES, **(replies or {})}
@@ -85,7 +113,11 @@ def drive(flow: Flow[Any], replies: dict[type, Any] | None = None) -> tuple[Any,
             return end.value, effects
         effects.append(effect)
         value = table[type(effect)]
+        if isinstance(value, InTurn):
+            value = value.replies.pop(0)
         advance = flow.throw if isinstance(value, BaseException) else flow.send
+        if isinstance(value, AsResult):
+            value = value.error
 
 
 def noted(effects: Sequence[Effect]) -> list[Event]:
@@ -444,3 +476,192 @@ def test_whatever_fails_the_caller_gets_an_answer(world: Any, guards: Any, store
     else:
         assert response is world.get(Call, REPLIES[Call]).response
         assert steps(effects).count(Call) == 1
+
+
+def verified(reply: Any) -> tuple[Any, list[Effect]]:
+    """Return what a call gets whose one candidate a verifier judges."""
+    return drive(answer(plan(verifier=raises), REQUEST), {Search: [near()], Verify: reply})
+
+
+def test_a_verifier_is_asked_last_about_the_similar_answer() -> None:
+    """With both prompts and the response; what it agrees to is served."""
+    response, effects = verified(True)
+    assert response == "cached"
+    assert [effect for effect in effects if isinstance(effect, Verify)] == [
+        Verify(raises, "question", "reworded", "cached")
+    ]
+    assert Call not in steps(effects)
+
+
+@pytest.mark.parametrize(
+    ("reply", "counted"), [(False, Veto("verify")), (0, Veto("verify")), (ODD, Failure("verify", ODD))]
+)
+def test_what_a_verifier_does_not_agree_to_is_a_miss(reply: Any, counted: Event) -> None:
+    """Its refusal is a veto, its failure an error; the new answer is kept."""
+    response, effects = verified(reply)
+    assert response == "fresh"
+    (missed,) = outcomes(effects)
+    assert isinstance(missed, Miss)
+    assert missed.reason == "refused"
+    assert [event for event in noted(effects) if isinstance(event, Veto | Failure)] == [counted]
+    assert put(effects).entry.payload == CODEC.encode("fresh")
+
+
+def test_a_verifier_is_not_asked_about_the_very_prompt() -> None:
+    """Nor about what a guard refuses."""
+    cases: list[tuple[dict[str, Any], dict[type, Any]]] = [
+        ({}, {Recall: exactly()}),
+        ({"guards": (refuses,)}, {Search: [near()]}),
+    ]
+    for changes, replies in cases:
+        _, effects = drive(answer(plan(verifier=refuses, **changes), REQUEST), replies)
+        assert Verify not in steps(effects)
+
+
+@pytest.mark.parametrize(
+    ("turns", "recalls", "response", "taken"),
+    [
+        (["leading"], [NOTHING, NOTHING], "fresh", [Prepare, Recall, Join, Recall, Embed, Search, Call, Put]),
+        (["alone"], [NOTHING, NOTHING], "fresh", [Prepare, Recall, Join, Recall, Embed, Search, Call, Put]),
+        ([TimeoutError()], [NOTHING, NOTHING], "fresh", [Prepare, Recall, Join, Recall, Embed, Search, Call, Put]),
+        (["leading"], [NOTHING, exactly()], "cached", [Prepare, Recall, Join, Recall]),
+        (["waited"], [NOTHING, exactly()], "cached", [Prepare, Recall, Join, Recall]),
+        (
+            ["waited", "waited", "leading"],
+            [NOTHING, NOTHING, NOTHING, exactly()],
+            "cached",
+            [Prepare, Recall, Join, Recall, Join, Recall, Join, Recall],
+        ),
+    ],
+)
+def test_a_call_that_finds_nothing_takes_its_turn(
+    turns: list[Any], recalls: list[Recalled], response: str, taken: list[type]
+) -> None:
+    """Whoever waited looks again, and so does whoever leads: the one before may just have ended."""
+    replies = {Join: InTurn(turns), Recall: InTurn(recalls)}
+    got, effects = drive(answer(plan(coalesce=True), REQUEST), replies)
+    assert got == response
+    assert [step for step in steps(effects) if step is not Note] == taken
+    waited = turns == ["waited"]
+    assert [event for event in noted(effects) if isinstance(event, Coalesced)] == [Coalesced()] * waited
+    assert all(effect.key == QUERY.key for effect in effects if isinstance(effect, Join))
+
+
+def test_the_epoch_is_that_of_the_last_look() -> None:
+    """Whatever was invalidated while the call waited."""
+    recalls = [NOTHING, Recalled(None, epoch=8)]
+    _, effects = drive(answer(plan(coalesce=True), REQUEST), {Join: "leading", Recall: InTurn(recalls)})
+    assert put(effects).epoch == 8
+
+
+def test_an_entry_that_has_expired_is_looked_at_once_by_whoever_leads() -> None:
+    """It is there: only whoever waited has reason to look again."""
+    expired = exactly(lifetime=0.5)
+    _, effects = drive(answer(plan(coalesce=True), REQUEST), {Join: "leading", Recall: expired})
+    assert steps(effects).count(Recall) == 1
+    assert put(effects).epoch == 7
+
+
+@pytest.mark.parametrize(("coalesce", "reuse"), [(False, True), (True, False), (False, False)])
+def test_calls_that_share_nothing_take_no_turn(coalesce: bool, reuse: bool) -> None:
+    """Where it is switched off, and where the answer is to be made anew."""
+    _, effects = drive(answer(plan(coalesce=coalesce), REQUEST, reuse=reuse))
+    assert Join not in steps(effects)
+
+
+@pytest.mark.parametrize(
+    ("replies", "reuse", "expected"),
+    [
+        ({Embed: None}, True, Miss("exact_only", QUERY, 7, None)),
+        ({}, False, Miss("refresh", QUERY, 7, VECTOR)),
+        ({Embed: None}, False, Miss("refresh", QUERY, 7, None)),
+        ({}, True, Miss("unlike", QUERY, 7, VECTOR)),
+        ({Embed: ODD}, True, Miss("odd_vector", QUERY, 0, storable=False)),
+    ],
+)
+def test_a_miss_tells_why_and_is_counted_where_the_function_fails(
+    replies: dict[type, Any], reuse: bool, expected: Miss
+) -> None:
+    """The function's own failure leaves the flow; what is counted then goes along with the call."""
+    _, effects = drive(answer(plan(), REQUEST, reuse=reuse), replies)
+    (missed,) = outcomes(effects)
+    assert isinstance(missed, Miss)
+    (call,) = [effect for effect in effects if isinstance(effect, Call)]
+    assert call.otherwise is missed
+    assert not call.spared
+    assert missed.vector is expected.vector
+    assert (missed.reason, missed.query, missed.epoch) == (expected.reason, expected.query, expected.epoch)
+    assert (missed.storable, missed.spare) == (expected.storable, None)
+
+
+def compared(found: list[Candidate], *, watched: bool = True, **changes: Any) -> tuple[list[Event], float]:
+    """Return what a look-up notes down, and the cosine it asks for."""
+    _, effects = drive(answer(plan(**changes), REQUEST, watched=watched), {Search: found, Verify: False})
+    (search,) = [effect for effect in effects if isinstance(effect, Search)]
+    assert search.limit == CANDIDATES
+    return [event for event in noted(effects) if isinstance(event, Compared)], search.threshold
+
+
+@pytest.mark.parametrize(
+    ("found", "changes", "expected"),
+    [
+        ([], {}, None),
+        ([near()], {}, Compared("question", "reworded", 0.95, "hit")),
+        ([near(similarity=0.75)], {}, Compared("question", "reworded", 0.75, "miss")),
+        ([near("far", 0.71), near("less far", 0.8)], {}, Compared("question", "less far", 0.8, "miss")),
+        ([near()], {"guards": (refuses,)}, Compared("question", "reworded", 0.95, "miss", "refuses")),
+        ([near()], {"verifier": refuses}, Compared("question", "reworded", 0.95, "miss", "verify")),
+        ([near("theirs", partition="other"), near("ours", 0.8)], {}, Compared("question", "ours", 0.8, "miss")),
+        ([near("odd", float("nan")), near("ours", 0.8)], {}, Compared("question", "ours", 0.8, "miss")),
+        ([near("theirs", partition="other")], {}, None),
+    ],
+)
+def test_a_look_up_that_is_recorded_tells_what_it_compared(
+    found: list[Candidate], changes: dict[str, Any], expected: Compared | None
+) -> None:
+    """What was served, or else the most similar of ours; from below the threshold as well, which serves nothing."""
+    told, floor = compared(found, **changes)
+    assert told == ([] if expected is None else [expected])
+    assert floor == 0.7
+
+
+def test_a_look_up_that_is_not_recorded_asks_for_the_threshold_and_tells_nothing() -> None:
+    """A threshold below what is worth recording is asked for as it is."""
+    assert compared([near()], watched=False) == ([], 0.9)
+    assert compared([near()], threshold=0.6)[1] == 0.6
+
+
+def test_a_recorded_hit_is_told_with_the_candidate_that_served() -> None:
+    """Not with the one before it, which a guard refused."""
+    guard = lambda prompt, cached_prompt: cached_prompt != "vetoed"  # noqa: E731  # a guard as users write them
+    told, _ = compared([near("vetoed", 0.99), near("good", 0.93)], guards=(guard,))
+    assert told == [Compared("question", "good", 0.93, "hit")]
+
+
+def test_an_expired_answer_stands_in_where_the_function_fails() -> None:
+    """The most similar one that guards let through, read anew; a corrupt one cannot."""
+    expired: dict[str, Any] = {"lifetime": 0.5}
+    cases: list[dict[type, Any]] = [{Recall: exactly(**expired)}, {Search: [near(**expired)]}]
+    for replies in cases:
+        error = ConnectionError()
+        response, effects = drive(answer(plan(stale_seconds=9.0), REQUEST), {**replies, Call: AsResult(error)})
+        assert response == "cached"
+        assert Spared() in noted(effects)
+        (call,) = [effect for effect in effects if isinstance(effect, Call)]
+        assert call.spared
+    with pytest.raises(ConnectionError):
+        drive(
+            answer(plan(stale_seconds=9.0), REQUEST),
+            {Recall: exactly(payload=b"garbage", **expired), Call: AsResult(ConnectionError())},
+        )
+
+
+def test_what_is_kept_for_longer_tells_how_long_it_is_served() -> None:
+    """The storage keeps it until it can stand in no more."""
+    _, effects = drive(answer(plan(stale_seconds=9.0), REQUEST))
+    assert (put(effects).ttl, put(effects).entry.lifetime) == (69.0, 60.0)
+    _, effects = drive(answer(plan(), REQUEST))
+    assert (put(effects).ttl, put(effects).entry.lifetime) == (60.0, None)
+    forever = REQUEST._replace(ttl=None)
+    _, effects = drive(answer(plan(stale_seconds=9.0), forever))
+    assert (put(effects).ttl, put(effects).entry.lifetime) == (None, None)

@@ -224,6 +224,13 @@ def test_no_two_different_calls_share_a_key() -> None:
         assert one.key != other.key, (one, other)
 
 
+@pytest.mark.parametrize("text", ["\ud800", "\udcff and more"])
+def test_texts_that_are_no_unicode_have_a_key_of_their_own(text: str) -> None:
+    """Half a surrogate pair, as cut and decoded texts may hold, in a prompt and in a namespace."""
+    assert asked(keyer(ask), text).key != asked(keyer(ask), "?").key
+    assert asked(keyer(ask, namespace=text), "q").key != asked(keyer(ask, namespace="?"), "q").key
+
+
 def test_functions_never_share_a_key() -> None:
     """The same call of another function is another call."""
 
@@ -321,14 +328,14 @@ def test_options_are_taken_from_functions_that_do_not_name_them() -> None:
     [
         ({"context": None}, {}, MissingContextError, "cache_context="),
         ({"context": None}, {"cache_context": None}, MissingContextError, "cache_context="),
-        ({}, {"cache_context": "u"}, InvalidTypeError, "str"),
-        ({}, {"cache_context": [("a", 1)]}, InvalidTypeError, "list"),
-        ({"context": lambda kw: "u"}, {}, InvalidTypeError, "str"),
-        ({"context": lambda kw: None}, {}, InvalidTypeError, "NoneType"),
-        ({"context": lambda kw: None}, {"cache_context": {}}, InvalidTypeError, "NoneType"),
-        ({}, {"cache_namespace": 7}, InvalidTypeError, "7"),
-        ({"namespace": lambda kw: None}, {}, InvalidTypeError, "None"),
-        ({}, {"cache_ttl": "1"}, InvalidTypeError, "'1'"),
+        ({}, {"cache_context": "u"}, InvalidTypeError, "^cache_context.*str"),
+        ({}, {"cache_context": [("a", 1)]}, InvalidTypeError, "^cache_context.*list"),
+        ({"context": lambda kw: "u"}, {}, InvalidTypeError, "^context.*str"),
+        ({"context": lambda kw: None}, {}, InvalidTypeError, "^context.*NoneType"),
+        ({"context": lambda kw: None}, {"cache_context": {}}, InvalidTypeError, "^context.*NoneType"),
+        ({}, {"cache_namespace": 7}, InvalidTypeError, "^cache_namespace=7"),
+        ({"namespace": lambda kw: None}, {}, InvalidTypeError, "^cache_namespace=None"),
+        ({}, {"cache_ttl": "1"}, InvalidTypeError, "^cache_ttl='1'"),
         ({}, {"cache_ttl": 0}, InvalidValueError, "0"),
         ({}, {"cache_ttl": float("nan")}, InvalidValueError, "nan"),
     ],

@@ -97,6 +97,19 @@ def test_another_dimension_is_refused() -> None:
         similarity(normalise([1.0, 2.0]), normalise([1.0, 2.0, 3.0]))
 
 
+def test_what_is_refused_is_named_by_its_type() -> None:
+    """Not by its value, which may hold a prompt."""
+    with pytest.raises(OddVectorError, match="returned a str that is not a vector"):
+        normalise("a prompt")  # type: ignore[arg-type]  # what is refused is the point
+
+
+def test_similarities_are_summed_in_double_precision() -> None:
+    """The decision does not hang on the rounding of float32."""
+    one, other = normalise([0.1] * 1000), normalise([0.1] * 999 + [0.1001])
+    exact = sum(float(a) * float(b) for a, b in zip(one, other, strict=True))
+    assert similarity(one, other) == pytest.approx(exact, abs=1e-12)
+
+
 def test_the_result_is_a_read_only_copy() -> None:
     """What is stored cannot be changed through what the embedder returned."""
     source = np.array([1.0, 0.0], dtype=np.float32)

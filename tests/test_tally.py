@@ -11,7 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recallm.records import Bypass, Candidate, Embedded, Entry, Event, Failure, Hit, Miss, Query, Stored, Veto
+from recallm.records import (
+    Bypass,
+    Candidate,
+    Coalesced,
+    Compared,
+    Embedded,
+    Entry,
+    Event,
+    Failure,
+    Hit,
+    Miss,
+    Query,
+    Spared,
+    Stored,
+    Veto,
+)
 from recallm.tally import CacheStats, Ledger, apply, merge
 
 
@@ -48,12 +63,15 @@ def after(*events: Event) -> CacheStats:
         (Stored(kept=True, evicted=2), {"stored": 1, "evicted": 2}),
         (Stored(kept=False), {}),
         (Embedded(0.1), {}),
+        (Coalesced(), {"coalesced": 1}),
+        (Spared(), {"stale": 1}),
+        (Compared("a", "b", 0.9, "miss"), {}),
     ],
 )
 def test_an_event_changes_its_own_fields_and_no_other(event: Event, changed: dict[str, Any]) -> None:
     """And leaves the statistics it was applied to as they were."""
-    start = CacheStats(1, 2, 3, 3.0, {"a": 1}, {"b": 1}, {"c": 1}, 5, 6, 7, 8.0, 9, {"n": 1})
-    same = CacheStats(1, 2, 3, 3.0, {"a": 1}, {"b": 1}, {"c": 1}, 5, 6, 7, 8.0, 9, {"n": 1})
+    start = CacheStats(1, 2, 3, 3.0, {"a": 1}, {"b": 1}, {"c": 1}, 5, 6, 7, 8.0, 9, {"n": 1}, {}, 10)
+    same = CacheStats(1, 2, 3, 3.0, {"a": 1}, {"b": 1}, {"c": 1}, 5, 6, 7, 8.0, 9, {"n": 1}, {}, 10)
     result = apply(start, event)
     for field in fields(CacheStats):
         before, now = getattr(start, field.name), getattr(result, field.name)
@@ -92,6 +110,8 @@ events = st.one_of(
     st.builds(Veto, names),
     st.builds(Stored, st.booleans(), st.integers(0, 3)),
     st.builds(Embedded, st.just(0.5)),
+    st.just(Coalesced()),
+    st.just(Spared()),
 )
 
 
@@ -134,6 +154,13 @@ def test_reads_well_in_a_repl() -> None:
         "  vetoes          numbers_agree 1",
         ")",
     ]
+    stats = CacheStats(coalesced=2, stale=3, circuits={"storage": "open", "embedder": "probing"})
+    assert repr(stats).splitlines()[-4:] == [
+        "  coalesced       2",
+        "  stale           3",
+        "  circuits        storage open, embedder probing",
+        ")",
+    ]
 
 
 def test_a_long_list_is_cut_to_its_largest() -> None:
@@ -143,6 +170,14 @@ def test_a_long_list_is_cut_to_its_largest() -> None:
     assert "and 992 more" in text
     assert "coalesced       3" in text
     assert max(map(len, text.splitlines())) < 120
+    assert "more" not in repr(CacheStats(namespace_sizes=dict.fromkeys("abcdefgh", 1)))
+    assert "a 1, b 1, c 1" in repr(CacheStats(namespace_sizes=dict.fromkeys("cab", 1)))
+
+
+def test_circuits_of_all_caches_are_told() -> None:
+    """The state of a part is not summed."""
+    parts = [CacheStats(circuits={"storage": "open"}), CacheStats(circuits={"embedder": "probing"})]
+    assert merge(parts).circuits == {"storage": "open", "embedder": "probing"}
 
 
 def test_statistics_are_values() -> None:
