@@ -59,6 +59,8 @@ def expected(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     """Return what `inspect` binds: the named arguments and those of ``**kwargs``, or None for a refusal."""
     signature = inspect.signature(fn)
     try:
+        # Asked first: Python 3.13.0's `inspect` binds calls that lack a positional-only argument.
+        fn(*args, **kwargs)
         bound = signature.bind(*args, **kwargs)
     except TypeError:
         return None
@@ -71,7 +73,7 @@ def expected(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
 @pytest.mark.parametrize("fn", FUNCTIONS, ids=str)
 @given(call=arguments)
 def test_binds_as_the_language_does(fn: Callable[..., Any], call: tuple[tuple[int, ...], dict[str, int]]) -> None:
-    """Names, defaults and refusals are those of `inspect.Signature.bind`, for any call."""
+    """Names, defaults and refusals are those of the language, for any call."""
     args, kwargs = call
     assert Binder(fn).bind(args, kwargs) == expected(fn, args, kwargs)
 

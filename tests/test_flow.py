@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -352,6 +352,13 @@ class Later:
         return self
 
 
+class AsyncOnly:
+    """What only ``async for`` can read, and is no iterator itself."""
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        raise NotImplementedError
+
+
 class Evasive:
     """An object that raises on being asked for what it does not have."""
 
@@ -377,6 +384,7 @@ def test_a_stream_is_neither_consumed_nor_kept() -> None:
         (Later(), True),
         (map(str, []), True),
         (zip([]), True),
+        (AsyncOnly(), True),
         ([], False),
         ("text", False),
         (b"bytes", False),
@@ -400,6 +408,7 @@ def test_a_stream_is_what_reading_consumes(response: object, expected: bool) -> 
         (SimpleNamespace(usage=SimpleNamespace(total_tokens=5)), 5),
         (SimpleNamespace(usage={"total_tokens": 5}), 5),
         ({"usage": SimpleNamespace(total_tokens=5)}, 5),
+        ({"usage": {"total_tokens": 1}}, 1),
         ({"usage": None}, 0),
         ({"usage": {"total_tokens": None}}, 0),
         ({"usage": {"total_tokens": True}}, 0),
@@ -544,7 +553,9 @@ def test_a_call_that_finds_nothing_takes_its_turn(
     assert [step for step in steps(effects) if step is not Note] == taken
     waited = turns == ["waited"]
     assert [event for event in noted(effects) if isinstance(event, Coalesced)] == [Coalesced()] * waited
-    assert all(effect.key == QUERY.key for effect in effects if isinstance(effect, Join))
+    asked = [effect for effect in effects if isinstance(effect, Join | Recall)]
+    assert {effect.key for effect in asked} == {QUERY.key}
+    assert {effect.namespace for effect in asked if isinstance(effect, Recall)} == {"n"}
 
 
 def test_the_epoch_is_that_of_the_last_look() -> None:

@@ -224,6 +224,19 @@ def test_no_two_different_calls_share_a_key() -> None:
         assert one.key != other.key, (one, other)
 
 
+def test_a_prompt_may_be_among_the_open_arguments() -> None:
+    """Calls that differ in nothing else share a partition, so that one may answer the other."""
+
+    def answer(model: str = "small", **options: Any) -> Any:
+        return model
+
+    reader = keyer(answer, prompt="question")
+    one, other = asked(reader, question="a"), asked(reader, question="b")
+    assert (one.text, other.text) == ("a", "b")
+    assert one.partition == other.partition
+    assert one.partition != asked(reader, question="a", seed=1).partition
+
+
 @pytest.mark.parametrize("text", ["\ud800", "\udcff and more"])
 def test_texts_that_are_no_unicode_have_a_key_of_their_own(text: str) -> None:
     """Half a surrogate pair, as cut and decoded texts may hold, in a prompt and in a namespace."""
