@@ -9,10 +9,10 @@ otherwise say the same in the same words, by evidence that is weighed together (
 
 from __future__ import annotations
 
-from recallm.guards.difference import compared, written
+from recallm.guards.difference import compared
 from recallm.guards.kinds import CAPITALISED
 from recallm.guards.order import is_turned_round
-from recallm.guards.reading import read
+from recallm.guards.reading import read, written
 from recallm.typing import Guard
 
 

@@ -8,7 +8,7 @@ words differ in many places. So what differs is judged together with how much of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import fsum
@@ -244,16 +244,7 @@ def _modality(reading: Reading) -> str | None:
 
 
 def _of_order(one: Reading, other: Reading) -> Iterator[str]:
-    names = [[word for word in each.words if word in one.names & other.names] for each in (one, other)]
+    shared = one.names & other.names
+    names = [[word for word in each.words if word in shared] for each in (one, other)]
     if names[0] != names[1] and Counter(names[0]) == Counter(names[1]):
         yield "order of names"
-
-
-def written(reading: Reading, words: Collection[str]) -> dict[str, set[str]]:
-    """Return how each of these words is written where no sentence begins with it: "aa", "Aa" or "AA"."""
-    shapes: dict[str, set[str]] = {}
-    for place, (word, spelled) in enumerate(zip(reading.words, reading.spelled, strict=True)):
-        if place and word in words:
-            upper = "AA" if spelled.isupper() and len(spelled) > 1 else "Aa" if spelled[0].isupper() else "aa"
-            shapes.setdefault(word, set()).add(upper)
-    return shapes

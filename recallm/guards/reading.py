@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -76,11 +76,11 @@ _LITERALS = re.compile(
     r"|(?<!\S)--?[A-Za-z][\w-]*"  # an option of a command
     r"|(?<![\w/])[~.]{0,2}/[\w./-]*\w"  # a path
     r"|[A-Za-z]:\\\S+"
-    r"|\b(?!\d+\.\d+[a-z]*\b)\w+(?:[._]\w+)+(?:\(\))?|\w+\(\)"  # dotted_or_underlined names, calls
+    r"|\b(?!\d+\.\d+[a-z]*\b)\w+(?:[._]\w+)+(?:\(\))?|\b\w+\(\)"  # dotted_or_underlined names, calls
     r"|\b[a-z]+[A-Z]\w*|[A-Za-z](?:\+\+|#)(?!\w)"  # camelCase, C++
     r"|[=!<>]=+|(?<=\s)[<>](?=\s)"  # comparisons
     r"|\b[A-Z]+-?\d[\w-]*"  # E404, PS-5
-    r"|\S+@\S+\w|(?<!\w)[@#]\w+"
+    r"|(?<![\w.+-])[\w.+-]+@[\w.-]*\w|(?<!\w)[@#]\w+"
 )
 _QUOTED = re.compile(r"[\"“”]([^\"“”]{1,200})[\"“”]|(?<!\w)['‘]([^'‘’]{2,200})['’](?!\w)")
 
@@ -194,3 +194,13 @@ def _literals(prompt: str) -> Iterator[str]:
     yield from (found.strip("`") for found in _LITERALS.findall(prompt))
     for double, single in _QUOTED.findall(prompt):
         yield (double or single).strip().rstrip(".,!?")
+
+
+def written(reading: Reading, words: Collection[str]) -> dict[str, set[str]]:
+    """Return how each of these words is written where no sentence begins with it: "aa", "Aa" or "AA"."""
+    shapes: dict[str, set[str]] = {}
+    for place, (word, spelled) in enumerate(zip(reading.words, reading.spelled, strict=True)):
+        if place and word in words:
+            upper = "AA" if spelled.isupper() and len(spelled) > 1 else "Aa" if spelled[0].isupper() else "aa"
+            shapes.setdefault(word, set()).add(upper)
+    return shapes

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from recallm.guards.kinds import KINDS, OPPOSITES
 from recallm.guards.vocabulary import FRAME, GENERAL, IRREGULAR, SYNONYMS
 
 KEPT_PAIRS = 1 << 16
+LONGEST_WORD = 40
+"""Longer ones are keys, hashes or data: they are the same or they are not."""
 
 _ENDINGS = frozenset(
     """
@@ -47,8 +49,32 @@ def _sides(lines: str) -> Mapping[str, frozenset[str]]:
     return {word: frozenset(others) for word, others in found.items()}
 
 
-_ALIKE, _FORMS, _KINDS, _OPPOSED = _groups(SYNONYMS), _groups(IRREGULAR), _groups(KINDS), _sides(OPPOSITES)
-_KNOWN = FRAME | GENERAL | _ALIKE.keys() | _KINDS.keys() | _OPPOSED.keys()
+@cache
+def _alike() -> Mapping[str, frozenset[int]]:
+    # Made on first use, as the others: the lists are a tenth of recallm's import time.
+    return _groups(SYNONYMS)
+
+
+@cache
+def _forms() -> Mapping[str, frozenset[int]]:
+    return _groups(IRREGULAR)
+
+
+@cache
+def _kinds() -> Mapping[str, frozenset[int]]:
+    return _groups(KINDS)
+
+
+@cache
+def _opposed() -> Mapping[str, frozenset[str]]:
+    return _sides(OPPOSITES)
+
+
+@cache
+def _known() -> frozenset[str]:
+    return FRAME | GENERAL | _alike().keys() | _kinds().keys() | _opposed().keys()
+
+
 _NONE: frozenset[int] = frozenset()
 
 
@@ -74,7 +100,7 @@ def are_opposed(one: str, other: str) -> bool:
     >>> are_opposed("import", "export"), are_opposed("reliable", "unreliable"), are_opposed("tea", "team")
     (True, True, False)
     """
-    if other in _OPPOSED.get(one, ()):
+    if other in _opposed().get(one, ()):
         return True
     shorter, longer = sorted((one, other), key=len)
     if len(shorter) > 3 and any(longer == prefix + shorter for prefix in _NEGATING):
@@ -85,8 +111,8 @@ def are_opposed(one: str, other: str) -> bool:
 @lru_cache(KEPT_PAIRS)
 def are_of_one_kind(one: str, other: str) -> bool:
     """Claim that two words name different members of one kind, as "monday" and "friday"."""
-    shared = _any_form(_KINDS, one) & _any_form(_KINDS, other)
-    return bool(shared) and not _ALIKE.get(one, _NONE) & _ALIKE.get(other, _NONE) and not _inflected(one, other)
+    shared = _any_form(_kinds(), one) & _any_form(_kinds(), other)
+    return bool(shared) and not _alike().get(one, _NONE) & _alike().get(other, _NONE) and not _inflected(one, other)
 
 
 @lru_cache(KEPT_PAIRS)
@@ -98,15 +124,15 @@ def are_akin(one: str, other: str) -> bool:
     """
     if _in_one_spelling(one) == _in_one_spelling(other):
         return True
-    if one[0].isdigit() or other[0].isdigit() or are_opposed(one, other):
+    if one[0].isdigit() or other[0].isdigit() or max(len(one), len(other)) > LONGEST_WORD or are_opposed(one, other):
         return False
-    if _ALIKE.get(one, _NONE) & _ALIKE.get(other, _NONE) or _FORMS.get(one, _NONE) & _FORMS.get(other, _NONE):
+    if _alike().get(one, _NONE) & _alike().get(other, _NONE) or _forms().get(one, _NONE) & _forms().get(other, _NONE):
         return True
     if _inflected(one, other):
         return True
-    if _any_form(_KINDS, one) & _any_form(_KINDS, other):
+    if _any_form(_kinds(), one) & _any_form(_kinds(), other):
         return False
-    return bool(_any_form(_ALIKE, one) & _any_form(_ALIKE, other)) or _mistyped(one, other)
+    return bool(_any_form(_alike(), one) & _any_form(_alike(), other)) or _mistyped(one, other)
 
 
 def _in_one_spelling(word: str) -> str:
@@ -137,7 +163,12 @@ def _inflected(one: str, other: str) -> bool:
 def _mistyped(one: str, other: str) -> bool:
     """Tell whether one letter was missed, doubled, hit wrong, or swapped with the next."""
     shorter, longer = sorted((one, other), key=len)
-    if len(shorter) < 5 or one[0] != other[0] or len(longer) - len(shorter) > 1 or (one in _KNOWN and other in _KNOWN):
+    if (
+        len(shorter) < 5
+        or one[0] != other[0]
+        or len(longer) - len(shorter) > 1
+        or (one in _known() and other in _known())
+    ):
         return False
     if len(shorter) < len(longer):
         return any(longer[:at] + longer[at + 1 :] == shorter for at in range(len(longer)))
