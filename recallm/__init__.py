@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recallm.cache import SemanticCache
-from recallm.cached import CachedFunction, CacheInfo
 from recallm.config import CacheConfig
 from recallm.decorator import semantic_cache
 from recallm.errors import RecallmError, RecallmWarning
@@ -40,6 +39,7 @@ from recallm.tally import CacheStats
 from recallm.typing import Embedder, Guard
 
 if TYPE_CHECKING:
+    from recallm.cached import CachedFunction, CacheInfo
     from recallm.embedders import FastEmbedEmbedder, SentenceTransformerEmbedder
     from recallm.evaluation import Evaluation, evaluate
     from recallm.pairs import Pair
@@ -96,6 +96,8 @@ __all__ = [
 ]
 
 _ON_USE = {
+    "CacheInfo": "recallm.cached",
+    "CachedFunction": "recallm.cached",
     "Evaluation": "recallm.evaluation",
     "FastEmbedEmbedder": "recallm.embedders",
     "Pair": "recallm.pairs",

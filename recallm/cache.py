@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from recallm import registry
 from recallm.binding import Binder
 from recallm.breaker import Breaker
-from recallm.cached import CachedFunction, awaitable
 from recallm.callsite import CallSite, where_defined
 from recallm.codec import Codec
 from recallm.config import CacheConfig, checked_text, checked_ttl
@@ -37,6 +36,9 @@ from recallm.shapes import bare, checked_ignore, checked_prompt, chosen_shape, s
 from recallm.storage.base import StorageBackend
 from recallm.tally import CacheStats
 from recallm.typing import Context, Embedder, Guard, Mode, Namespace, Prompt, Seconds, StoreIf, Verifier
+
+if TYPE_CHECKING:
+    from recallm.cached import CachedFunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -187,6 +189,9 @@ class SemanticCache:
         if isinstance(where, str):
             self.saw(where)
         site = CallSite(self, keyer, plan, advice, shape)
+        # wrapt is a tenth of recallm's import time; whoever decorates pays it.
+        from recallm.cached import CachedFunction, awaitable
+
         return CachedFunction(awaitable(fn) if shape != shape_of(fn) else fn, site)  # type: ignore[arg-type]
 
     def stats(self) -> CacheStats:

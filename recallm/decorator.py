@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from recallm.cache import UNSET, SemanticCache
-from recallm.cached import CachedFunction
 from recallm.config import CacheConfig
 from recallm.errors import InvalidTypeError
 from recallm.guards import DEFAULT_GUARDS
 from recallm.identity import function_path
 from recallm.storage.base import StorageBackend
 from recallm.typing import Context, Embedder, Guard, Namespace, Prompt, Seconds, StoreIf, Threshold, Verifier
+
+if TYPE_CHECKING:
+    from recallm.cached import CachedFunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
