@@ -9,10 +9,12 @@ otherwise say the same in the same words, by evidence that is weighed together (
 
 from __future__ import annotations
 
+from collections import Counter
+
 from recallm.guards.difference import compared
 from recallm.guards.kinds import CAPITALISED
 from recallm.guards.order import is_turned_round
-from recallm.guards.reading import read, written
+from recallm.guards.reading import SPELLED_OUT, Reading, read, written
 from recallm.typing import Guard
 
 
@@ -27,7 +29,14 @@ def numbers_agree(prompt: str, cached_prompt: str) -> bool:
     >>> numbers_agree("Is 30 days the limit?", "Is the limit thirty days?")
     True
     """
-    return read(prompt).numbers == read(cached_prompt).numbers
+    one, other = read(prompt), read(cached_prompt)
+    return one.numbers == other.numbers or (_has_numbers_of(one, other) and _has_numbers_of(other, one))
+
+
+def _has_numbers_of(one: Reading, other: Reading) -> bool:
+    """Tell whether the first names each number of the second, be it spelled out as "first" or "second"."""
+    lacking = Counter(other.numbers) - Counter(one.numbers)
+    return all(SPELLED_OUT.get(number) in one.vocabulary for number in lacking)
 
 
 def literals_agree(prompt: str, cached_prompt: str) -> bool:

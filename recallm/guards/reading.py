@@ -35,6 +35,9 @@ _COMPOUNDS = {
     for units, unit in [*enumerate(_UNITS), (1, "first"), (2, "second"), *enumerate(_ORDINALS[:7], start=3)]
 }
 _MAGNITUDES = {"k": 3, "m": 6, "bn": 9, "hundred": 2, "thousand": 3, "lakh": 5, "million": 6, "crore": 7, "billion": 9}
+SPELLED_OUT = {"1st": "first", "2nd": "second"}
+"""Ordinals whose words mean other things as well, and are no numbers by themselves."""
+
 _SIGNS = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "%": "percent", "°": "degree", "&": "and", "₹": "rupee"}
 
 _CONTRACTIONS = (
@@ -57,6 +60,7 @@ _MAGNIFIED = re.compile(
     r"|m(?=\s(?:dollars|euros|pounds|usd|eur|gbp)))\b",
     re.I,
 )
+_FIRST_AND_SECOND = re.compile(r"\b(?:1st|2nd)\b")
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.I)
 _COURTESIES = re.compile(
     r"\bif (?:it|that)(?: i)?s not (?:too much )?(?:of )?(?:a )?(?:trouble|bother|to ask)\b"
@@ -130,7 +134,9 @@ def read(prompt: str) -> Reading:
             for lower, word, capital, fresh in zip(words, spelled, capitals, begins, strict=True)
             if capital and not shouted and lower != "i" and (not fresh or (word.isupper() and len(word) > 1))
         ),
-        numbers=tuple(sorted(word for word in words if word[0].isdigit())),
+        numbers=tuple(
+            sorted([word for word in words if word[0].isdigit()] + _FIRST_AND_SECOND.findall(prompt.lower()))
+        ),
         literals=frozenset(_literals(prompt)),
         negations=sum(
             word in NEGATORS and not (word == "not" and _asks(words, begins, at)) for at, word in enumerate(words)
@@ -158,8 +164,7 @@ def _in_full(found: re.Match[str]) -> str:
 
 
 def _as_cardinal(found: re.Match[str]) -> str:
-    """Return "3" for "3rd"; "first" and "second" are words of many meanings, and stay words."""
-    return {"1": "first", "2": "second"}.get(found[1], found[1])
+    return SPELLED_OUT.get(found[0].lower(), found[1])
 
 
 def _words(prompt: str) -> Iterator[tuple[str, bool]]:
