@@ -224,7 +224,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 ACL = (
     "+hello +auth +client|setname +ping +time +watch +unwatch +multi +exec +hget +hmget +hset +hsetnx "
-    "+hincrby +hdel +hrandfield +unlink +pexpire +persist +zadd +zrem +zcard +zcount +zrange +zrangebyscore "
+    "+hincrby +hdel +hrandfield +unlink +pexpire +pttl +persist +zadd +zrem +zcard +zcount +zrange +zrangebyscore "
     "+zrandmember +sadd +srem +scard +srandmember"
 )
 """What the README tells to allow, whatever the layout."""

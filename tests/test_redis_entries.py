@@ -217,7 +217,7 @@ def test_vectors_in_the_index_alone_are_no_entries(redis_server: Server, storage
     put(storage, entry)
     assert entry.vector is not None
     with redis_server.client() as client:
-        (index,) = client.keys("recallm:1:*:x:*") or [None]
+        (index,) = client.keys("recallm:1:*:[xs]:*") or [None]
         for at in range(100):
             element = at.to_bytes(28)
             vector = [np.nan] * 16 if at % 2 else entry.vector

@@ -94,7 +94,7 @@ def test_expired_entries_leave_the_index_when_others_are_stored(redis_server: Se
             (index,) = client.keys("recallm:1:*:x:*")
             until(lambda: client.execute_command("VCARD", index) == 1)
         if LAYOUTS[redis_server.kind] == "plain":
-            (index,) = client.keys("recallm:1:*:x:*")
+            (index,) = client.keys("recallm:1:*:s:*")
             until(lambda: client.xlen(index) == 1)
 
 

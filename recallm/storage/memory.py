@@ -58,7 +58,8 @@ class InMemoryStorage(StorageBackend):
 
     def _begin(self) -> None:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._namespaces: dict[str, set[str]] = {}
+        # Keys in the order of a dict: unlike a set, the garbage collector passes over one of texts.
+        self._namespaces: dict[str, dict[str, None]] = {}
         self._partitions: dict[str, VectorIndex] = {}
         self._deadlines: list[tuple[float, str]] = []
         self._epochs: OrderedDict[str, int] = OrderedDict()
@@ -110,7 +111,7 @@ class InMemoryStorage(StorageBackend):
             now = self._clock()
             deadline = None if ttl is None else now + ttl
             self._kept[entry.key] = (tuple(entry), now, deadline)
-            self._namespaces.setdefault(entry.namespace, set()).add(entry.key)
+            self._namespaces.setdefault(entry.namespace, {})[entry.key] = None
             if deadline is not None:
                 self._watch(deadline, entry.key)
             return Stored(kept=True, evicted=self._evict())
@@ -120,7 +121,7 @@ class InMemoryStorage(StorageBackend):
         with self._lock:
             self._sweep()
             self._begin_epoch(namespace)
-            ours = self._namespaces.get(namespace, set())
+            ours = self._namespaces.get(namespace, {})
             return sum(self._drop(key) for key in keys if key in ours)
 
     def invalidate(self, namespace: str) -> int:
@@ -164,7 +165,7 @@ class InMemoryStorage(StorageBackend):
             return False
         entry = Entry(*kept[0])
         keys = self._namespaces[entry.namespace]
-        keys.discard(key)
+        keys.pop(key, None)
         if not keys:
             del self._namespaces[entry.namespace]
         index = self._partitions.get(entry.partition) if entry.vector is not None else None

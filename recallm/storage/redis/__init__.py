@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from recallm.effects import Invalidate, Put, Recall, Remove, Search, Sizes, StorageOperation
@@ -19,7 +19,7 @@ from recallm.storage.redis.clients import (
     address,
     checked_client,
     clients_of_url,
-    conflict,
+    conflict_and_refusal,
     has_search,
     require_redis,
 )
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LayoutName: TypeAlias = Literal["auto", "vectorset", "search", "plain"]
 _UPKEEP = Workers("recallm-redis", size=2)
+
+PARTING_SECONDS = 1.0
+"""How long a server may take to let go of a connection whose operation was cancelled."""
 
 
 class RedisStorage(StorageBackend):
@@ -102,9 +105,9 @@ class RedisStorage(StorageBackend):
         seal = Seal(_checked_secret(secret), *_checked_pair(encrypt, decrypt), max_bytes)
         self._reading = Reading(self._ground, seal, self._later)
         self._writing = Writing(self._ground, seal, max_entries, self._later)
-        self._conflict = conflict()
+        self._errors = conflict_and_refusal()
         self._upkeep: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._lock = threading.Lock()
         heed_forks(self)
 
@@ -173,10 +176,17 @@ class RedisStorage(StorageBackend):
         return self._run(self._writing.sizes(namespaces))
 
     async def aperform(self, operation: StorageOperation) -> Any:
-        """Perform an operation with the running event loop's client."""
+        """Perform an operation with the running event loop's client; who is cancelled does not wait for the server."""
         if self._clients is None:
             return await super().aperform(operation)
-        return await arun(self._perform(self._clients.current(), self._steps(operation)))
+        task = self._begun(arun(self._perform(self._clients.current(), self._steps(operation))))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # redis-py gives a connection back with a round trip, which a silent server does not answer.
+            task.cancel()
+            asyncio.get_running_loop().call_later(PARTING_SECONDS, task.cancel)
+            raise
 
     async def aclose(self) -> None:
         """Close the running event loop's connections; they are made anew where they are needed."""
@@ -217,7 +227,7 @@ class RedisStorage(StorageBackend):
 
     def _perform(self, client: Any, operation: Operation[T]) -> Generator[Any, Any, T]:
         try:
-            return (yield from Performance(client, self._conflict).perform(operation))
+            return (yield from Performance(client, *self._errors).perform(operation))
         except Exception:
             # The server may have been restarted or replaced by another.
             self._ground.distrust()
@@ -233,9 +243,19 @@ class RedisStorage(StorageBackend):
             _UPKEEP.submit(lambda: self._kept_up(name, lambda: self._run(operation())))
         elif self._clients is not None:
             client = self._clients.current()
-            task = asyncio.get_running_loop().create_task(self._akept_up(name, client, operation))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begun(self._akept_up(name, client, operation))
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        # Where nobody waits for it any more, nobody asks what it raised.
+        if not task.cancelled():
+            task.exception()
 
     def _kept_up(self, name: str, work: Callable[[], object]) -> None:
         try:

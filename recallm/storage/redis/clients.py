@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from recallm.errors import InvalidTypeError, InvalidValueError, MissingExtraError
 from recallm.forking import ForkSafeLock
@@ -26,11 +26,11 @@ def require_redis() -> None:
         raise MissingExtraError('RedisStorage needs the redis client; pip install "recallm[redis]"') from None
 
 
-def conflict() -> type[Exception]:
-    """Return the exception that tells that a watched key has changed."""
-    from redis import WatchError
+def conflict_and_refusal() -> tuple[type[Exception], type[Exception]]:
+    """Return the exceptions that tell that a watched key has changed, and that the server refused a command."""
+    from redis import ResponseError, WatchError
 
-    return WatchError
+    return WatchError, ResponseError
 
 
 def checked_client(client: Any, *, field: str, asynchronous: bool) -> Any:
@@ -116,7 +116,7 @@ def has_search(client: Any) -> bool:
 
 
 class LoopClients:
-    """An async client for each event loop: connections belong to the loop they were made in.
+    """An async client for each event loop, while it is open: connections belong to the loop they were made in.
 
     Args:
         client: what the first loop uses; the others get one with the same settings.
@@ -126,7 +126,7 @@ class LoopClients:
         self._client = client
         self._taken = False
         self._lock = ForkSafeLock()
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+        self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
 
     def current(self) -> Any:
         """Return the running loop's client."""
@@ -134,6 +134,7 @@ class LoopClients:
         with self._lock:
             client = self._clients.get(loop)
             if client is None:
+                self._forget_closed()
                 client = self._clients[loop] = self._alike() if self._taken else self._client
                 self._taken = True
             return client
@@ -142,6 +143,7 @@ class LoopClients:
         """Return a new client, which is the running loop's from now on; the loop must have none."""
         client = self._alike()
         with self._lock:
+            self._forget_closed()
             self._clients[asyncio.get_running_loop()] = client
         return client
 
@@ -152,13 +154,27 @@ class LoopClients:
         if client is not None:
             await client.aclose()
 
+    def _forget_closed(self) -> None:
+        # A client's connections hold the loop, so that neither would ever go.
+        for loop in [loop for loop in self._clients if loop.is_closed()]:
+            del self._clients[loop]
+
     def _alike(self) -> Any:
         if is_cluster(self._client):
             nodes = list(self._client.nodes_manager.startup_nodes.values())
-            first = {"host": nodes[0].host, "port": nodes[0].port}
-            return type(self._client)(**{**self._client.connection_kwargs, **first})
+            made_of = self._client.connection_kwargs
+            known = {name: made_of[name] for name in signature(type(self._client)).parameters if name in made_of}
+            secure = "SSL" in getattr(made_of.get("connection_class"), "__name__", "")
+            return type(self._client)(**{**known, "host": nodes[0].host, "port": nodes[0].port, "ssl": secure})
         pool = self._client.connection_pool
-        fresh = type(pool)(
-            connection_class=pool.connection_class, max_connections=pool.max_connections, **pool.connection_kwargs
-        )
+        settings = {"connection_class": pool.connection_class, "max_connections": pool.max_connections}
+        if hasattr(pool, "timeout"):
+            settings["timeout"] = pool.timeout
+        try:
+            fresh = type(pool)(**settings, **pool.connection_kwargs)
+        except TypeError:
+            raise InvalidTypeError(
+                f"a client with a {type(pool).__name__} serves the event loop that uses it first, and no other; "
+                "give each loop a RedisStorage of its own, and sync code a sync_client"
+            ) from None
         return type(self._client).from_pool(fresh)

@@ -80,7 +80,7 @@ class Ground:
         prefix: what every key starts with.
         layouts: by name, the preferred first.
         chosen: name of the layout to use; None: the first that the server supports.
-        clock: seconds since 1970.
+        clock: seconds that never go back.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Ground:
         layouts: Mapping[str, Layout],
         *,
         chosen: str | None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.layouts = layouts
         self.prefix = prefix
@@ -119,7 +119,7 @@ class Ground:
             return server.layout
         began = self._clock()
         told = yield from _tried(("TIME",))
-        offset_ms = 0.0
+        offset_ms = (time.time() - began) * 1000
         if told is not None:
             seconds, micros = told
             offset_ms = (int(seconds) + int(micros) / 1e6 - (began + self._clock()) / 2) * 1000

@@ -117,8 +117,12 @@ class Generation:
         return f"{entries_prefix(self.space.prefix)}{self.space._tag}:{self.name}:{key.hex()}"
 
     def index(self, partition: bytes) -> str:
-        """Vector set or stream of one partition."""
+        """Vector set of one partition."""
         return f"{self._root}:x:{partition.hex()}"
+
+    def stream(self, partition: bytes) -> str:
+        """Stream of one partition, of another name: servers come to know vector sets, and clients to differ."""
+        return f"{self._root}:s:{partition.hex()}"
 
     def tag(self, partition: bytes) -> str:
         """What the query engine filters one partition by."""

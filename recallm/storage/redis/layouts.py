@@ -63,9 +63,15 @@ class Near:
 
 
 class Layout(Protocol):
-    """One way of keeping vectors on a server."""
+    """One way of keeping vectors on a server.
+
+    Attributes:
+        name: see `RedisStorage`.
+        by_partition: whether each partition has a key of its own.
+    """
 
     name: str
+    by_partition: bool
 
     def announce(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
         """Return the commands to send before an entry is stored."""
@@ -95,8 +101,8 @@ class Layout(Protocol):
         """Return the commands whose replies `hear` understands."""
         ...
 
-    def hear(self, question: Question, replies: Sequence[Any]) -> Near | None:
-        """Return what was found, or None to ask again."""
+    def hear(self, question: Question, asked: Sequence[Command], replies: Sequence[Any]) -> Near | None:
+        """Return what was found by the commands that `ask` gave, or None to ask again."""
         ...
 
 
@@ -104,6 +110,7 @@ class VectorSets:
     """A vector set for each partition (Redis 8)."""
 
     name = "vectorset"
+    by_partition = True
 
     def announce(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
         """Return nothing: the set is made by the first VADD."""
@@ -141,7 +148,7 @@ class VectorSets:
             return [(*command, "TRUTH")]
         return [(*command, "EF", max(VECTOR_SET_EFFORT, question.count))]
 
-    def hear(self, question: Question, replies: Sequence[Any]) -> Near | None:
+    def hear(self, question: Question, asked: Sequence[Command], replies: Sequence[Any]) -> Near | None:
         """Return what the search found: a mapping under RESP3, a list under RESP2."""
         (reply,) = replies
         if isinstance(reply, Exception):
@@ -162,6 +169,7 @@ class QueryEngine:
     """
 
     name = "search"
+    by_partition = False
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -223,7 +231,7 @@ class QueryEngine:
             commands.append(("FT.SEARCH", index, f"@p:{{{tag}}}", "LIMIT", 0, 0, "DIALECT", 2))
         return commands
 
-    def hear(self, question: Question, replies: Sequence[Any]) -> Near | None:
+    def hear(self, question: Question, asked: Sequence[Command], replies: Sequence[Any]) -> Near | None:
         """Return what the search found."""
         for reply in replies:
             text = str(reply).lower() if isinstance(reply, Exception) else ""

@@ -22,6 +22,12 @@ CHUNK = 500
 MAX_CHUNKS = 3
 """How many round trips one look-up makes for new records; the rest are read in the background."""
 
+MAX_MIRRORS = 10_000
+"""How many partitions are mirrored at once, however small."""
+
+_EMPTY_BYTES = 1000
+_FIRST_ROWS = 8
+
 YOUNG_MS = 10_000
 """A record this young may belong to an entry that is just being stored."""
 
@@ -50,7 +56,7 @@ class Mirror:
     @property
     def size_bytes(self) -> int:
         """About how much memory it takes."""
-        return len(self) * (4 * self.dim + 300)
+        return _EMPTY_BYTES + (max(_FIRST_ROWS, len(self)) * (4 * self.dim + 300) if len(self) else 0)
 
     def read(self, records: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> None:
         """Take in the stream's next records; odd ones are passed over."""
@@ -90,6 +96,7 @@ class Mirrored:
     """
 
     name = "plain"
+    by_partition = True
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -115,7 +122,7 @@ class Mirrored:
 
     def announce(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
         """Return the command that appends a record to the partition's stream."""
-        key = place.index(member.partition)
+        key = place.stream(member.partition)
         return [("XADD", key, "*", "i", member.element, "v", vector.astype("<f4").tobytes())]
 
     def announced(self, member: Member, replies: Sequence[Any]) -> Member:
@@ -129,29 +136,31 @@ class Mirrored:
 
     def drop(self, place: Generation, member: Member) -> list[Command]:
         """Return the command that deletes the record; mirrors that hold it find out when they meet it."""
-        return [("XDEL", place.index(member.partition), member.record)] if member.record else []
+        return [("XDEL", place.stream(member.partition), member.record)] if member.record else []
 
     def forget(self, place: Generation, member: Member) -> None:
         """Drop a member from the mirror: its entry is gone."""
         with self._lock:
-            mirror = self._mirrors.get(place.index(member.partition))
+            mirror = self._mirrors.get(place.stream(member.partition))
         if mirror is not None:
             with mirror.lock:
                 mirror.discard(member.element)
 
     def ask(self, question: Question) -> list[Command]:
         """Return the commands that read the records which are new since the last look-up."""
-        key = question.place.index(question.partition)
+        key = question.place.stream(question.partition)
         last = self._mirror(question).last
         return [("XLEN", key), ("XRANGE", key, b"(" + last, "+", "COUNT", CHUNK)]
 
-    def hear(self, question: Question, replies: Sequence[Any]) -> Near | None:
+    def hear(self, question: Question, asked: Sequence[Command], replies: Sequence[Any]) -> Near | None:
         """Take in what is new; return what is similar, or None where there is more to read."""
         length, records = checked(replies)
         if not isinstance(length, int) or not isinstance(records, Sequence):
             raise ReplyError("XLEN and XRANGE returned neither a count nor records")
         mirror = self._mirror(question)
         with mirror.lock:
+            if _newer(_start(asked), mirror.last):
+                return None  # another mirror read up to there, and was dropped meanwhile
             mirror.read([row for row in records if _newer(row[0], mirror.last)])
             mirror.rounds += 1
             behind = len(records) == CHUNK
@@ -162,18 +171,20 @@ class Mirrored:
             found = mirror.search(question)
             stale = len(mirror) > 2 * length + CHUNK
         if records or stale:
-            self._make_room(question.place.index(question.partition), forget=stale)
+            self._make_room(question.place.stream(question.partition), forget=stale)
         members = [Member.of_element(element, question.partition, record) for element, record in found]
         known = [(member.key, member) for member in members if member is not None]
         return Near(known, complete=len(found) < question.count, behind=behind)
 
     def _mirror(self, question: Question) -> Mirror:
-        key, dim = question.place.index(question.partition), question.vector.size
+        key, dim = question.place.stream(question.partition), question.vector.size
         with self._lock:
             mirror = self._mirrors.get(key)
             if mirror is None or mirror.dim != dim:
                 mirror = self._mirrors[key] = Mirror(dim)
             self._mirrors.move_to_end(key)
+            if len(self._mirrors) > MAX_MIRRORS:
+                self._mirrors.popitem(last=False)
             return mirror
 
     def _make_room(self, key: str, *, forget: bool) -> None:
@@ -189,6 +200,12 @@ class Mirrored:
 def age_ms(record: bytes, now_ms: float) -> float:
     """Return how long ago a record was written, by the server's clock."""
     return now_ms - int(record.partition(b"-")[0])
+
+
+def _start(asked: Sequence[Command]) -> bytes:
+    """Return the record after which `Mirrored.ask` asked for more."""
+    start = asked[1][2]
+    return start.removeprefix(b"(") if isinstance(start, bytes) else b"0-0"
 
 
 def _newer(record: bytes, last: bytes) -> bool:

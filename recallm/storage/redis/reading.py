@@ -96,7 +96,7 @@ class Reading:
                 break
             question = replace(question, count=4 * question.count)
         if near.behind:
-            self.later(f"mirror {question.place.index(question.partition)}", lambda: self._catch_up(layout, question))
+            self.later(f"mirror {question.place.stream(question.partition)}", lambda: self._catch_up(layout, question))
         found.sort(key=lambda candidate: (-candidate.similarity, candidate.entry.key))
         return found[:limit]
 
@@ -106,14 +106,15 @@ class Reading:
         created = False
         while True:
             reads = [read_epoch(place.space), ("HGET", place.dims, question.partition)]
-            replies = yield Batch([*reads, *layout.ask(question)])
+            asked = layout.ask(question)
+            replies = yield Batch([*reads, *asked])
             found, dim = checked(replies[:2])
             epoch = Epoch.parse(found)
             if epoch is None or epoch.generation != place.name:
                 raise GenerationEndedError
             check_dim(dim, question.vector)
             try:
-                near = layout.hear(question, replies[2:])
+                near = layout.hear(question, asked, replies[2:])
             except MissingIndexError:
                 if created or not isinstance(layout, QueryEngine):
                     raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite
@@ -79,6 +79,13 @@ class Seal:
         if self.secret is not None:
             fields[b"s"] = self._signature(list(fields.values()))
         return fields
+
+    def renamed(self, fields: Mapping[bytes, bytes], member: Member) -> dict[bytes, bytes]:
+        """Return the fields of an entry that is stored as another member."""
+        named = {**fields, b"i": member.pack()}
+        if self.secret is not None:
+            named[b"s"] = self._signature([value for name, value in named.items() if name != b"s"])
+        return named
 
     def open(self, values: Sequence[Any], namespace: str, generation: str, now_ms: float) -> Opened | None:
         """Return the live entry that the fields hold, or None where anything about them is odd.

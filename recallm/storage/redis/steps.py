@@ -20,9 +20,13 @@ Command: TypeAlias = tuple[Argument, ...]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Send commands together. Result: the replies, errors among them."""
+    """Send commands together. Result: the replies, errors among them.
+
+    `watching`: on the connection that watches, whose watch goes on; else it ends.
+    """
 
     commands: Sequence[Command]
+    watching: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +70,26 @@ class Performance:
     Args:
         client: a redis-py client, sync or async, of one server or of a cluster.
         conflict: the exception that tells that a watched key has changed.
+        refusal: the exception that tells that the server refused a command.
     """
 
-    def __init__(self, client: Any, conflict: type[Exception]) -> None:
+    def __init__(self, client: Any, conflict: type[Exception], refusal: type[Exception]) -> None:
         self._client = client
         self._conflict = conflict
+        self._refusal = refusal
         self._watching: Any = None
 
     def perform(self, operation: Operation[T]) -> Generator[Any, Any, T]:
         """Yield the client's calls, whose results are to be sent back, awaited where they can be."""
         advance: Callable[[Any], Step] = operation.send
         result: Any = None
+        failed = True
         try:
             while True:
                 try:
                     step = advance(result)
                 except StopIteration as end:
+                    failed = False
                     return end.value  # type: ignore[no-any-return]  # an operation's return type
                 try:
                     advance, result = operation.send, (yield from self._step(step))
@@ -89,17 +97,33 @@ class Performance:
                     advance, result = operation.throw, error
         finally:
             operation.close()
-            yield from self._release()
+            yield from self._release(failed=failed)
 
     def _step(self, step: Step) -> Generator[Any, Any, Any]:
         if isinstance(step, Exec):
             return (yield from self._execute(step.commands))
+        if isinstance(step, Batch) and step.watching:
+            return (yield from self._send_watching(step.commands))
+        yield from self._release()
         if isinstance(step, Batch):
             return (yield from self._send(step.commands))
-        yield from self._release()
         self._watching = self._client.pipeline(transaction=True)
         yield self._watching.watch(*step.keys)
-        return (yield from self._send(step.reads))
+        return (yield from self._send_watching(step.reads))
+
+    def _send_watching(self, commands: Sequence[Command]) -> Generator[Any, Any, list[Any]]:
+        """Use the connection that watches: with another one, a pool of few could be waited for by all who watch."""
+        connection = getattr(self._watching, "connection", None)
+        if connection is not None:
+            yield connection.send_packed_command(connection.pack_commands(commands))
+        replies: list[Any] = []
+        for command in commands:
+            try:
+                reply = connection.read_response() if connection else self._watching.execute_command(*command)
+                replies.append((yield reply))
+            except self._refusal as error:
+                replies.append(error)
+        return replies
 
     def _send(self, commands: Sequence[Command]) -> Generator[Any, Any, Any]:
         if not commands:
@@ -118,16 +142,22 @@ class Performance:
         for command in commands:
             pipe.execute_command(*command)
         try:
-            return (yield pipe.execute(raise_on_error=False))
+            replies = yield pipe.execute(raise_on_error=False)
         except self._conflict:
-            return None
-        finally:
-            yield from self._release()
+            replies = None
+        yield from self._release()
+        return replies
 
-    def _release(self) -> Generator[Any, Any, None]:
+    def _release(self, *, failed: bool = False) -> Generator[Any, Any, None]:
         pipe, self._watching = self._watching, None
-        if pipe is not None:
-            yield pipe.reset()
+        if pipe is None:
+            return
+        connection = getattr(pipe, "connection", None)
+        if failed and connection is not None:
+            # A server that is silent would not answer to UNWATCH either, and the connection would be lost to the pool.
+            yield connection.disconnect()
+            pipe.watching = False
+        yield pipe.reset()
 
 
 def run(calls: Generator[Any, Any, T]) -> T:

@@ -36,7 +36,28 @@ def drop(layout: Layout, place: Generation, packed: Sequence[bytes]) -> Operatio
     checked(done)
     for member in members:
         layout.forget(place, member)
+    yield from _vacate(layout, place, list({member.partition for member in members}))
     return sum(current)
+
+
+def _vacate(layout: Layout, place: Generation, partitions: Sequence[bytes]) -> Operation[None]:
+    """Forget partitions that hold nothing any more in any layout, and the streams that outlast what they held."""
+    if not layout.by_partition:
+        return
+    kept = yield Batch([command for partition in partitions for command in _kept(place, partition)])
+    for partition, *_ in [each for each in zip(partitions, kept[::2], kept[1::2], strict=True) if each[1:] == _NOTHING]:
+        # Whoever stores into the partition changes one of these keys.
+        again = yield Watch([place.stream(partition), place.index(partition)], _kept(place, partition))
+        if tuple(again) == _NOTHING:
+            yield Exec([("HDEL", place.dims, partition), ("UNLINK", place.stream(partition))])
+
+
+_NOTHING = (0, -2)
+
+
+def _kept(place: Generation, partition: bytes) -> list[Command]:
+    """Return the commands whose replies are `_NOTHING` where there is neither a record nor a vector set."""
+    return [("XLEN", place.stream(partition)), ("PTTL", place.index(partition))]
 
 
 def make_room(layout: Layout, place: Generation, size: int, max_entries: int) -> Operation[int]:
@@ -81,7 +102,7 @@ def _sweep_some(ground: Ground, space: Space) -> Operation[bool]:
         if expired:
             yield from drop(layout, place, expired)
     name = None if dead is None else Epoch.parse([dead, 0])
-    if dead is not None and (name is None or name == epoch):
+    if dead is not None and (name is None or (epoch is not None and name.generation == epoch.generation)):
         checked((yield Batch([("SREM", space.dead, dead)])))
     elif name is not None:
         yield from _sweep_dead(layout, space.generation(name.generation))
@@ -95,7 +116,7 @@ def _sweep_dead(layout: Layout, place: Generation) -> Operation[None]:
     if packed:
         yield from drop(layout, place, packed)
     elif partitions:
-        indexes = [place.index(partition) for partition in partitions]
+        indexes = [key(partition) for partition in partitions for key in (place.index, place.stream)]
         checked((yield Batch([("UNLINK", *indexes), ("HDEL", place.dims, *partitions)])))
     else:
         gone = [("UNLINK", place.members, place.dims), ("SREM", place.space.dead, place.name)]

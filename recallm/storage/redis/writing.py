@@ -26,6 +26,7 @@ from recallm.storage.redis.steps import Batch, Command, Exec, Operation, Watch, 
 from recallm.storage.redis.upkeep import drop, make_room, relieve, sweep
 
 _REMOVED_AT_ONCE = 32
+_LONGEST_MS = 1 << 52
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,28 +79,25 @@ class Writing:
         return removed
 
     def invalidate(self, namespace: str) -> Operation[int]:
-        """Begin a new generation; what the old one held is out of sight at once, and swept later."""
+        """Begin a new generation; what the old one held is out of sight at once, and swept later.
+
+        Nothing is watched: whatever else happens to the namespace, this comes through.
+        """
         yield from self.ground.ready()
-        space = self._space(namespace)
-        for _ in range(ATTEMPTS):
-            (found,) = checked((yield Watch([space.epoch], [read_epoch(space)])))
-            old = Epoch.parse(found)
-            fresh = secrets.token_hex(8)
-            commands: list[Command] = [("UNLINK", space.epoch), ("HSET", space.epoch, "g", fresh, "n", 0)]
-            commands.append(lapse(space.epoch))
-            if old is not None:
-                commands.append(("SADD", space.dead, old.generation))
-                commands.append(self._count(space.generation(old.generation)))
-            done = yield Exec(commands)
-            if done is None:
-                continue
-            checked(done)
-            self.ground.learn(namespace, fresh)
-            if old is None:
-                return 0
-            self._sweep_later(space)
-            return int(done[-1])
-        raise contended(space)
+        space, fresh = self._space(namespace), secrets.token_hex(8)
+        (found,) = checked((yield Batch([read_epoch(space)])))
+        seen = Epoch.parse(found)
+        begin: list[Command] = [read_epoch(space), ("UNLINK", space.epoch)]
+        begin += [("HSET", space.epoch, "g", fresh, "n", 0), lapse(space.epoch)]
+        done = checked((yield Exec(begin + self._burying(space, seen))))
+        self.ground.learn(namespace, fresh)
+        old = Epoch.parse(done[0])
+        if old is None:
+            return 0
+        if seen is None or old.generation != seen.generation:
+            done = checked((yield Batch(self._burying(space, old))))
+        self._sweep_later(space)
+        return int(done[-1])
 
     def sizes(self, namespaces: Iterable[str]) -> Operation[Mapping[str, int]]:
         """Count the live entries of namespaces."""
@@ -118,37 +116,55 @@ class Writing:
         now = self.ground.now_ms()
         unique = now.to_bytes(6) + secrets.token_bytes(6)
         member = Member(unique, digest(entry.key), digest(entry.partition))
-        hashed, ttl_ms = place.entry(member.key), None if ttl is None else max(1, round(ttl * 1000))
+        hashed, ttl_ms = place.entry(member.key), None if ttl is None else min(max(1, round(ttl * 1000)), _LONGEST_MS)
         reads = [
             read_epoch(place.space),
             ("HGET", place.dims, member.partition),
             ("ZCOUNT", place.members, "-inf", f"({now}"),
             ("SCARD", place.space.dead),
+            ("PTTL", place.space.epoch),
             ("HGET", hashed, "i"),
         ]
+        sealed = self.seal.close(entry, member, place.name, now, None if ttl_ms is None else now + ttl_ms)
         for _ in range(ATTEMPTS):
             *replies, held = yield Watch([place.space.epoch, hashed], reads)
-            found, dim, expired, dead = checked(replies)
+            found, dim, expired, dead, lasts_ms = checked(replies)
+            if held == member.pack():
+                # The transaction came through, though its reply was lost.
+                return int(checked((yield Batch([("ZCARD", place.members)])))[0])
             if Epoch.parse(found) != wanted:
-                yield Batch(layout.drop(place, member) if member.record else [])
+                yield from self._withdraw(layout, place, member, entry, Epoch.parse(found))
                 return Stored(kept=False)
             if expired or dead:
                 self._sweep_later(place.space)
             if entry.vector is not None:
                 check_dim(dim, entry.vector)
                 if not member.record:
-                    replies = yield Batch(layout.announce(place, member, entry.vector))
+                    replies = yield Batch(layout.announce(place, member, entry.vector), watching=True)
                     member = layout.announced(member, replies)
-            fields = self.seal.close(entry, member, place.name, now, None if ttl_ms is None else now + ttl_ms)
+            fields = self.seal.renamed(sealed, member)
             if entry.vector is not None:
                 fields |= layout.fields(place, member)
             commands = _replacing(layout, place, hashed, held)
             commands += _storing(layout, place, entry, member, fields)
             commands += _lasting(place, member, ttl_ms, now, keeps=found[2] is not None)
+            commands += _epoch_lasting(place.space, ttl_ms, lasts_ms, keeps=found[2] is not None)
             done = yield Exec([*commands, ("ZCARD", place.members)])
             if done is not None:
                 return int(checked(done)[-1])
         raise contended(place.space)
+
+    def _withdraw(
+        self, layout: Layout, place: Generation, member: Member, entry: Entry, epoch: Epoch | None
+    ) -> Operation[None]:
+        """Take back what was announced of an entry that came too late, and have what that left behind swept."""
+        if not member.record or entry.vector is None:
+            return
+        commands = [*layout.drop(place, member), ("HSETNX", place.dims, member.partition, entry.vector.size)]
+        if epoch is None or epoch.generation != place.name:
+            commands.append(("SADD", place.space.dead, place.name))
+            self._sweep_later(place.space)
+        yield Batch(commands)
 
     def _remove(self, layout: Layout, place: Generation, hashed: Sequence[bytes]) -> Operation[int]:
         entries = [place.entry(each) for each in hashed]
@@ -164,6 +180,12 @@ class Writing:
 
     def _sweep_later(self, space: Space) -> None:
         self.later(f"sweep {space.epoch}", lambda: sweep(self.ground, space))
+
+    def _burying(self, space: Space, epoch: Epoch | None) -> list[Command]:
+        """Return the commands that have a generation swept, and count what it held."""
+        if epoch is None:
+            return []
+        return [("SADD", space.dead, epoch.generation), self._count(space.generation(epoch.generation))]
 
     def _count(self, place: Generation) -> Command:
         return ("ZCOUNT", place.members, self.ground.now_ms(), "+inf")
@@ -191,7 +213,7 @@ def _storing(
 
 
 def _lasting(place: Generation, member: Member, ttl_ms: int | None, now: int, *, keeps: bool) -> list[Command]:
-    """Return the commands that have the entry expire, and no key that leads to it before it does.
+    """Return the commands that have the entry expire, and no key of its generation that leads to it before it does.
 
     Args:
         place: where it is stored.
@@ -202,14 +224,24 @@ def _lasting(place: Generation, member: Member, ttl_ms: int | None, now: int, *,
     """
     score = "+inf" if ttl_ms is None else now + ttl_ms
     commands: list[Command] = [("ZADD", place.members, score, member.pack())]
-    shared = (place.members, place.dims, place.index(member.partition))
+    shared = (place.members, place.dims, place.index(member.partition), place.stream(member.partition))
     if ttl_ms is None:
-        epoch = place.space.epoch
-        return [*commands, ("HSET", epoch, "k", 1), *(("PERSIST", key) for key in (epoch, *shared))]
+        return [*commands, *(("PERSIST", key) for key in shared)]
     commands.append(("PEXPIRE", place.entry(member.key), ttl_ms))
-    commands.append(("PEXPIRE", place.space.epoch, ttl_ms + DAY_MS, "GT"))
     for key in shared:
         if not keeps:
             commands.append(("PEXPIRE", key, ttl_ms + HOUR_MS, "NX"))
         commands.append(("PEXPIRE", key, ttl_ms + HOUR_MS, "GT"))
     return commands
+
+
+def _epoch_lasting(space: Space, ttl_ms: int | None, lasts_ms: int, *, keeps: bool) -> list[Command]:
+    """Return the commands that have the epoch last longer than an entry, if it does not anyway.
+
+    All who store watch the epoch: it is written to as seldom as can be, or they would keep each other waiting.
+    """
+    if keeps:
+        return []
+    if ttl_ms is None:
+        return [("HSET", space.epoch, "k", 1), ("PERSIST", space.epoch)]
+    return [("PEXPIRE", space.epoch, ttl_ms + DAY_MS, "GT")] if lasts_ms < ttl_ms + HOUR_MS else []
