@@ -58,7 +58,7 @@ class InMemoryStorage(StorageBackend):
 
     def _begin(self) -> None:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        # Keys in the order of a dict: unlike a set, the garbage collector passes over one of texts.
+        # No sets: the garbage collector passes over a dict of texts.
         self._namespaces: dict[str, dict[str, None]] = {}
         self._partitions: dict[str, VectorIndex] = {}
         self._deadlines: list[tuple[float, str]] = []
