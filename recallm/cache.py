@@ -164,7 +164,7 @@ class SemanticCache:
         where = self.config.default_namespace if namespace is None else checked_namespace(namespace)
         keyer = Keyer(
             binder=binder,
-            identity=identity,
+            identity=registry.identities.reader(inner, ignored),
             prompt="" if shape == "generator" else checked_prompt(inner, binder, prompt, ignored),
             context=checked_context(context),
             namespace=where,

@@ -8,7 +8,7 @@ so no two values share a form. A value with state that cannot be read in full ha
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -17,7 +17,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import PurePath
 from struct import pack
-from types import MappingProxyType, SimpleNamespace
+from types import FunctionType, MappingProxyType, SimpleNamespace
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -187,23 +187,65 @@ def _subclass_of(writer: Writer) -> Writer:
 
 def _dataclass(value: Any, depth: int) -> bytes:
     state = {field.name: getattr(value, field.name) for field in fields(value)}
-    return _typed(value, state | getattr(value, "__dict__", {}), depth)
+    return _typed(value, state | getattr(value, "__dict__", {}) | _in_slots(value), depth)
 
 
 def _pydantic_model(value: Any, depth: int) -> bytes:
-    return _typed(value, (value.__dict__, value.__pydantic_extra__, value.__pydantic_private__), depth)
+    own = (value.__dict__, value.__pydantic_extra__, value.__pydantic_private__)
+    slots = {name: item for name, item in _in_slots(value).items() if not name.startswith("__")}
+    return _typed(value, (*own, slots) if slots else own, depth)
+
+
+def _in_slots(value: object) -> dict[str, Any]:
+    """Return what an object holds in slots, those of its bases included."""
+    state = object.__getstate__(value)
+    return dict(state[1]) if isinstance(state, tuple) else {}
 
 
 def _numpy(value: Any, _depth: int) -> bytes:
+    if type(value) is not sys.modules["numpy"].ndarray and not isinstance(value, sys.modules["numpy"].generic):
+        raise UnfingerprintableError(f"a {type(value).__qualname__} is more than its array; use a plain numpy array")
     if value.dtype.hasobject:
         raise UnfingerprintableError("a numpy array of objects has no canonical form; use one of numbers")
     parts = (repr(type(value)), value.dtype.descr, value.shape)
     return framed(b"n", [repr(parts).encode(), value.tobytes()])
 
 
-def _class(value: Any, _depth: int) -> bytes:
-    """Return a class by its path, and by its schema where it has one (a redefined class is another)."""
+def _class(value: Any, depth: int) -> bytes:
+    """Return a class by its path, and by its schema or what it defines (a redefined class is another)."""
     if "<locals>" in value.__qualname__ and not hasattr(value, "model_json_schema"):
         raise UnfingerprintableError(f"the local class {value.__qualname__} has no canonical form; move it to a module")
-    schema = value.model_json_schema() if hasattr(value, "model_json_schema") else None
-    return framed(b"c", [type_path(value), canonical(schema)])
+    if hasattr(value, "model_json_schema"):
+        return framed(b"c", [type_path(value), canonical(value.model_json_schema())])
+    if depth > MAX_DEPTH:
+        raise UnfingerprintableError(f"the class {value.__qualname__} holds itself, and has no canonical form")
+    return framed(b"c", [part for kind in value.__mro__ for part in _defined(kind, depth + 20)])
+
+
+def _defined(kind: type, depth: int) -> Iterator[bytes]:
+    """Yield a class's path and, where a program may have defined it in two ways, what it defines."""
+    yield type_path(kind)
+    home = sys.modules.get(kind.__module__)
+    if kind.__module__.partition(".")[0] in sys.stdlib_module_names and getattr(home, kind.__name__, None) is kind:
+        return
+    for name, item in sorted(vars(kind).items()):
+        if name in _INCIDENTAL:
+            continue
+        yield name.encode("utf-8", "surrogatepass")
+        if name == "__annotations__":
+            yield repr(item).encode("utf-8", "surrogatepass")
+        elif isinstance(item, FunctionType):
+            yield item.__code__.co_code
+        else:
+            try:
+                yield canonical(item, depth)
+            except UnfingerprintableError:
+                yield type_path(type(item))
+
+
+_INCIDENTAL = frozenset(
+    """
+    __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __abstractmethods__ _abc_impl
+    __annotations_cache__ __annotate_func__ __hash__
+    """.split()
+)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from dis import get_instructions
 from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import chain
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from recallm.canonical import canonical, framed, type_path
+
+MAX_HELD = 1024
+"""How many objects that cannot be referred to weakly are told apart."""
 
 _LRU_CACHE = type(lru_cache(str))
 
@@ -34,12 +39,14 @@ class Identity:
 class Identities:
     """Gives every function its identity, and keeps it for as long as the function lives.
 
-    The first look counts: what a function closes over may change while it runs.
+    The first look counts: what a function closes over may change while it runs, as counters do. `reader` looks at the
+    first call, and again where somebody else has given a closed-over variable another value.
     """
 
     def __init__(self) -> None:
         self._known: WeakKeyDictionary[Any, dict[frozenset[str], Identity]] = WeakKeyDictionary()
         self._tokens: dict[int, tuple[ref[Any], bytes]] = {}
+        self._held: OrderedDict[int, tuple[object, bytes]] = OrderedDict()
 
     def of(self, fn: Callable[..., Any], ignore: Collection[str] = ()) -> Identity:
         """Return the identity of `fn`.
@@ -50,14 +57,22 @@ class Identities:
                 the object behind a bound method or a callable object.
         """
         if type(fn) is not FunctionType:
-            return self._read(fn, ignore)
+            return self.read(fn, ignore)
         by_ignore = self._known.setdefault(fn, {})
         names = frozenset(ignore)
         if names not in by_ignore:
-            by_ignore[names] = self._read(fn, ignore)
+            by_ignore[names] = self.read(fn, ignore)
         return by_ignore[names]
 
-    def _read(self, fn: Callable[..., Any], ignore: Collection[str]) -> Identity:
+    def reader(self, fn: Callable[..., Any], ignore: Collection[str] = ()) -> Callable[[], Identity]:
+        """Return what tells the identity of `fn` as it is when it is called. Arguments as `of`."""
+        if type(fn) is FunctionType and not fn.__closure__:
+            identity = self.of(fn, ignore)
+            return lambda: identity
+        return _Watch(self, fn, ignore)
+
+    def read(self, fn: Callable[..., Any], ignore: Collection[str]) -> Identity:
+        """Return the identity of `fn` as it is now. Arguments as `of`."""
         reading = _Reading(ignore, self._token)
         form = reading.form(fn, ())
         return Identity(blake2b(form, digest_size=20).digest(), tuple(dict.fromkeys(reading.private)))
@@ -65,13 +80,78 @@ class Identities:
     def _token(self, value: Any) -> bytes:
         """Return a random stand-in for `value`, the same while it lives; equal objects are not the same."""
         key = id(value)
-        if key not in self._tokens:
-            token = os.urandom(16)
-            try:
-                self._tokens[key] = (ref(value, lambda _: self._tokens.pop(key, None)), token)
-            except TypeError:
-                return token
-        return self._tokens[key][1]
+        known = self._tokens.get(key) or self._held.get(key)
+        if known is not None:
+            return known[1]
+        token = os.urandom(16)
+        try:
+            self._tokens[key] = (ref(value, lambda _: self._tokens.pop(key, None)), token)
+        except TypeError:
+            # Nothing tells when it is gone: it is kept, so that no other takes its place in memory.
+            self._held[key] = (value, token)
+            if len(self._held) > MAX_HELD:
+                self._held.popitem(last=False)
+        return token
+
+
+class _Watch:
+    """A function's identity, read anew where a variable that it closes over, and does not set, was set.
+
+    Args:
+        identities: reads it.
+        fn: the function.
+        ignore: see `Identities.of`.
+    """
+
+    def __init__(self, identities: Identities, fn: Callable[..., Any], ignore: Collection[str]) -> None:
+        self._identities = identities
+        self._fn = fn
+        self._ignore = ignore
+        self._read: tuple[Identity, list[CellType], list[object]] | None = None
+
+    def __call__(self) -> Identity:
+        read = self._read
+        if read is None or not all(map(_same, map(_content, read[1]), read[2])):
+            cells = list(_cells_set_elsewhere(self._fn, self._ignore, set()))
+            contents = [_content(cell) for cell in cells]
+            read = self._read = self._identities.read(self._fn, self._ignore), cells, contents
+        return read[0]
+
+
+def _content(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return ...
+
+
+def _same(one: object, other: object) -> bool:
+    """Tell whether a variable has its value still; what its value has come to hold is not looked at."""
+    return one is other or (type(one) is type(other) and type(one) in _PLAIN and one == other)
+
+
+_PLAIN = frozenset({str, bytes, int, float, bool})
+
+
+def _cells_set_elsewhere(fn: object, ignore: Collection[str], seen: set[int]) -> Iterator[CellType]:
+    """Yield the cells of a function, and of those in them, that no function among them sets."""
+    if not isinstance(fn, FunctionType) or id(fn) in seen:
+        return
+    seen.add(id(fn))
+    own = set(_variables_set(fn.__code__))
+    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
+        if name not in ignore and name not in own:
+            yield cell
+            yield from _cells_set_elsewhere(_content(cell), ignore, seen)
+
+
+def _variables_set(code: CodeType) -> Iterator[str]:
+    for step in get_instructions(code):
+        if step.opname in ("STORE_DEREF", "DELETE_DEREF"):
+            yield step.argval
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _variables_set(inner)
 
 
 @dataclass(slots=True)
@@ -93,6 +173,8 @@ class _Reading:
         if id(fn) in above:
             return b"recursion %d" % above.index(id(fn))
         above = (*above, id(fn))
+        if id(getattr(fn, "__wrapped__", None)) in above:
+            return b"recursion through a wrapper"
         match fn:
             case _ if _is_opaque_wrapper(fn):
                 inner = [self.form(fn.__wrapped__, above)] if hasattr(fn, "__wrapped__") else []

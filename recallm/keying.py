@@ -42,7 +42,7 @@ class Keyer:
 
     Args:
         binder: binds the function's arguments.
-        identity: tells the function from all others.
+        identity: tells the function, as it is now, from all others.
         prompt: name of the argument that carries the prompt, or a callable of all arguments.
         context: mapping, or callable of all arguments that returns one; None: every call must bring its own.
         namespace: name, or callable of all arguments that returns one.
@@ -51,7 +51,7 @@ class Keyer:
     """
 
     binder: Binder
-    identity: Identity
+    identity: Callable[[], Identity]
     prompt: Prompt
     context: Context | None
     namespace: Namespace
@@ -104,7 +104,7 @@ class Keyer:
             return Bypass("no_prompt")
         try:
             parts = (
-                self.identity.digest,
+                self.identity().digest,
                 namespace.encode("utf-8", "surrogatepass"),
                 canonical_mapping(context),
                 canonical_mapping(extra) if extra else b"",

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import pytest
+from hypothesis import settings
 
 from recallm import events, registry
 from recallm.storage.memory import ThreadSafeInMemoryStorage
 
 if TYPE_CHECKING:
     from redis_servers import Server
+
+
+# A busy machine is no failure.
+settings.register_profile("recallm", deadline=None)
+settings.load_profile("recallm")
 
 
 @pytest.fixture(autouse=True)

@@ -279,3 +279,81 @@ def test_what_cannot_be_read_in_full_has_no_form(value: object) -> None:
 def test_values_may_nest_deeply() -> None:
     """Nesting up to the limit has a form, and each level counts."""
     assert canonical(nested(MAX_DEPTH - 1)) != canonical(nested(MAX_DEPTH - 2))
+
+
+def in_module(source: str) -> Any:
+    """Return the class ``S`` that a cell of a notebook defines."""
+    namespace: dict[str, Any] = {"__name__": "notebook"}
+    exec(source, namespace)  # noqa: S102  # the sources are the tables below
+    return namespace["S"]
+
+
+CLASSES = [
+    "class S: prompt = 'pirate'",
+    "class S: prompt = 'judge'",
+    "class S:\n  'Another text for the model.'",
+    "class S:\n  price: int",
+    "class S:\n  name: str",
+    "class S:\n  def system(self): return 1 + len('a')",
+    "class S:\n  def system(self): return 'b'",
+    "class S(dict): pass",
+    "import enum\nS = enum.Enum('S', 'RED BLUE')",
+    "import enum\nS = enum.Enum('S', 'CAT DOG')",
+    "import collections\nS = collections.namedtuple('S', 'a b')",
+    "import collections\nS = collections.namedtuple('S', 'c d')",
+    "import typing\nS = typing.TypedDict('S', {'a': int})",
+    "import typing\nS = typing.TypedDict('S', {'b': int})",
+    "import dataclasses\nS = dataclasses.make_dataclass('S', [('a', int)])",
+    "import dataclasses\nS = dataclasses.make_dataclass('S', [('b', int)])",
+]
+
+
+def test_a_class_that_is_defined_otherwise_is_another() -> None:
+    """Though its name is the same, as after a notebook's cell was changed and run again."""
+    forms = [canonical(in_module(source)) for source in CLASSES]
+    assert len(set(forms)) == len(CLASSES)
+    assert forms == [canonical(in_module(source)) for source in CLASSES]
+    holding_itself = in_module("class S: pass\nS.own = S")
+    assert canonical(holding_itself) == canonical(holding_itself)
+
+
+class Tenanted:
+    """A base with a slot."""
+
+    __slots__ = ("tenant",)
+
+
+@dataclass(slots=True)
+class Document(Tenanted):
+    """A dataclass whose base holds more than its fields."""
+
+    name: str
+
+
+class Described(Slotted):
+    """A subclass that holds more than the fields of its base."""
+
+    __slots__ = ("tenant",)
+
+
+class SlottedModel(BaseModel):
+    """A model with a slot."""
+
+    __slots__ = ("tenant",)
+    name: str = "a"
+
+
+@pytest.mark.parametrize("make", [lambda: Document("a"), lambda: Described(1), SlottedModel], ids=str)
+def test_what_is_held_in_slots_counts(make: Any) -> None:
+    """Those of bases and subclasses too, which are no fields."""
+    ada, bob, nobody = make(), make(), make()
+    object.__setattr__(ada, "tenant", "ada")
+    object.__setattr__(bob, "tenant", "bob")
+    assert len({canonical(ada), canonical(bob), canonical(nobody)}) == 3
+
+
+@pytest.mark.parametrize("array", [np.ma.array([1, 2], mask=[False, True]), np.array([1]).view(np.recarray)], ids=str)
+def test_arrays_that_are_more_than_their_numbers_have_no_form(array: Any) -> None:
+    """A mask is not among the numbers."""
+    with pytest.raises(UnfingerprintableError, match="use a plain numpy array"):
+        canonical(array)

@@ -375,3 +375,66 @@ def test_the_path_is_that_of_the_function_at_the_bottom(fn: Any, path: str) -> N
 def test_builtins_have_a_path() -> None:
     """What is written in C is named too."""
     assert function_path(len) == "builtins.len"
+
+
+def test_a_variable_that_is_set_after_the_decoration_counts() -> None:
+    """What the first call finds, and what others set later; neither own counters nor what values come to hold."""
+    identities = Identities()
+
+    def make(tenant: str) -> tuple[Function, Callable[[str], None]]:
+        calls, log, name = 0, [], tenant
+
+        def ask(question: str) -> str:
+            nonlocal calls
+            calls += 1
+            log.append(question)
+            return f"{name} {settings}: {question}"
+
+        def rename(other: str) -> None:
+            nonlocal name
+            name = other
+
+        readers.append(identities.reader(ask))
+        settings = {"tenant": tenant}
+        return ask, rename
+
+    readers: list[Callable[[], Identity]] = []
+    ask, rename = make("ada")
+    make("bob")
+    ada, bob = (read().digest for read in readers)
+    assert ada != bob
+    ask("q")
+    assert readers[0]().digest == ada
+    rename("bob")
+    assert readers[0]().digest != ada
+
+
+def test_a_variable_of_a_function_that_is_closed_over_counts() -> None:
+    """However it is reached; one that is ignored does not."""
+    identities, model = Identities(), "small"
+
+    def helper() -> str:
+        return model
+
+    def ask(question: str) -> str:
+        return helper() + question
+
+    read, ignoring = identities.reader(ask), identities.reader(ask, ("helper",))
+    before = read().digest, ignoring().digest
+    model = "large"
+    assert read().digest != before[0]
+    assert ignoring().digest == before[1]
+
+
+def test_a_function_may_close_over_itself_as_decorated() -> None:
+    """It is no stranger, and other processes share its answers."""
+
+    def make() -> Function:
+        def plain(question: str) -> Any:
+            return ask
+
+        ask = wrapt.FunctionWrapper(plain, lambda wrapped, instance, args, kwargs: wrapped(*args))
+        return plain
+
+    function = make()
+    assert Identities().reader(function)().private == ()

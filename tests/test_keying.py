@@ -30,7 +30,7 @@ def keyer(fn: Callable[..., Any], **options: Any) -> Keyer:
     binder = Binder(fn)
     prompt = checked_prompt(fn, binder, options.pop("prompt", None))
     rest = {"context": {}, "namespace": "n", "ttl": None, **options}
-    return Keyer(binder=binder, identity=IDENTITIES.of(fn, ignore), prompt=prompt, ignore=ignore, **rest)
+    return Keyer(binder=binder, identity=IDENTITIES.reader(fn, ignore), prompt=prompt, ignore=ignore, **rest)
 
 
 def outcome(reader: Keyer, *args: Any, **kwargs: Any) -> Request | Bypass | Failure:
