@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SPARE = 4
 _ROUNDS = 5
+_MANY_ROUNDS = 3
 
 
 class GenerationEndedError(Exception):
@@ -92,9 +93,10 @@ class Reading:
             found += yield from self._fetch(layout, question, partition, fresh)
             rounds += 1
             enough = limit is not None and (len(found) >= limit or rounds >= _ROUNDS)
-            if near.complete or enough:
+            if (near.complete or enough) and (rounds < _MANY_ROUNDS or enough or question.everything):
                 break
-            question = replace(question, count=4 * question.count)
+            # So many bad ones may have cut what lies behind them off from an index's graph.
+            question = replace(question, count=4 * question.count, everything=near.complete or limit is None)
         if near.behind:
             self.later(f"mirror {question.place.stream(question.partition)}", lambda: self._catch_up(layout, question))
         found.sort(key=lambda candidate: (-candidate.similarity, candidate.entry.key))
