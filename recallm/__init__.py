@@ -9,12 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recallm.cache import SemanticCache
-from recallm.config import CacheConfig
-from recallm.decorator import semantic_cache
-from recallm.errors import RecallmError, RecallmWarning
-from recallm.guards import DEFAULT_GUARDS
-from recallm.process import (
+from recallm.all_caches import (
     aclear,
     ainvalidate_namespace,
     caches,
@@ -23,29 +18,35 @@ from recallm.process import (
     reset_stats,
     stats,
 )
+from recallm.cache import CachedFunction, CacheInfo, SemanticCache
+from recallm.config import CacheConfig
+from recallm.decorator import semantic_cache
+from recallm.errors import RecallmError, RecallmWarning
+from recallm.guards.default import DEFAULT_GUARDS
 from recallm.records import Candidate, Entry, Explanation, Recalled, Stored
 from recallm.registry import (
     get_default_embedder,
     get_storage,
+    register_scheme,
     register_storage,
     set_default_embedder,
     storages,
     unregister_storage,
     use_metrics_registry,
 )
-from recallm.storage.base import StorageBackend
+from recallm.storage.base import Invalidate, Put, Recall, Remove, Search, Sizes, StorageBackend, StorageOperation
 from recallm.storage.memory import InMemoryStorage, ThreadSafeInMemoryStorage
-from recallm.tally import CacheStats
-from recallm.typing import Embedder, Guard
+from recallm.telemetry.stats import CacheStats
+from recallm.typing import Embedder, EmbedderLike, Guard
 
 if TYPE_CHECKING:
-    from recallm.cached import CachedFunction, CacheInfo
-    from recallm.embedders import FastEmbedEmbedder, SentenceTransformerEmbedder
-    from recallm.evaluation import Evaluation, evaluate
-    from recallm.pairs import Pair
-    from recallm.recording import Recording, record
-    from recallm.storage.redis import RedisStorage
-    from recallm.tuning import Tuning, tune
+    from recallm.embedders.fastembed import FastEmbedEmbedder
+    from recallm.embedders.sentence_transformers import SentenceTransformerEmbedder
+    from recallm.evaluation.evaluate import Evaluation, evaluate
+    from recallm.evaluation.pairs import Pair
+    from recallm.evaluation.tune import Tuning, tune
+    from recallm.storage.redis.storage import RedisStorage
+    from recallm.telemetry.recording import Recording, record
 
 __version__ = "0.1.0"
 
@@ -57,21 +58,29 @@ __all__ = [
     "CachedFunction",
     "Candidate",
     "Embedder",
+    "EmbedderLike",
     "Entry",
     "Evaluation",
     "Explanation",
     "FastEmbedEmbedder",
     "Guard",
     "InMemoryStorage",
+    "Invalidate",
     "Pair",
+    "Put",
+    "Recall",
     "Recalled",
     "RecallmError",
     "RecallmWarning",
     "Recording",
     "RedisStorage",
+    "Remove",
+    "Search",
     "SemanticCache",
     "SentenceTransformerEmbedder",
+    "Sizes",
     "StorageBackend",
+    "StorageOperation",
     "Stored",
     "ThreadSafeInMemoryStorage",
     "Tuning",
@@ -84,6 +93,7 @@ __all__ = [
     "get_storage",
     "invalidate_namespace",
     "record",
+    "register_scheme",
     "register_storage",
     "reset_stats",
     "semantic_cache",
@@ -96,18 +106,16 @@ __all__ = [
 ]
 
 _ON_USE = {
-    "CacheInfo": "recallm.cached",
-    "CachedFunction": "recallm.cached",
-    "Evaluation": "recallm.evaluation",
-    "FastEmbedEmbedder": "recallm.embedders",
-    "Pair": "recallm.pairs",
-    "Recording": "recallm.recording",
-    "RedisStorage": "recallm.storage.redis",
-    "SentenceTransformerEmbedder": "recallm.embedders",
-    "Tuning": "recallm.tuning",
-    "evaluate": "recallm.evaluation",
-    "record": "recallm.recording",
-    "tune": "recallm.tuning",
+    "Evaluation": "recallm.evaluation.evaluate",
+    "FastEmbedEmbedder": "recallm.embedders.fastembed",
+    "Pair": "recallm.evaluation.pairs",
+    "Recording": "recallm.telemetry.recording",
+    "RedisStorage": "recallm.storage.redis.storage",
+    "SentenceTransformerEmbedder": "recallm.embedders.sentence_transformers",
+    "Tuning": "recallm.evaluation.tune",
+    "evaluate": "recallm.evaluation.evaluate",
+    "record": "recallm.telemetry.recording",
+    "tune": "recallm.evaluation.tune",
 }
 
 

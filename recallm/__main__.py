@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from recallm.config import DEFAULT_MODEL, checked_threshold
+from recallm import checks
+from recallm.config import DEFAULT_MODEL
 from recallm.errors import RecallmError
 
 if TYPE_CHECKING:
-    from recallm.evaluation import Evaluation
-    from recallm.tuning import Tuning
-    from recallm.typing import Embedder, Threshold
+    from recallm.evaluation.evaluate import Evaluation
+    from recallm.evaluation.tune import Tuning
+    from recallm.typing import EmbedderLike, Threshold
 
 BAR_WIDTH = 30
 
@@ -65,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _evaluate(options: argparse.Namespace) -> Evaluation:
-    from recallm.evaluation import evaluate
-    from recallm.guards import DEFAULT_GUARDS
+    from recallm.evaluation.evaluate import evaluate
+    from recallm.guards.default import DEFAULT_GUARDS
 
     evaluation = evaluate(
         options.pairs,
@@ -76,15 +77,15 @@ def _evaluate(options: argparse.Namespace) -> Evaluation:
         progress=_progress,
     )
     if options.plot is not None:
-        from recallm.plotting import plot
+        from recallm.evaluation.plot import plot
 
         plot(evaluation, options.plot)
     return evaluation
 
 
 def _tune(options: argparse.Namespace) -> Tuning:
-    from recallm.guards import DEFAULT_GUARDS
-    from recallm.tuning import tune
+    from recallm.evaluation.tune import tune
+    from recallm.guards.default import DEFAULT_GUARDS
 
     return tune(
         options.pairs,
@@ -97,10 +98,10 @@ def _tune(options: argparse.Namespace) -> Tuning:
     )
 
 
-def _embedder(name: str | None) -> Embedder | None:
+def _embedder(name: str | None) -> EmbedderLike | None:
     if name is None:
         return None
-    from recallm.embedders import installed_default
+    from recallm.embedders.fastembed import installed_default
 
     return installed_default(DEFAULT_MODEL, environ={"RECALLM_EMBEDDER": name})
 
@@ -109,7 +110,7 @@ def _threshold(text: str) -> Threshold:
     try:
         return float(text)
     except ValueError:
-        return checked_threshold(text, field="--at")
+        return checks.threshold(text, "--at")
 
 
 def _progress(stage: str, done: int, total: int) -> None:

@@ -1,52 +1,62 @@
-"""The cache as an object: settings, a storage, an embedder and statistics."""
+"""`SemanticCache`, and the `CachedFunction` that it makes of a function."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from functools import wraps
+from pickle import PicklingError
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, Unpack, overload
 
-from recallm import registry
-from recallm.binding import Binder
-from recallm.breaker import Breaker
-from recallm.callsite import CallSite, where_defined
-from recallm.codec import Codec
-from recallm.config import CacheConfig, checked_text, checked_ttl
-from recallm.drivers import World, arun, checked_storage, run
-from recallm.effects import Invalidate, Prepare, Sizes
-from recallm.encoding import Encoder, checked_embedder
-from recallm.errors import CircuitOpenError, InvalidTypeError
-from recallm.events import Advice, Recorder
-from recallm.flow import Flow, Plan
-from recallm.forking import ForkSafeLock
-from recallm.guards import DEFAULT_GUARDS
-from recallm.identity import function_path
-from recallm.keying import Keyer
-from recallm.options import (
-    checked_callable,
-    checked_context,
-    checked_flag,
-    checked_guards,
-    checked_namespace,
-    checked_response_type,
+from recallm import checks, registry
+from recallm.codec.codec import Codec
+from recallm.config import CacheConfig
+from recallm.engine.callsite import CallSite, Invocation
+from recallm.engine.core import Core
+from recallm.engine.drivers import amaintain, awaited, checked_storage, maintain
+from recallm.engine.flow import Plan
+from recallm.engine.maintenance import invalidate, load_model, sizes
+from recallm.errors import InvalidTypeError
+from recallm.guards.default import DEFAULT_GUARDS
+from recallm.keying.keyer import Keyer
+from recallm.keying.signature import (
+    Binder,
+    CallKind,
+    call_kind,
+    checked_ignore,
+    checked_prompt,
+    chosen_call_kind,
+    function_path,
+    unwrap_function,
+    where_defined,
 )
-from recallm.records import Event, Failure
-from recallm.shapes import bare, checked_ignore, checked_prompt, chosen_shape, shape_of
+from recallm.options import NOT_GIVEN, WrapOptions, chosen, with_options
+from recallm.records import Explanation
 from recallm.storage.base import StorageBackend
-from recallm.tally import CacheStats
-from recallm.typing import Context, Embedder, Guard, Mode, Namespace, Prompt, Seconds, StoreIf, Verifier
+from recallm.telemetry.advice import Advice
+from recallm.telemetry.recorder import Recorder
+from recallm.telemetry.stats import CacheStats
+from recallm.typing import EmbedderLike, Guard, Seconds
 
 if TYPE_CHECKING:
-    from recallm.cached import CachedFunction
+
+    class FunctionWrapper:
+        """What type checkers see of wrapt, whose own types know nothing of keyword options."""
+
+        def __init__(self, wrapped: Any, wrapper: Any) -> None: ...
+
+    class BoundFunctionWrapper(FunctionWrapper):
+        """A wrapper bound to an object."""
+
+        _self_parent: Any
+else:
+    from wrapt import BoundFunctionWrapper, FunctionWrapper
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
-
-MAX_NAMESPACES = 10_000
-"""How many namespaces a cache remembers having used; the oldest are forgotten first."""
-
-UNSET: Any = object()
+S = TypeVar("S")
 
 
 class SemanticCache:
@@ -55,9 +65,14 @@ class SemanticCache:
     Args:
         storage: a storage, a registered name or a URL; None: ``"default"``, shared by the process.
         config: settings; None: `CacheConfig()`.
-        embedder: see `recallm.typing.Embedder`; None: the default one, shared by the process.
+        embedder: see `recallm.typing.EmbedderLike`; None: the default one, shared by the process.
         guards: asked in order about each candidate at or above the threshold; ``()``: none.
         name: name under which `recallm.stats(name)` reports this cache; None: the default namespace.
+
+    Attributes:
+        name: see above.
+        config: see above.
+        guards: see above.
 
     Raises:
         InvalidTypeError: an argument has the wrong type.
@@ -68,150 +83,106 @@ class SemanticCache:
         self,
         storage: StorageBackend | str | None = None,
         config: CacheConfig | None = None,
-        embedder: Embedder | None = None,
+        embedder: EmbedderLike | None = None,
         *,
         guards: Sequence[Guard] = DEFAULT_GUARDS,
         name: str | None = None,
     ) -> None:
-        if config is not None and not isinstance(config, CacheConfig):
-            raise InvalidTypeError(f"config={config!r} is a {type(config).__name__}; use a CacheConfig")
-        self.config = config if config is not None else CacheConfig()
-        self.name = self.config.default_namespace if name is None else checked_text(name, field="name")
-        self.guards = checked_guards(guards)
-        self._storage = _checked_storage_source("default" if storage is None else storage)
-        self._encoder = None if embedder is None else registry.encoder_of(checked_embedder(embedder))
-        self._lock = ForkSafeLock()
-        self._namespaces: dict[str, None] = {}
-        self.recorder = Recorder(self.name, metrics=registry.metrics)
-        registry.add_cache(self)
+        self.config = checked_config(config)
+        self.name = str(self.config.default_namespace) if name is None else checks.text(name, "name")
+        self.guards = checks.guards(guards)
+        self._source = registry.checked_storage_source("default" if storage is None else storage)
+        self._core = Core(
+            name=self.name,
+            config=self.config,
+            find_storage=registry.storage_finder(self._source),
+            find_breaker=registry.breaker_of,
+            find_embedder=registry.embedder_finder(embedder, self.config.embedding_model),
+            recorder=Recorder(self.name, metrics=registry.metrics),
+        )
+        registry.add_core(self._core)
 
     def __repr__(self) -> str:
-        stats = self.recorder.ledger.stats
+        stats = self._core.recorder.ledger.stats
         return f"<SemanticCache {self.name!r}: {stats.hits} hits, {stats.misses} misses>"
 
     @property
     def storage(self) -> StorageBackend:
         """Where the entries are now: a name may come to stand for another storage."""
-        return registry.get_storage(self._storage) if isinstance(self._storage, str) else self._storage
+        return self._core.find_storage()
 
     @property
-    def storage_breaker(self) -> Breaker:
-        """What keeps calls from the storage while it is in trouble."""
-        return registry.breaker_of(self.storage)
+    def embedder(self) -> EmbedderLike:
+        """What turns prompts into vectors now: the default one may change."""
+        return self._core.find_embedder().original
 
-    @property
-    def encoder(self) -> Encoder:
-        """The embedder in use now: the default one may change."""
-        return registry.default_encoder(self.config.embedding_model) if self._encoder is None else self._encoder
-
-    @property
-    def embedder(self) -> Embedder:
-        """What turns prompts into vectors."""
-        return self.encoder.embedder
-
-    def wrap(  # noqa: PLR0913  # the options of the public contract
-        self,
-        fn: Callable[P, R],
-        *,
-        mode: Mode = "auto",
-        context: Context | None = None,
-        prompt: Prompt | None = None,
-        namespace: Namespace | None = None,
-        ignore: Collection[str] = (),
-        ttl: Seconds | None = UNSET,
-        store_if: StoreIf | None = None,
-        verify: Verifier | None = None,
-        response_type: Any = None,
-        coalesce: bool = True,
-        stale_if_error: Seconds | None = None,
-    ) -> CachedFunction[P, R]:
+    @with_options(WrapOptions)
+    def wrap(self, fn: Callable[P, R], **options: Unpack[WrapOptions]) -> CachedFunction[P, R]:
         """Return `fn` with its answers cached here.
 
         Args:
             fn: a function, method, partial or callable object, sync or async.
-            mode: ``"auto"``: as `fn` is; ``"async"``: the result is awaited, and so is what `fn` returns
-                where it can be; ``"sync"``: `fn` must not be async.
-            context: mapping, or callable of all arguments by name that returns one; None: every call
-                must pass ``cache_context=``.
-            prompt: name of the argument that carries the prompt, or a callable of all arguments that
-                returns it; None: inferred.
-            namespace: str, or callable of all arguments; None: the config's default.
-            ignore: names of arguments and closed-over variables that do not affect the answer.
-            ttl: seconds or timedelta; None: no expiry; not given: the config's default.
-            store_if: predicate of the response; None: everything but None is stored.
-            verify: asked last about a similar prompt's answer: ``(prompt, cached_prompt, response) -> bool``,
-                sync or async; what it refuses, or takes too long over, is a miss.
-            response_type: type of the responses, where the return annotation does not tell.
-            coalesce: whether calls that want the same answer at the same time wait for one to make it.
-            stale_if_error: seconds or timedelta for which an answer that has expired is served where the
-                function raises an `Exception`; None: what it raises reaches the caller.
+            {options}
 
         Raises:
             InvalidTypeError: an option has the wrong type, or the storage cannot serve such a function.
             InvalidValueError: an option has a value that is not allowed.
             SignatureMismatchError: an option names no argument of `fn`, or the prompt cannot be inferred.
         """
-        if not callable(bare(fn)):
+        if not callable(unwrap_function(fn)):
             raise InvalidTypeError(
                 f"{fn!r} is a {type(fn).__name__}; only what can be called can be cached, "
                 "and options are passed by keyword: semantic_cache(threshold=...)"
             )
-        shape = chosen_shape(fn, mode)
-        inner = bare(fn) if isinstance(fn, staticmethod | classmethod) else fn
+        settings: WrapOptions = chosen(WrapOptions, options, "wrap")
+        kind = chosen_call_kind(fn, settings["mode"])
+        inner = unwrap_function(fn) if isinstance(fn, staticmethod | classmethod) else fn
+        keyer = self._keyer(fn, inner, kind, settings)
+        advice = Advice(function_path(fn), where=where_defined(fn))
+        storage = registry.existing_storage(self._source)
+        if storage is not None:
+            checked_storage(storage, asynchronous=kind != "sync")
+            if storage.blocking:
+                advice.on_identity(registry.identities.of(inner, keyer.ignore))
+        if isinstance(keyer.namespace, str):
+            self._core.remember_namespace(keyer.namespace)
+        site = CallSite(self._core, keyer, self._plan(inner, settings), advice, kind)
+        return CachedFunction(_awaitable(fn) if kind != call_kind(fn) else fn, site, self)  # type: ignore[arg-type]
+
+    def _keyer(self, fn: Any, inner: Any, kind: CallKind, settings: WrapOptions) -> Keyer:
         binder = Binder(inner)
-        ignored = checked_ignore(fn, binder, ignore)
-        identity = registry.identities.of(inner, ignored)
-        where = self.config.default_namespace if namespace is None else checked_namespace(namespace)
-        keyer = Keyer(
+        ignored = checked_ignore(fn, binder, settings["ignore"])
+        ttl, namespace = settings["ttl"], settings["namespace"]
+        return Keyer(
             binder=binder,
             identity=registry.identities.reader(inner, ignored),
-            prompt="" if shape == "generator" else checked_prompt(inner, binder, prompt, ignored),
-            context=checked_context(context),
-            namespace=where,
+            prompt="" if kind == "generator" else checked_prompt(inner, binder, settings["prompt"], ignored),
+            context=settings["context"],
+            namespace=self.config.default_namespace if namespace is None else namespace,
             ignore=ignored,
-            ttl=checked_ttl(self.config.default_ttl if ttl is UNSET else ttl),
+            ttl=checks.ttl(self.config.default_ttl if ttl is NOT_GIVEN else ttl),
         )
-        plan = Plan(
+
+    def _plan(self, inner: Any, settings: WrapOptions) -> Plan:
+        return Plan(
             threshold=self.config.threshold,
             guards=self.guards,
-            codec=Codec.for_function(inner, checked_response_type(response_type)),
-            store_if=checked_callable(store_if, "store_if"),
-            verifier=checked_callable(verify, "verify"),
-            coalesce=checked_flag(coalesce, "coalesce"),
-            stale_seconds=checked_ttl(stale_if_error, field="stale_if_error"),
+            codec=Codec.for_function(inner, settings["response_type"]),
+            store_if=settings["store_if"],
+            verifier=settings["verify"],
+            coalesce=settings["coalesce"],
+            stale_seconds=checks.ttl(settings["stale_if_error"]),
         )
-        advice = Advice(function_path(fn), where=where_defined(bare(fn)))
-        storage = registry.resolved(self._storage)
-        if storage is not None:
-            checked_storage(storage, asynchronous=shape != "sync")
-            if storage.blocking:
-                advice.on_identity(identity)
-        if isinstance(where, str):
-            self.saw(where)
-        site = CallSite(self, keyer, plan, advice, shape)
-        # wrapt is a tenth of recallm's import time; whoever decorates pays it.
-        from recallm.cached import CachedFunction, awaitable
-
-        return CachedFunction(awaitable(fn) if shape != shape_of(fn) else fn, site)  # type: ignore[arg-type]
 
     def stats(self) -> CacheStats:
         """Return what this cache has done, and the sizes of its namespaces now."""
-        sizes = self.namespace_sizes(sorted(self.namespaces))
-        return replace(self.recorder.ledger.stats, namespace_sizes=sizes, circuits=self.circuits)
-
-    @property
-    def circuits(self) -> Mapping[str, str]:
-        """The parts that are left alone for failing, and whether they are tried again just now."""
-        try:
-            states = {"storage": self.storage_breaker.state, "embedder": self.encoder.breaker.state}
-        except Exception as error:  # noqa: BLE001  # statistics must be had though a name is no longer registered
-            self.recorder.record(Failure("storage", error), 0.0)
-            return {}
-        return {part: state for part, state in states.items() if state != "closed"}
+        namespace_sizes = maintain(sizes(sorted(self._core.namespaces)), self._core)
+        counted = self._core.recorder.ledger.stats
+        return replace(counted, namespace_sizes=namespace_sizes, circuits=self._core.circuits)
 
     def reset_stats(self) -> None:
         """Begin the statistics anew; entries stay."""
-        self.recorder.ledger.reset()
+        self._core.recorder.ledger.reset()
 
     def invalidate_namespace(self, namespace: str) -> int:
         """Remove all entries of a namespace, and keep answers being computed now from being stored in it.
@@ -222,89 +193,254 @@ class SemanticCache:
         Raises:
             Exception: whatever the storage raises: who removes answers must know whether they are gone.
         """
-        return run(_invalidating((checked_text(namespace, field="namespace"),)), self.world(), _uncalled)
+        return maintain(invalidate([checks.text(namespace, "namespace")]), self._core)
 
     async def ainvalidate_namespace(self, namespace: str) -> int:
         """Remove all entries of a namespace without blocking the event loop. See `invalidate_namespace`."""
-        return await arun(_invalidating((checked_text(namespace, field="namespace"),)), self.world(), _uncalled)
+        return await amaintain(invalidate([checks.text(namespace, "namespace")]), self._core)
 
     def clear(self) -> int:
         """Remove all entries of the namespaces this cache has used; return how many there were."""
-        return run(_invalidating(self.namespaces), self.world(), _uncalled)
+        return maintain(invalidate(self._core.namespaces), self._core)
 
     async def aclear(self) -> int:
         """Remove all entries of the namespaces this cache has used, without blocking the event loop."""
-        return await arun(_invalidating(self.namespaces), self.world(), _uncalled)
+        return await amaintain(invalidate(self._core.namespaces), self._core)
 
     def warmup(self) -> bool:
         """Load the model now, so that the first call need not wait; return whether it is ready."""
-        return run(_warming(self.recorder), self.world(), _uncalled)
+        return maintain(load_model(), self._core)
 
     async def async_warmup(self) -> bool:
         """Load the model now without blocking the event loop; return whether it is ready."""
-        return await arun(_warming(self.recorder), self.world(), _uncalled)
+        return await amaintain(load_model(), self._core)
+
+
+def checked_config(config: object) -> CacheConfig:
+    """Return a `CacheConfig`; None: the default one.
+
+    Raises:
+        InvalidTypeError: `config` is something else.
+    """
+    if config is None:
+        return CacheConfig()
+    if isinstance(config, CacheConfig):
+        return config
+    raise InvalidTypeError(f"config={config!r} is a {type(config).__name__}; use a CacheConfig")
+
+
+class CacheInfo(NamedTuple):
+    """What `functools.lru_cache` tells of itself."""
+
+    hits: int
+    misses: int
+    maxsize: int | None
+    currsize: int
+
+
+class _Handles(Generic[P, R]):
+    """What a cached function offers besides being called; on bound methods too."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def __wrapped__(self) -> Callable[P, R]:
+            """The undecorated function. An annotation here would hide the function's own `__annotations__`."""
+            raise NotImplementedError
+
+        @overload
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        @overload
+        def __call__(self, *args: Any, cache_context: Mapping[Any, Any], **kwargs: Any) -> R: ...
+        @overload
+        def __call__(self, *args: Any, cache_namespace: str, **kwargs: Any) -> R: ...
+        @overload
+        def __call__(self, *args: Any, cache_ttl: Seconds | None, **kwargs: Any) -> R: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> R:
+            """Answer a call from the cache, or call the function."""
+            raise NotImplementedError
 
     @property
-    def namespaces(self) -> tuple[str, ...]:
-        """The namespaces this cache has used."""
-        with self._lock:
-            return tuple(self._namespaces)
+    def _site(self) -> CallSite:
+        raise NotImplementedError
 
-    def namespace_sizes(self, namespaces: Sequence[str]) -> Mapping[str, int]:
-        """Return the number of live entries of each namespace that has any; nothing where it cannot be told."""
-        return run(_sizing(namespaces, self.recorder), self.world(), _uncalled)
+    @property
+    def cache(self) -> SemanticCache:
+        """The cache behind this function."""
+        raise NotImplementedError
 
-    def saw(self, namespace: str) -> None:
-        """Remember a namespace, so that `clear` and `stats` know of it."""
-        if namespace in self._namespaces:
-            return
-        with self._lock:
-            if len(self._namespaces) >= MAX_NAMESPACES:
-                self._namespaces.pop(next(iter(self._namespaces)), None)
-            self._namespaces[namespace] = None
+    def _invocation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation:
+        raise NotImplementedError
 
-    def world(self, observe: Callable[[Event, float], object] | None = None) -> World:
-        """Return what the effects of one call are performed on."""
-        observer = self.recorder.record if observe is None else observe
-        return World(self, observer, perf_counter())
+    def stats(self) -> CacheStats:
+        """Return what the cache behind this function has done."""
+        return self.cache.stats()
+
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """Tell what a call with these arguments would get, without calling or counting."""
+        return self._site.explain(self._invocation(args, kwargs))
+
+    def refresh(self, *args: Any, **kwargs: Any) -> R:
+        """Call the function and overwrite the stored answer; of an async function, the result is awaited."""
+        site = self._site
+        perform: Callable[..., Any] = site.acall if site.kind == "async" else site.call
+        refreshed: R = perform(self._invocation(args, kwargs), reuse=False)
+        return refreshed
+
+    def invalidate(self, *args: Any, **kwargs: Any) -> int:
+        """Remove the entries that a call with these arguments would hit; return how many there were."""
+        return self._site.invalidate(self._invocation(args, kwargs))
+
+    def clear(self) -> int:
+        """Remove all entries of this cache's namespaces; return how many there were."""
+        return self.cache.clear()
+
+    def warmup(self) -> bool:
+        """Load the model now; return whether it is ready."""
+        return self.cache.warmup()
+
+    async def arefresh(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the async function and overwrite the stored answer."""
+        return await self._site.acall(self._invocation(args, kwargs), reuse=False)
+
+    async def aexplain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """Tell what a call with these arguments would get, without blocking the event loop."""
+        return await self._site.aexplain(self._invocation(args, kwargs))
+
+    async def ainvalidate(self, *args: Any, **kwargs: Any) -> int:
+        """Remove the entries that a call would hit, without blocking the event loop."""
+        return await self._site.ainvalidate(self._invocation(args, kwargs))
+
+    async def aclear(self) -> int:
+        """Remove all entries of this cache's namespaces, without blocking the event loop."""
+        return await self.cache.aclear()
+
+    async def awarmup(self) -> bool:
+        """Load the model now, without blocking the event loop."""
+        return await self.cache.async_warmup()
+
+    def cache_info(self) -> CacheInfo:
+        """Return hits, misses and sizes as `functools.lru_cache` names them."""
+        stats = self.stats()
+        bound = getattr(self.cache.storage, "max_entries", None)
+        return CacheInfo(stats.hits, stats.misses, bound, sum(stats.namespace_sizes.values()))
+
+    def cache_clear(self) -> None:
+        """Remove all entries of this cache's namespaces and begin its statistics anew."""
+        self.clear()
+        self.cache.reset_stats()
 
 
-def _invalidating(namespaces: Sequence[str]) -> Flow[int]:
-    removed = 0
-    for namespace in namespaces:
-        removed += yield Invalidate(namespace)
-    return removed
+class BoundCachedFunction(_Handles[P, R], BoundFunctionWrapper):
+    """A cached method, bound to its object or class."""
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        # Type checkers do not tell static and class methods from others here.
+        @overload
+        def __call__(self, *args: Any, **kwargs: Any) -> R: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> R:
+            """Answer a call from the cache, or call the method."""
+            raise NotImplementedError
+
+    @property
+    def _site(self) -> CallSite:
+        site: CallSite = self._self_parent._self_site
+        return site
+
+    @property
+    def cache(self) -> SemanticCache:
+        """The cache behind this method."""
+        cache: SemanticCache = self._self_parent._self_cache
+        return cache
+
+    def _invocation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation:
+        owner = getattr(self.__wrapped__, "__self__", None)
+        return Invocation(self.__wrapped__, args, kwargs, () if owner is None else (owner,))
+
+    # Copied and pickled as methods are: by their object and name.
+    def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
+        method: Any = self.__wrapped__
+        return getattr, (method.__self__, method.__name__)
+
+    def __copy__(self) -> BoundCachedFunction[P, R]:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        method: Any = self.__wrapped__
+        return getattr(deepcopy(method.__self__, memo), method.__name__)
 
 
-def _sizing(namespaces: Sequence[str], recorder: Recorder) -> Flow[Mapping[str, int]]:
-    try:
-        sizes: Mapping[str, int] = yield Sizes(namespaces)
-        return {str(name): int(size) for name, size in sizes.items()}
-    except CircuitOpenError:
-        return {}
-    except Exception as error:  # noqa: BLE001  # statistics must be had while the storage is away
-        recorder.record(Failure("storage", error), 0.0)
-        return {}
+class CachedFunction(_Handles[P, R], FunctionWrapper):
+    """A function whose answers are cached. Made by `semantic_cache` and `SemanticCache.wrap`."""
+
+    __bound_function_wrapper__ = BoundCachedFunction
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type) -> BoundCachedFunction[P, R]: ...
+        @overload
+        def __get__(
+            self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
+        ) -> BoundCachedFunction[Q, R]: ...
+        def __get__(self, instance: Any, owner: type | None = None) -> Any: ...
+
+    def __init__(self, fn: Callable[P, R], site: CallSite, cache: SemanticCache) -> None:
+        super().__init__(fn, _caller(fn, site))
+        self._self_site = site
+        self._self_cache = cache
+
+    @property
+    def _site(self) -> CallSite:
+        site: CallSite = self._self_site
+        return site
+
+    @property
+    def cache(self) -> SemanticCache:
+        """The cache behind this function."""
+        cache: SemanticCache = self._self_cache
+        return cache
+
+    def _invocation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation:
+        return Invocation(self.__wrapped__, args, kwargs)
+
+    def __reduce_ex__(self, _protocol: Any) -> str:
+        # Pickled by name, as functions are.
+        name = getattr(self.__wrapped__, "__qualname__", None)
+        if name is None:
+            raise PicklingError(f"{self.__wrapped__!r} has no name to be pickled by; pickle it undecorated")
+        return str(name)
+
+    def __copy__(self) -> CachedFunction[P, R]:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> CachedFunction[P, R]:
+        return self
 
 
-def _warming(recorder: Recorder) -> Flow[bool]:
-    try:
-        yield Prepare()
-    except Exception as error:  # noqa: BLE001  # a service must start without its model
-        recorder.record(Failure("model", error), 0.0)
-        return False
-    return True
+def _caller(fn: Any, site: CallSite) -> Callable[..., Any]:
+    """Return what wrapt calls in the function's place, chosen once by what becomes of its calls."""
+    perform: Callable[[Invocation], Any] = {
+        "sync": site.call,
+        "async": site.acall,
+        "generator": site.pass_through,
+    }[site.kind]
+
+    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        owner = () if instance is None or wrapped is fn else (instance,)
+        return perform(Invocation(wrapped, args, kwargs, owner))
+
+    return call
 
 
-def _uncalled() -> Any:
-    raise AssertionError("maintenance never calls the function")
+def _awaitable(fn: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """Return an async function that calls `fn`, and awaits what it returns if that can be awaited."""
 
+    @wraps(fn)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return await awaited(fn(*args, **kwargs))
 
-def _checked_storage_source(storage: object) -> StorageBackend | str:
-    if isinstance(storage, str):
-        return registry.known_storage(storage)
-    if isinstance(storage, StorageBackend):
-        return storage
-    raise InvalidTypeError(
-        f"storage={storage!r} is a {type(storage).__name__}; use a StorageBackend, a registered name or a URL"
-    )
+    return call

@@ -1,79 +1,209 @@
-"""The options of a cached function, checked when it is decorated."""
+"""The options of a cached function, a row each: its type, its default, its check and its meaning.
+
+`semantic_cache` and `SemanticCache.wrap` take them, and their signatures and docstrings are made from these rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from inspect import Parameter
+from textwrap import fill, indent
+from typing import Annotated, Any, TypedDict, TypeVar, get_type_hints
 
-from recallm.config import checked_text
+from recallm import checks
+from recallm.config import CacheConfig
 from recallm.errors import InvalidTypeError
-from recallm.typing import Guard, Namespace
+from recallm.guards.default import DEFAULT_GUARDS
+from recallm.storage.base import StorageBackend
+from recallm.typing import Context, EmbedderLike, Guard, Mode, Namespace, Prompt, Seconds, StoreIf, Threshold, Verifier
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def checked_guards(guards: object) -> tuple[Guard, ...]:
-    """Return guards where each can be called.
+class _NotGiven:
+    """Stands for an option that was not given, if its default depends on others."""
+
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+NOT_GIVEN: Any = _NotGiven()
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One row.
+
+    Attributes:
+        meaning: what the option does, as its line in the docstrings.
+        default: its value if it is not given.
+        check: returns a value given in the form used from then on, or raises.
+    """
+
+    meaning: str
+    default: Any = None
+    check: Callable[[Any], Any] = lambda value: value
+
+
+class WrapOptions(TypedDict, total=False):
+    """The options of `SemanticCache.wrap`."""
+
+    mode: Annotated[
+        Mode,
+        Option(
+            '``"auto"``: as the function is; ``"async"``: the result is awaited, and so is what the function returns '
+            'if it can be; ``"sync"``: the function must not be async.',
+            "auto",
+        ),
+    ]
+    context: Annotated[
+        Context | None,
+        Option(
+            "what an answer depends on besides the arguments' own values: a mapping, or a callable of all arguments by "
+            "name that returns one; None: every call must pass ``cache_context=``.",
+            check=checks.context,
+        ),
+    ]
+    prompt: Annotated[
+        Prompt | None,
+        Option(
+            "name of the argument that carries the prompt, or a callable of all arguments that returns it (None: not "
+            "cached); not given: ``messages``, ``prompt`` or the only ``str`` parameter."
+        ),
+    ]
+    namespace: Annotated[
+        Namespace | None,
+        Option(
+            "what is invalidated together: a str, or a callable of all arguments; not given: the config's default, "
+            "for the decorator the function's ``module.qualname`` unless the config gives one.",
+            check=lambda value: None if value is None else checks.namespace(value),
+        ),
+    ]
+    ignore: Annotated[
+        Collection[str],
+        Option(
+            "names of arguments and closed-over variables that do not affect the answer, such as a client or a "
+            "timeout.",
+            (),
+        ),
+    ]
+    ttl: Annotated[
+        Seconds | None,
+        Option(
+            "seconds or timedelta until an answer expires; None: never; not given: the config's default.",
+            NOT_GIVEN,
+            lambda value: value if value is NOT_GIVEN else checks.ttl(value),
+        ),
+    ]
+    store_if: Annotated[
+        StoreIf | None,
+        Option(
+            "predicate of the response; None: everything but None is stored.",
+            check=lambda value: checks.optional_callable(value, "store_if"),
+        ),
+    ]
+    verify: Annotated[
+        Verifier | None,
+        Option(
+            "asked last about a similar prompt's answer: ``(prompt, cached_prompt, response) -> bool``, sync or async, "
+            "within ``verify_timeout_seconds``; what it refuses is a miss.",
+            check=lambda value: checks.optional_callable(value, "verify"),
+        ),
+    ]
+    response_type: Annotated[
+        Any,
+        Option("type of the responses, if the return annotation does not tell.", check=checks.response_type),
+    ]
+    coalesce: Annotated[
+        bool,
+        Option(
+            "whether calls that want the same answer at the same time wait for one to make it.",
+            True,
+            lambda value: checks.flag(value, "coalesce"),
+        ),
+    ]
+    stale_if_error: Annotated[
+        Seconds | None,
+        Option(
+            "seconds or timedelta for which an answer that has expired is served if the function raises an "
+            "`Exception`; None: what it raises reaches the caller.",
+            check=lambda value: checks.ttl(value, "stale_if_error"),
+        ),
+    ]
+
+
+class DecoratorOptions(WrapOptions, total=False):
+    """The options of `semantic_cache`: those of `SemanticCache.wrap`, and those of the cache that it makes."""
+
+    threshold: Annotated[
+        Threshold,
+        Option('``"strict"``, ``"balanced"``, ``"loose"`` or a cosine in [0, 1]; not given: the config\'s.', NOT_GIVEN),
+    ]
+    storage: Annotated[
+        StorageBackend | str,
+        Option("a storage, a registered name, or a URL such as ``redis://localhost``.", "default"),
+    ]
+    embedder: Annotated[
+        EmbedderLike | None,
+        Option("see `recallm.typing.EmbedderLike`; None: the default one, loaded on first use."),
+    ]
+    guards: Annotated[
+        Sequence[Guard],
+        Option("asked in order whether a candidate may serve; ``()`` turns them off.", DEFAULT_GUARDS),
+    ]
+    config: Annotated[CacheConfig | None, Option("a `CacheConfig` that supplies what is not given here.")]
+    name: Annotated[
+        str | None,
+        Option("name under which `recallm.stats(name)` reports; not given: ``module.qualname``."),
+    ]
+
+
+def rows(kind: type) -> Mapping[str, Option]:
+    """Return the row of each option of a kind, in order."""
+    return {name: hint.__metadata__[0] for name, hint in get_type_hints(kind, include_extras=True).items()}
+
+
+def chosen(kind: type, given: Mapping[str, Any], caller: str) -> Any:
+    """Return every option of a kind: those given, checked, and the defaults of the others.
+
+    Args:
+        kind: `WrapOptions` or `DecoratorOptions`.
+        given: the keyword arguments of a call.
+        caller: the function that was called, for messages.
 
     Raises:
-        InvalidTypeError: it is something else.
+        InvalidTypeError: there is no such option, or an option has the wrong type.
+        InvalidValueError: an option has a value that is not allowed.
     """
-    if isinstance(guards, Sequence) and not isinstance(guards, str) and all(callable(guard) for guard in guards):
-        return tuple(guards)
-    raise InvalidTypeError(f"guards={guards!r}; use a sequence of callables (prompt, cached_prompt) -> bool")
-
-
-def checked_flag(option: object, field: str) -> bool:
-    """Return an option that is True or False.
-
-    Raises:
-        InvalidTypeError: it is something else.
-    """
-    if isinstance(option, bool):
-        return option
-    raise InvalidTypeError(f"{field}={option!r} is a {type(option).__name__}; use True or False")
-
-
-def checked_response_type(response_type: object) -> object:
-    """Return what may stand for a type; data cannot.
-
-    Raises:
-        InvalidTypeError: it is something else.
-    """
-    if isinstance(response_type, str | bytes | int | float | Mapping | Sequence):
+    known = rows(kind)
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        near = get_close_matches(unknown[0], known, n=1) or sorted(known)
         raise InvalidTypeError(
-            f"response_type={response_type!r} is a {type(response_type).__name__}; use a class or a type expression"
+            f"{caller}() got an unexpected keyword argument {unknown[0]!r}; use {', '.join(map(repr, near))}"
         )
-    return response_type
+    return {name: option.check(given[name]) if name in given else option.default for name, option in known.items()}
 
 
-def checked_context(context: object) -> Any:
-    """Return a context that is a mapping, or may give one.
+def with_options(kind: type) -> Callable[[F], F]:
+    """Return a decorator that shows the options in the signature and docstring of a function with ``**options``.
 
-    Raises:
-        InvalidTypeError: it is something else.
+    The docstring says ``{options}`` where their rows go.
     """
-    if context is None or callable(context) or isinstance(context, Mapping):
-        return context
-    raise InvalidTypeError(
-        f"context={context!r} is a {type(context).__name__}; use a mapping, or a callable of all arguments "
-        "that returns one"
-    )
 
+    def show(function: F) -> F:
+        known = rows(kind)
+        signature = inspect.signature(function)
+        fixed = [each for each in signature.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+        named = [Parameter(name, Parameter.KEYWORD_ONLY, default=option.default) for name, option in known.items()]
+        function.__signature__ = signature.replace(parameters=[*fixed, *named])  # type: ignore[attr-defined]
+        before, _, after = (function.__doc__ or "").partition("{options}")
+        margin = before.rpartition("\n")[2]
+        lines = [fill(f"{name}: {option.meaning}", 100, subsequent_indent="    ") for name, option in known.items()]
+        function.__doc__ = before + indent("\n".join(lines), margin).lstrip() + after
+        return function
 
-def checked_namespace(namespace: object) -> Namespace:
-    """Return a namespace, or what may give one.
-
-    Raises:
-        InvalidTypeError: it is something else.
-    """
-    return namespace if callable(namespace) else checked_text(namespace, field="namespace")
-
-
-def checked_callable(option: Any, field: str) -> Any:
-    """Return an option that can be called, or None.
-
-    Raises:
-        InvalidTypeError: it is something else.
-    """
-    if option is None or callable(option):
-        return option
-    raise InvalidTypeError(f"{field}={option!r} is a {type(option).__name__}; use a callable that returns a bool")
+    return show

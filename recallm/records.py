@@ -5,6 +5,7 @@ Those that every hit makes are named tuples, which are made in half the time of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -40,8 +41,8 @@ class Entry(NamedTuple):
         payload: the encoded response.
         seconds: how long the function took.
         tokens: what the function reported as ``usage.total_tokens``.
-        lifetime: seconds for which it is served, where it is kept for longer in case the function fails; None:
-            for as long as it is kept.
+        fresh_for: seconds for which it is served, if it is kept for longer in case the function fails; None: for as
+            long as it is kept.
     """
 
     key: str
@@ -52,7 +53,7 @@ class Entry(NamedTuple):
     payload: bytes
     seconds: float = 0.0
     tokens: int = 0
-    lifetime: float | None = None
+    fresh_for: float | None = None
 
 
 class Candidate(NamedTuple):
@@ -86,12 +87,32 @@ class Hit(NamedTuple):
     response: object
 
 
+class ModelInfo(NamedTuple):
+    """The model that embeds: its id, and its calibrated thresholds by profile."""
+
+    model_id: str
+    thresholds: Mapping[str, float]
+
+
+class Nearest(NamedTuple):
+    """The most similar candidate that was not served, and who refused it: a guard, ``"verify"``, or None."""
+
+    candidate: Candidate
+    refused_by: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """No stored answer serves; the epoch and vector are what a new entry is stored under.
+    """No stored answer serves.
 
-    `storable` is False where the embedding was odd: nothing made from it is kept. `spare` is what may be
-    served, though it has expired, where the function fails.
+    Attributes:
+        reason: why, in a word.
+        query: what was looked for.
+        epoch: the namespace's epoch, under which a new answer is stored.
+        vector: the prompt's embedding, stored with a new answer; None if it may match exactly only.
+        storable: False if the embedding was odd: no answer is stored.
+        stale: an expired entry to serve if the function raises (see ``stale_if_error``).
+        nearest: the candidate that came nearest, if the look-up saw any.
     """
 
     reason: str
@@ -99,12 +120,13 @@ class Miss:
     epoch: int
     vector: Vector | None = None
     storable: bool = True
-    spare: Candidate | None = None
+    stale: Candidate | None = None
+    nearest: Nearest | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Bypass:
-    """The cache stood aside. `subject` names the argument that made it, where one did."""
+    """The cache stood aside. `subject` names the argument that is the reason, if one is."""
 
     reason: str
     subject: str | None = None
@@ -134,7 +156,7 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A prompt was compared with stored ones; noted only where somebody records it.
+    """A prompt was compared with stored ones; reported only while somebody records it.
 
     Attributes:
         prompt: the call's prompt.
@@ -153,15 +175,15 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Coalesced:
-    """A call waited for another that made its answer; the hit is noted as well."""
+    """A call waited for another that made its answer; the hit is recorded too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spared:
-    """The function failed, and an answer that had expired was served; the miss is noted as well."""
+class ServedStale:
+    """The function raised and an expired entry was served; the miss is recorded too."""
 
 
-Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded | Compared | Coalesced | Spared
+Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded | Compared | Coalesced | ServedStale
 """What happened to a call, as the ledgers and the metrics see it."""
 
 

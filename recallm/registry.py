@@ -1,4 +1,4 @@
-"""The process's names: storages, caches, the default embedder, the metrics. The only module-level state."""
+"""The names of the process: storages, URL schemes, embedders, caches, metrics. Its only module-level state."""
 
 from __future__ import annotations
 
@@ -6,44 +6,60 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
-from recallm.breaker import Breaker
-from recallm.config import DEFAULT_MODEL, checked_text
-from recallm.encoding import Encoder, checked_embedder
+from recallm import checks
+from recallm.concurrency.breaker import Breaker
+from recallm.concurrency.forking import ForkSafeLock
+from recallm.config import DEFAULT_MODEL
+from recallm.embedders.base import checked_embedder
+from recallm.embedders.managed import ManagedEmbedder
+from recallm.engine.core import Core
+from recallm.engine.drivers import maintain
+from recallm.engine.maintenance import sizes
 from recallm.errors import InvalidTypeError, InvalidValueError, UnknownNameError
-from recallm.events import told
-from recallm.forking import ForkSafeLock
-from recallm.identity import Identities
-from recallm.metrics import Metrics
+from recallm.keying.identity import Identities
 from recallm.storage.base import StorageBackend
 from recallm.storage.memory import ThreadSafeInMemoryStorage
-from recallm.typing import Embedder
+from recallm.telemetry.log import log_circuit_change
+from recallm.telemetry.metrics import Metrics, default_registry
+from recallm.typing import EmbedderLike
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from recallm.cache import SemanticCache
-    from recallm.recording import Recording
-
 StorageSource: TypeAlias = StorageBackend | Callable[[], StorageBackend]
+StorageFactory: TypeAlias = Callable[[str], StorageBackend]
+"""Makes a storage from a URL."""
 
-identities = Identities()
-caches: WeakSet[SemanticCache] = WeakSet()
-recordings: tuple[Recording, ...] = ()
+SCHEMES: Mapping[str, str] = MappingProxyType(
+    {
+        "memory": "recallm.storage.memory:from_url",
+        "redis": "recallm.storage.redis.storage:from_url",
+        "rediss": "recallm.storage.redis.storage:from_url",
+        "unix": "recallm.storage.redis.storage:from_url",
+    }
+)
+"""The factories of recallm's own storages, imported on use."""
+
+identities = Identities(partial(os.urandom, 16))
 
 _lock = ForkSafeLock(threading.RLock)
-_sources: dict[str, StorageSource] = {"default": ThreadSafeInMemoryStorage}
-_made: dict[str, StorageBackend] = {}
-_chosen_encoder: Encoder | None = None
-_default_encoders: dict[str, Encoder] = {}
-_encoders: WeakValueDictionary[int, Encoder] = WeakValueDictionary()
+_cores: WeakSet[Core] = WeakSet()
+_factories: dict[str, StorageSource] = {"default": ThreadSafeInMemoryStorage}
+_instances: dict[str, StorageBackend] = {}
+_schemes: dict[str, StorageFactory] = {}
+_chosen_embedder: ManagedEmbedder | None = None
+_default_embedders: dict[str, ManagedEmbedder] = {}
+_managed: WeakValueDictionary[int, ManagedEmbedder] = WeakValueDictionary()
 _breakers: dict[int, tuple[Breaker, ref[StorageBackend]]] = {}
 _metrics: Metrics | None = None
 _metrics_registry: CollectorRegistry | None = None
+_metrics_by_registry: WeakKeyDictionary[Any, Metrics] = WeakKeyDictionary()
 
 
 def register_storage(name: str, storage_or_factory: StorageSource, *, replace: bool = False) -> None:
@@ -60,7 +76,7 @@ def register_storage(name: str, storage_or_factory: StorageSource, *, replace: b
         InvalidTypeError: `name` is not a str, or `storage_or_factory` neither a storage nor callable.
         InvalidValueError: the name is taken, empty or looks like a URL.
     """
-    checked_text(name, field="name")
+    checks.text(name, "name")
     if "://" in name:
         raise InvalidValueError(f"name={name.partition('://')[0]!r}://… looks like a URL; use a plain name")
     if not isinstance(storage_or_factory, StorageBackend) and not callable(storage_or_factory):
@@ -68,10 +84,10 @@ def register_storage(name: str, storage_or_factory: StorageSource, *, replace: b
             f"storage_or_factory={storage_or_factory!r} is neither a StorageBackend nor a callable that makes one"
         )
     with _lock:
-        if name in _sources and not replace:
+        if name in _factories and not replace:
             raise InvalidValueError(f"a storage named {name!r} is registered; pass replace=True to take its place")
-        _sources[name] = storage_or_factory
-        _made.pop(name, None)
+        _factories[name] = storage_or_factory
+        _instances.pop(name, None)
 
 
 def unregister_storage(name: str) -> None:
@@ -81,12 +97,12 @@ def unregister_storage(name: str) -> None:
         UnknownNameError: no storage has this name.
     """
     with _lock:
-        if name not in _sources:
+        if name not in _factories:
             raise _unknown(name)
-        _made.pop(name, None)
-        del _sources[name]
+        _instances.pop(name, None)
+        del _factories[name]
         if name == "default":
-            _sources[name] = ThreadSafeInMemoryStorage
+            _factories[name] = ThreadSafeInMemoryStorage
 
 
 def get_storage(name: str = "default") -> StorageBackend:
@@ -100,127 +116,169 @@ def get_storage(name: str = "default") -> StorageBackend:
         UnknownNameError: no such name is registered, or the URL's scheme is not known.
         InvalidTypeError: the factory made something that is not a storage.
     """
-    made = _made.get(name) if isinstance(name, str) else None
+    made = _instances.get(name) if isinstance(name, str) else None
     if made is not None:
         return made
-    checked_text(name, field="name")
+    checks.text(name, "name")
     with _lock:
-        if name in _made:
-            return _made[name]
+        if name in _instances:
+            return _instances[name]
         if "://" in name:
-            _made[name] = _from_url(name)
-            return _made[name]
-        if name not in _sources:
+            _instances[name] = _from_url(name)
+            return _instances[name]
+        if name not in _factories:
             raise _unknown(name)
-        source = _sources[name]
+        source = _factories[name]
         storage = source if isinstance(source, StorageBackend) else source()
-        if not isinstance(storage, StorageBackend):
-            raise InvalidTypeError(
-                f"the factory of storage {name!r} made a {type(storage).__name__}, no StorageBackend"
-            )
-        _made[name] = storage
-        return storage
+        _instances[name] = _checked_product(storage, f"storage {name!r}")
+        return _instances[name]
 
 
-def known_storage(name: str) -> str:
-    """Return `name` where it can be resolved later, without making the storage.
+def register_scheme(scheme: str, factory: StorageFactory, *, replace: bool = False) -> None:
+    """Give URLs of a scheme a storage: ``register_scheme("qdrant", Qdrant.from_url)`` makes ``qdrant://…`` one.
+
+    Args:
+        scheme: what stands before ``://``: letters, digits, ``+``, ``-`` and ``.``, a letter first.
+        factory: makes a storage from a URL of this scheme, on the URL's first use; equal URLs share one.
+        replace: True to take a scheme that is taken.
 
     Raises:
+        InvalidTypeError: `scheme` is not a str, or `factory` not callable.
+        InvalidValueError: the scheme is taken, or is none that a URL can have.
+    """
+    checks.text(scheme, "scheme")
+    if not scheme[0].isalpha() or not scheme.isascii() or not all(each.isalnum() or each in "+-." for each in scheme):
+        raise InvalidValueError(f"scheme={scheme!r}; use letters, digits, '+', '-' and '.', a letter first")
+    if not callable(factory):
+        raise InvalidTypeError(f"factory={factory!r} is a {type(factory).__name__}; use a callable of one URL")
+    with _lock:
+        if not replace and (scheme in SCHEMES or scheme in _schemes):
+            raise InvalidValueError(f"the scheme {scheme!r} is registered; pass replace=True to take its place")
+        _schemes[scheme] = factory
+        for url in [name for name in _instances if name.startswith(f"{scheme}://")]:
+            del _instances[url]
+
+
+def checked_storage_source(storage: object) -> StorageBackend | str:
+    """Return a storage, or a name or URL that stands for one; a URL's storage is made now.
+
+    Raises:
+        InvalidTypeError: `storage` is something else.
         UnknownNameError: no such name is registered, or the URL's scheme is not known.
     """
-    if "://" in name:
-        get_storage(name)
-    elif name not in _sources:
-        raise _unknown(name)
-    return name
-
-
-def resolved(storage: StorageBackend | str) -> StorageBackend | None:
-    """Return the storage that a name stands for, or None where it is yet to be made."""
     if isinstance(storage, StorageBackend):
         return storage
+    if not isinstance(storage, str):
+        raise InvalidTypeError(
+            f"storage={storage!r} is a {type(storage).__name__}; use a StorageBackend, a registered name or a URL"
+        )
+    if "://" in storage:
+        get_storage(storage)
+    elif storage not in _factories:
+        raise _unknown(storage)
+    return storage
+
+
+def storage_finder(source: StorageBackend | str) -> Callable[[], StorageBackend]:
+    """Return what finds the storage in use now: a name may come to stand for another one."""
+    return partial(get_storage, source) if isinstance(source, str) else lambda: source
+
+
+def existing_storage(source: StorageBackend | str) -> StorageBackend | None:
+    """Return a storage, or the one that a name stands for; None if it is yet to be made."""
+    if isinstance(source, StorageBackend):
+        return source
     with _lock:
-        found = _made.get(storage, _sources.get(storage))
+        found = _instances.get(source, _factories.get(source))
     return found if isinstance(found, StorageBackend) else None
 
 
 def storages() -> Mapping[str, StorageSource]:
     """Return the registered names and what they stand for."""
     with _lock:
-        return MappingProxyType({name: _made.get(name, source) for name, source in _sources.items()})
+        return MappingProxyType({name: _instances.get(name, source) for name, source in _factories.items()})
 
 
 def _unknown(name: str) -> UnknownNameError:
-    known = ", ".join(map(repr, sorted(_sources)))
+    known = ", ".join(map(repr, sorted(_factories)))
     return UnknownNameError(f"no storage is named {name!r}; registered: {known}; register_storage(name, ...) adds one")
 
 
 def _from_url(url: str) -> StorageBackend:
-    scheme = urlsplit(url).scheme
-    if scheme == "memory":
-        return _memory_from_url(url)
-    if scheme in ("redis", "rediss", "unix"):
-        from recallm.storage.redis import RedisStorage  # the extra's module is imported on use
-
-        storage: StorageBackend = RedisStorage.from_url(url)
-        return storage
-    raise UnknownNameError(f"storage URL of scheme {scheme!r}; use memory://, redis://, rediss:// or unix://")
-
-
-def _memory_from_url(url: str) -> StorageBackend:
-    options = parse_qsl(urlsplit(url).query, keep_blank_values=True)
-    match options:
-        case []:
-            return ThreadSafeInMemoryStorage()
-        case [("max_entries", bound)] if bound.isdecimal():
-            return ThreadSafeInMemoryStorage(max_entries=int(bound))
-    given = ", ".join(f"{name}={value}" for name, value in options)
-    raise InvalidValueError(f"memory:// with {given}; it takes max_entries=<positive int> and nothing else")
+    scheme = url.partition("://")[0].lower()
+    factory = _schemes.get(scheme)
+    if factory is None:
+        if scheme not in SCHEMES:
+            known = ", ".join(f"{each}://" for each in sorted({*SCHEMES, *_schemes}))
+            raise UnknownNameError(
+                f"storage URL of scheme {scheme!r}; use {known}, or register_scheme({scheme!r}, ...) for your own"
+            )
+        module, _, name = SCHEMES[scheme].partition(":")
+        factory = getattr(import_module(module), name)
+    return _checked_product(factory(url), f"scheme {scheme!r}")
 
 
-def set_default_embedder(embedder: Embedder | None) -> None:
+def _checked_product(storage: object, source: str) -> StorageBackend:
+    if not isinstance(storage, StorageBackend):
+        raise InvalidTypeError(f"the factory of {source} made a {type(storage).__name__}, no StorageBackend")
+    return storage
+
+
+def set_default_embedder(embedder: EmbedderLike | None) -> None:
     """Have `embedder` used wherever none is given, from the next call on; None: choose by what is installed.
 
     Raises:
         InvalidTypeError: it has no ``model_id`` or no ``embed``.
     """
-    global _chosen_encoder  # noqa: PLW0603  # the registry is where the process's state lives
-    _chosen_encoder = None if embedder is None else encoder_of(checked_embedder(embedder))
+    global _chosen_embedder  # noqa: PLW0603  # the registry is where the process's state lives
+    _chosen_embedder = None if embedder is None else managed(checked_embedder(embedder))
 
 
-def get_default_embedder(model_name: str = DEFAULT_MODEL) -> Embedder:
-    """Return the embedder that is used where none is given; this loads no model.
+def get_default_embedder(model_name: str = DEFAULT_MODEL) -> EmbedderLike:
+    """Return the embedder that is used wherever none is given; this loads no model.
 
     Args:
-        model_name: FastEmbed model to use where neither the extra ``offline`` is installed nor
+        model_name: FastEmbed model to use if neither the extra ``offline`` is installed nor
             ``RECALLM_EMBEDDER`` names another.
     """
-    return default_encoder(model_name).embedder
+    return default_embedder(model_name).original
 
 
-def default_encoder(model_name: str) -> Encoder:
-    """Return the encoder of the embedder that is used where none is given."""
-    if _chosen_encoder is not None:
-        return _chosen_encoder
-    encoder = _default_encoders.get(model_name)
-    if encoder is not None:
-        return encoder
+def default_embedder(model_name: str = DEFAULT_MODEL) -> ManagedEmbedder:
+    """Return the embedder that is used wherever none is given, as calls use it. Args as `get_default_embedder`."""
+    if _chosen_embedder is not None:
+        return _chosen_embedder
+    known = _default_embedders.get(model_name)
+    if known is not None:
+        return known
     with _lock:
-        if model_name not in _default_encoders:
-            from recallm.embedders import installed_default  # a user's own embedder needs none of it
+        if model_name not in _default_embedders:
+            from recallm.embedders.fastembed import installed_default  # a user's own embedder needs none of it
 
-            _default_encoders[model_name] = encoder_of(installed_default(model_name, environ=os.environ))
-        return _default_encoders[model_name]
+            _default_embedders[model_name] = managed(installed_default(model_name, environ=os.environ))
+        return _default_embedders[model_name]
 
 
-def encoder_of(embedder: Embedder) -> Encoder:
-    """Return the encoder of an embedder: one for each, so that its memo and its load are shared."""
+def managed(embedder: EmbedderLike) -> ManagedEmbedder:
+    """Return an embedder as calls use it: one for each, so that its memo and its load are shared."""
     with _lock:
-        # An encoder keeps its embedder alive, so the id is not given to another object meanwhile.
-        encoder = _encoders.get(id(embedder))
-        if encoder is None:
-            encoder = _encoders[id(embedder)] = Encoder(embedder)
-        return encoder
+        # It keeps its embedder alive, so the id is not given to another object meanwhile.
+        known = _managed.get(id(embedder))
+        if known is None:
+            known = _managed[id(embedder)] = ManagedEmbedder(embedder)
+        return known
+
+
+def embedder_finder(embedder: EmbedderLike | None, model_name: str) -> Callable[[], ManagedEmbedder]:
+    """Return what finds the embedder in use now: the one given, else the default one, which may change.
+
+    Raises:
+        InvalidTypeError: `embedder` has no ``model_id`` or no ``embed``.
+    """
+    if embedder is None:
+        return partial(default_embedder, model_name)
+    own = managed(checked_embedder(embedder))
+    return lambda: own
 
 
 def breaker_of(storage: StorageBackend) -> Breaker:
@@ -230,7 +288,7 @@ def breaker_of(storage: StorageBackend) -> Breaker:
         with _lock:
             # By identity: a storage may be a dataclass, which compares by its fields and has no hash.
             alive = ref(storage, lambda _: _breakers.pop(key, None))
-            _breakers.setdefault(key, (Breaker("storage", clock=time.monotonic, changed=told), alive))
+            _breakers.setdefault(key, (Breaker("storage", clock=time.monotonic, changed=log_circuit_change), alive))
     return _breakers[key][0]
 
 
@@ -255,54 +313,49 @@ def _make_metrics() -> Metrics | None:
     global _metrics  # noqa: PLW0603  # the registry is where the process's state lives
     with _lock:
         if _metrics is None:
-            from prometheus_client import REGISTRY
-
-            registry = _metrics_registry if _metrics_registry is not None else REGISTRY
-            known = _known_metrics.get(registry)
-            _metrics = known if known is not None else Metrics(registry, _entries, _circuits)
-            _known_metrics[registry] = _metrics
+            registry = default_registry() if _metrics_registry is None else _metrics_registry
+            known = _metrics_by_registry.get(registry)
+            _metrics = Metrics(registry, _sizes, _circuits) if known is None else known
+            _metrics_by_registry[registry] = _metrics
         return _metrics
 
 
-def _entries() -> Mapping[str, int]:
-    return entries_by_namespace(live_caches())
+def _sizes() -> Mapping[str, int]:
+    return entries_by_namespace(live_cores())
 
 
 def _circuits() -> Mapping[str, Iterable[str]]:
-    return {cache.name: cache.circuits for cache in live_caches()}
+    return {core.name: core.circuits for core in live_cores()}
 
 
-_known_metrics: WeakKeyDictionary[Any, Metrics] = WeakKeyDictionary()
-
-
-def add_cache(cache: SemanticCache) -> None:
+def add_core(core: Core) -> None:
     """Count a cache among those of the process, for as long as it lives."""
     with _lock:
-        caches.add(cache)
+        _cores.add(core)
 
 
-def live_caches() -> tuple[SemanticCache, ...]:
+def live_cores() -> tuple[Core, ...]:
     """Return the caches of the process."""
     with _lock:
-        return tuple(caches)
+        return tuple(_cores)
 
 
-def one_per_storage(chosen: Iterable[SemanticCache]) -> Mapping[SemanticCache, frozenset[str]]:
+def one_per_storage(cores: Iterable[Core]) -> Mapping[Core, frozenset[str]]:
     """Return one cache of each storage, and the namespaces that all caches of this storage have used."""
-    by_storage: dict[int, tuple[SemanticCache, set[str]]] = {}
-    for cache in chosen:
+    by_storage: dict[int, tuple[Core, set[str]]] = {}
+    for core in cores:
         try:
-            place = id(cache.storage)
-        except Exception:  # noqa: BLE001  # its name is no longer registered, or its factory fails: it shares with none
-            place = id(cache)
-        by_storage.setdefault(place, (cache, set()))[1].update(cache.namespaces)
-    return {cache: frozenset(namespaces) for cache, namespaces in by_storage.values()}
+            place = id(core.find_storage())
+        except Exception:  # noqa: BLE001  # its name is no longer registered, or its factory fails: it shares with nobody
+            place = id(core)
+        by_storage.setdefault(place, (core, set()))[1].update(core.namespaces)
+    return {core: frozenset(namespaces) for core, namespaces in by_storage.values()}
 
 
-def entries_by_namespace(chosen: Iterable[SemanticCache]) -> Mapping[str, int]:
+def entries_by_namespace(cores: Iterable[Core]) -> Mapping[str, int]:
     """Return the live entries of each namespace, those of a storage shared by several caches once."""
     total: dict[str, int] = {}
-    for cache, namespaces in one_per_storage(chosen).items():
-        for namespace, size in cache.namespace_sizes(sorted(namespaces)).items():
+    for core, namespaces in one_per_storage(cores).items():
+        for namespace, size in maintain(sizes(sorted(namespaces)), core).items():
             total[namespace] = total.get(namespace, 0) + size
     return total

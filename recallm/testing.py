@@ -12,12 +12,13 @@ from recallm.errors import OddVectorError
 from recallm.records import Entry
 from recallm.scoring import normalise
 from recallm.storage.base import StorageBackend
+from recallm.typing import Embedder
 
 if TYPE_CHECKING:
     from recallm.typing import Vector
 
 
-class FakeEmbedder:
+class FakeEmbedder(Embedder):
     """Embeds a text as the bag of its words: the more words two texts share, the more similar they are.
 
     Args:
@@ -36,7 +37,7 @@ class FakeEmbedder:
         self.vectors = dict(vectors or {})
         self.embedded: list[str] = []
 
-    def embed(self, text: str) -> Vector:
+    def embed(self, text: str, /) -> Vector:
         """Return a unit vector of shape (dim,), float32, and note the text in `embedded`."""
         self.embedded.append(text)
         if text in self.vectors:

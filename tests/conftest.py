@@ -11,11 +11,13 @@ from weakref import WeakSet
 import pytest
 from hypothesis import settings
 
-from recallm import events, registry
+from recallm import registry
 from recallm.storage.memory import ThreadSafeInMemoryStorage
+from recallm.telemetry import log
+from recallm.telemetry.recording import active_recordings
 
 if TYPE_CHECKING:
-    from redis_servers import Server
+    from support.redis_servers import Server
 
 
 # A busy machine is no failure.
@@ -26,24 +28,25 @@ settings.load_profile("recallm")
 @pytest.fixture(autouse=True)
 def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The process's names are as after an import, whatever the tests before did."""
-    monkeypatch.setattr(registry, "_sources", {"default": ThreadSafeInMemoryStorage})
-    monkeypatch.setattr(registry, "_made", {})
+    monkeypatch.setattr(registry, "_factories", {"default": ThreadSafeInMemoryStorage})
+    monkeypatch.setattr(registry, "_instances", {})
     # A cache in a cycle outlives its test until the collector runs, its broken storage with it.
-    monkeypatch.setattr(registry, "caches", WeakSet())
-    monkeypatch.setattr(registry, "_chosen_encoder", None)
+    monkeypatch.setattr(registry, "_cores", WeakSet())
+    monkeypatch.setattr(registry, "_chosen_embedder", None)
+    monkeypatch.setattr(registry, "_schemes", {})
     monkeypatch.setattr(registry, "_metrics", None)
     monkeypatch.setattr(registry, "_metrics_registry", None)
     # What one test had logged would keep quiet in the next.
-    monkeypatch.setattr(events.LOG, "_said", OrderedDict())
+    monkeypatch.setattr(log.LOG, "_logged_at", OrderedDict())
     yield
-    for recording in registry.recordings:
+    for recording in active_recordings():
         recording.stop()
 
 
 @pytest.fixture(scope="module", params=["vectorset", "search", "valkey", "debian"])
 def redis_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Each kind of Redis server that is installed."""
-    from redis_servers import COMMANDS, WANTED, running
+    from support.redis_servers import COMMANDS, WANTED, running
 
     if request.param not in COMMANDS:
         pytest.skip(WANTED[request.param])

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import recallm
-from recallm import CacheConfig, InMemoryStorage, SemanticCache, ThreadSafeInMemoryStorage, breaker
-from recallm import cache as cache_module
+from recallm import CacheConfig, InMemoryStorage, SemanticCache, ThreadSafeInMemoryStorage
+from recallm.concurrency import breaker
+from recallm.engine import core
 from recallm.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -126,7 +127,7 @@ def test_everything_has_a_default() -> None:
     assert (cache.config, cache.name, cache.guards) == (CacheConfig(), "default", recallm.DEFAULT_GUARDS)
     assert cache.embedder is mine
     assert cache.storage is recallm.get_storage()
-    assert cache.namespaces == ()
+    assert cache._core.namespaces == ()
 
 
 def test_without_a_name_a_cache_is_called_as_its_namespace_is() -> None:
@@ -441,7 +442,7 @@ def test_clearing_empties_what_the_cache_has_used(name: str) -> None:
     cached: Any = cache.wrap(plain, context={}, namespace=lambda kw: f"of {kw['user']}")
     cached("q", "ann"), cached("q", "bob"), cached("q", cache_namespace="m")  # three calls
     other.wrap(plain, context={})("q")
-    assert cache.namespaces == ("of ann", "of bob", "m")
+    assert cache._core.namespaces == ("of ann", "of bob", "m")
     assert [reached(CLEARING[name](cache)), reached(CLEARING[name](cache))] == [3, 0]
     assert "others" not in storage.emptied
     assert other.stats().namespace_sizes == {"others": 1}
@@ -460,11 +461,11 @@ def test_a_namespace_that_is_none_is_refused(name: str, namespace: Any, error: t
 
 def test_the_oldest_of_very_many_namespaces_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a namespace a user does not grow a cache without end."""
-    monkeypatch.setattr(cache_module, "MAX_NAMESPACES", 3)
+    monkeypatch.setattr(core, "MAX_NAMESPACES", 3)
     cache = made()
     for name in "abcbd":
-        cache.saw(name)
-    assert cache.namespaces == ("b", "c", "d")
+        cache._core.remember_namespace(name)
+    assert cache._core.namespaces == ("b", "c", "d")
 
 
 PATIENT = CacheConfig(cache_timeout_seconds=30.0)
@@ -489,7 +490,7 @@ class Away(InMemoryStorage):
 def test_whoever_empties_a_storage_that_is_away_learns_of_it(name: str) -> None:
     """What could not be removed may still be served."""
     cache = made(storage=Away(), config=PATIENT)
-    cache.saw("n")
+    cache._core.remember_namespace("n")
     with pytest.raises(ConnectionError, match="down"):
         reached({**EMPTYING, **CLEARING}[name](cache))
 
@@ -498,12 +499,12 @@ def test_statistics_are_had_while_the_storage_is_left_alone(monkeypatch: pytest.
     """Without sizes: each failure counts, and an open circuit is told of and counts no more."""
     monkeypatch.setattr(breaker, "FIRST_PAUSE", 60.0)
     cache = made(storage=Away(), config=PATIENT)
-    cache.saw("n")
+    cache._core.remember_namespace("n")
     seen = [cache.stats() for _ in range(5)]
     assert [stats.errors.get("storage") for stats in seen] == [1, 2, 3, 3, 3]
     assert [dict(stats.circuits) for stats in seen[2:]] == [{"storage": "open"}] * 3
     assert all(stats.namespace_sizes == {} for stats in seen)
-    assert cache.circuits == {"storage": "open"}
+    assert cache._core.circuits == {"storage": "open"}
 
 
 def test_statistics_begin_anew_and_entries_stay(model: Model) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recallm.config import PROFILES, CacheConfig, checked_ttl, resolve_threshold
+from recallm import checks
+from recallm.config import CacheConfig, resolve_threshold
 from recallm.errors import InvalidTypeError, InvalidValueError, RecallmError
+from recallm.typing import PROFILES
 
 INF, NAN = float("inf"), float("nan")
 
@@ -92,7 +94,7 @@ def test_a_time_limit_given_as_a_timedelta_is_kept_in_seconds() -> None:
 @pytest.mark.parametrize(("ttl", "seconds"), [(None, None), (1, 1.0), (0.5, 0.5), (timedelta(minutes=2), 120.0)])
 def test_a_ttl_is_seconds_or_a_timedelta(ttl: Any, seconds: float | None) -> None:
     """Both mean the same."""
-    assert checked_ttl(ttl) == seconds
+    assert checks.ttl(ttl) == seconds
     assert CacheConfig(default_ttl=ttl).default_ttl == ttl
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from recallm.__main__ import main
-from recallm.plotting import plot
+from recallm.evaluation.plot import plot
 
 SAME = [("how do I cancel my plan", "how do I my plan cancel"), ("where is my order now", "where is now my order")]
 DIFFERENT = [("refund in 30 days", "refund in 90 days"), ("who wrote the manual", "what does bread cost")]
@@ -116,7 +116,7 @@ def test_an_interrupt_ends_it_quietly(pairs: Path, monkeypatch: pytest.MonkeyPat
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recallm.evaluation.judge", interrupt)
+    monkeypatch.setattr("recallm.evaluation.evaluate.judge", interrupt)
     assert main(["evaluate", str(pairs), "--embedder", "offline"]) == 130
 
 

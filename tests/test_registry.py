@@ -143,16 +143,16 @@ def test_an_embedder_without_embed_is_refused_as_default() -> None:
         recallm.set_default_embedder(wrong)
 
 
-def test_one_embedder_is_one_encoder_while_it_lives() -> None:
+def test_one_embedder_is_managed_once_while_it_lives() -> None:
     """Its memo and its load are shared; an object that takes its place in memory is another."""
     mine = FakeEmbedder()
-    assert registry.encoder_of(mine) is registry.encoder_of(mine)
-    assert registry.encoder_of(mine) is not registry.encoder_of(FakeEmbedder())
-    before = len(registry._encoders)
+    assert registry.managed(mine) is registry.managed(mine)
+    assert registry.managed(mine) is not registry.managed(FakeEmbedder())
+    before = len(registry._managed)
     for _ in range(50):
-        registry.encoder_of(FakeEmbedder())
+        registry.managed(FakeEmbedder())
     gc.collect()
-    assert len(registry._encoders) <= before + 1
+    assert len(registry._managed) <= before + 1
 
 
 def test_each_storage_has_one_circuit_while_it_lives() -> None:
@@ -200,8 +200,8 @@ def test_entries_of_a_shared_storage_count_once() -> None:
     ]
     for ask in functions:
         ask("q")
-    assert registry.entries_by_namespace([ask.cache for ask in functions]) == {"n": 3}
-    assert registry.entries_by_namespace([ask.cache for ask in functions[:2]]) == {"n": 2}
+    assert registry.entries_by_namespace([ask.cache._core for ask in functions]) == {"n": 3}
+    assert registry.entries_by_namespace([ask.cache._core for ask in functions[:2]]) == {"n": 2}
 
 
 def test_threads_that_come_first_together_share_one_storage() -> None:
@@ -329,7 +329,7 @@ EMBEDDERS: list[tuple[str, Callable[[], Any]]] = [
 @pytest.mark.parametrize("get", [get for _, get in EMBEDDERS], ids=[name for name, _ in EMBEDDERS])
 def test_a_default_embedder_is_made_once_for_each_model(monkeypatch: pytest.MonkeyPatch, get: Any) -> None:
     """Nothing is loaded; the model that the environment names comes before the one asked for."""
-    monkeypatch.setattr(registry, "_default_encoders", {})
+    monkeypatch.setattr(registry, "_default_embedders", {})
     monkeypatch.setenv("RECALLM_EMBEDDER", "named/by-environment")
     embedder = get()
     assert embedder.model_name == "named/by-environment"

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from recallm.errors import InvalidTypeError, InvalidValueError
-from recallm.forking import heed_forks, is_held
+from recallm import checks
+from recallm.concurrency.forking import is_held, reset_after_fork
+from recallm.errors import InvalidValueError
 from recallm.records import Candidate, Entry, Recalled, Stored
 from recallm.storage.base import StorageBackend
 
 if TYPE_CHECKING:
-    from recallm.index import VectorIndex
+    from recallm.storage.index.vector_index import VectorIndex
     from recallm.typing import Vector
 
 MAX_EPOCHS = 10_000
@@ -46,11 +47,7 @@ class InMemoryStorage(StorageBackend):
     blocking = False
 
     def __init__(self, *, max_entries: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        if max_entries is not None and (isinstance(max_entries, bool) or not isinstance(max_entries, int)):
-            raise InvalidTypeError(f"max_entries={max_entries!r} is a {type(max_entries).__name__}; use an int or None")
-        if max_entries is not None and max_entries < 1:
-            raise InvalidValueError(f"max_entries={max_entries!r} is below 1; use a positive int, or None for no bound")
-        self.max_entries = max_entries
+        self.max_entries = checks.bound(max_entries, "max_entries")
         self._clock = clock
         self._lock: AbstractContextManager[object] = nullcontext()
         self._last_epoch = 0
@@ -154,7 +151,7 @@ class InMemoryStorage(StorageBackend):
         index = self._partitions.get(partition)
         if index is None:
             # numpy costs more to import than all of recallm; a program that stores nothing is spared it.
-            from recallm.index import VectorIndex
+            from recallm.storage.index.vector_index import VectorIndex
 
             index = VectorIndex(dim, lock=self._lock)
         return index
@@ -215,7 +212,7 @@ class ThreadSafeInMemoryStorage(InMemoryStorage):
     def __init__(self, *, max_entries: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(max_entries=max_entries, clock=clock)
         self._own_lock = self._lock = threading.RLock()
-        heed_forks(self)
+        reset_after_fork(self)
 
     def after_fork(self) -> None:
         """Begin empty where a thread that is gone was at work: what it left half done is not to be trusted."""
@@ -223,3 +220,21 @@ class ThreadSafeInMemoryStorage(InMemoryStorage):
             self._own_lock = self._lock = threading.RLock()
             self._last_epoch += 1
             self._begin()
+
+
+def from_url(url: str) -> ThreadSafeInMemoryStorage:
+    """Return the storage of ``memory://``, with ``?max_entries=`` a bounded one.
+
+    Raises:
+        InvalidValueError: the URL has other options.
+    """
+    from urllib.parse import parse_qsl, urlsplit
+
+    options = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    match options:
+        case []:
+            return ThreadSafeInMemoryStorage()
+        case [("max_entries", bound)] if bound.isdecimal():
+            return ThreadSafeInMemoryStorage(max_entries=int(bound))
+    given = ", ".join(f"{name}={value}" for name, value in options)
+    raise InvalidValueError(f"memory:// with {given}; it takes max_entries=<positive int> and nothing else")

@@ -20,8 +20,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ill_parts import Function
-from test_faults import FAULTS, LIMIT_SECONDS, LIMITS, Switch, observe
+from behaviour.test_faults import FAULTS, LIMIT_SECONDS, LIMITS, Switch, observe
+from support.faulty import Function
 
 from recallm import InMemoryStorage, ThreadSafeInMemoryStorage, semantic_cache
 from recallm.testing import FakeEmbedder

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from recallm import DEFAULT_GUARDS, Guard, Pair, get_default_embedder
-from recallm.config import PROFILES
-from recallm.guards.difference import compared
-from recallm.guards.reading import read
-from recallm.judging import embedded
-from recallm.pairs import labelled
+from recallm import DEFAULT_GUARDS, Guard, Pair
+from recallm.evaluation.judge import embedded
+from recallm.evaluation.pairs import labelled
+from recallm.guards.evidence import compared
+from recallm.guards.prompt import read
+from recallm.registry import default_embedder
 from recallm.scoring import similarity
+from recallm.typing import PROFILES
 
 GRID = [step / 200 for step in range(120, 200)]
 
@@ -43,7 +44,7 @@ class Served(NamedTuple):
 def judged(path: Path) -> list[Judged]:
     """Return every pair of a file that has a cosine."""
     pairs = labelled(path).pairs
-    vectors = embedded(list({text for pair in pairs for text in (pair.a, pair.b)}), get_default_embedder())
+    vectors = embedded(list({text for pair in pairs for text in (pair.a, pair.b)}), default_embedder())
     found = []
     for pair in pairs:
         a, b = vectors[pair.a], vectors[pair.b]

@@ -28,9 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recallm import FastEmbedEmbedder, judging
-from recallm.index import VectorIndex
-from recallm.pairs import labelled
+from recallm import FastEmbedEmbedder
+from recallm.embedders.managed import ManagedEmbedder
+from recallm.evaluation import judge as judging
+from recallm.evaluation.pairs import labelled
+from recallm.storage.index.vector_index import VectorIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,7 +76,7 @@ def embedded(path: Path) -> Floats:
     if not kept.exists():
         pairs = labelled(path).pairs
         texts = [text for pair in pairs for text in (pair.a, pair.b)]
-        vectors = judging.embedded(list(dict.fromkeys(texts)), FastEmbedEmbedder.offline())
+        vectors = judging.embedded(list(dict.fromkeys(texts)), ManagedEmbedder(FastEmbedEmbedder.offline()))
         np.save(kept, np.array([vector for vector in vectors.values() if vector is not None]))
     rows: Floats = np.load(kept)
     return unit(rows)

@@ -1,7 +1,7 @@
 """Learns how much each difference between two prompts speaks against one answer for both.
 
 Run with ``python tests/benchmarks/learn_guards.py tests/data/pairs_dev.jsonl …``: development files only. Logistic
-regression over what `recallm.guards.difference` finds, on pairs that are similar enough to be compared at all and
+regression over what `recallm.guards.evidence` finds, on pairs that are similar enough to be compared at all and
 that no guard refuses by itself; each file, and in it each label, has the same say. Prints the constants to paste.
 """
 
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recallm import Pair, get_default_embedder, guards
-from recallm.guards import difference as differences
-from recallm.guards.reading import read
-from recallm.judging import embedded
-from recallm.pairs import labelled
+from recallm import Pair
+from recallm.evaluation.judge import embedded
+from recallm.evaluation.pairs import labelled
+from recallm.guards import default as guards
+from recallm.guards import evidence as differences
+from recallm.guards.prompt import read
+from recallm.registry import default_embedder
 from recallm.scoring import similarity
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def features(pair: Pair) -> tuple[frozenset[str], float, float]:
 def near(path: Path) -> list[Pair]:
     """Return the pairs of a file that are at all similar."""
     pairs = labelled(path).pairs
-    vectors = embedded(list({text for pair in pairs for text in (pair.a, pair.b)}), get_default_embedder())
+    vectors = embedded(list({text for pair in pairs for text in (pair.a, pair.b)}), default_embedder())
     kept = []
     for pair in pairs:
         a, b = vectors[pair.a], vectors[pair.b]

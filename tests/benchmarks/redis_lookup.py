@@ -27,11 +27,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from redis_churn import churn
-from redis_servers import COMMANDS, LAYOUTS, Server, running
+from support.redis_churn import churn
+from support.redis_servers import COMMANDS, LAYOUTS, Server, running
 
 from recallm.records import Entry
-from recallm.storage.redis import RedisStorage
+from recallm.storage.redis.storage import RedisStorage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

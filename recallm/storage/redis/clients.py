@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
+from recallm.concurrency.forking import ForkSafeLock
 from recallm.errors import InvalidTypeError, InvalidValueError, MissingExtraError
-from recallm.forking import ForkSafeLock
 
 TIMEOUT_SECONDS = 0.25
 """How long a client made from a URL waits for a connection, or for a reply."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from recallm.errors import OddVectorError
+from recallm.storage.redis.commands import Argument, Command, ReplyError, checked
 from recallm.storage.redis.keys import Generation, Member, entries_prefix
-from recallm.storage.redis.steps import Argument, Command, ReplyError, checked
 
 if TYPE_CHECKING:
     from recallm.typing import Vector

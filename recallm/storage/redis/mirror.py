@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from recallm.forking import heed_forks, is_held
+from recallm.concurrency.forking import is_held, reset_after_fork
+from recallm.storage.redis.commands import Command, ReplyError, checked
 from recallm.storage.redis.keys import Generation, Member
 from recallm.storage.redis.layouts import Near, Question
-from recallm.storage.redis.steps import Command, ReplyError, checked
 
 if TYPE_CHECKING:
     from recallm.typing import Vector
@@ -41,7 +41,7 @@ class Mirror:
 
     def __init__(self, dim: int) -> None:
         # numpy costs more to import than all of recallm; a program that searches nothing is spared it.
-        from recallm.index import VectorIndex
+        from recallm.storage.index.vector_index import VectorIndex
 
         self.dim = dim
         self.lock = threading.Lock()
@@ -102,7 +102,7 @@ class Mirrored:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._mirrors: OrderedDict[str, Mirror] = OrderedDict()
-        heed_forks(self)
+        reset_after_fork(self)
 
     def after_fork(self) -> None:
         """Drop the mirrors that a thread was at work on which is gone."""

@@ -1,0 +1,236 @@
+"""Checks of arguments: each returns the value, or raises with what was got, what is allowed and what to do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.typing import PROFILES, Guard, Namespace, Threshold
+
+
+def text(value: object, field: str, *, use: str = "use a non-empty str") -> str:
+    """Return a non-empty str.
+
+    Raises:
+        InvalidTypeError: `value` is not a str.
+        InvalidValueError: it is empty.
+    """
+    if not isinstance(value, str):
+        raise _wrong_type(value, field, use)
+    if not value:
+        raise InvalidValueError(f"{field}={value!r} is empty; {use}")
+    return value
+
+
+def visible_text(value: object, field: str, *, use: str) -> str:
+    """Return a str that is not blank. Raises as `text`."""
+    if not isinstance(value, str):
+        raise _wrong_type(value, field, use)
+    if not value.strip():
+        raise InvalidValueError(f"{field}={value!r} is blank; {use}")
+    return value
+
+
+def optional_text(value: object, field: str) -> str | None:
+    """Return a str, or None.
+
+    Raises:
+        InvalidTypeError: `value` is something else.
+    """
+    if value is not None and not isinstance(value, str):
+        raise _wrong_type(value, field, "use a str or None")
+    return value
+
+
+def flag(value: object, field: str) -> bool:
+    """Return True or False.
+
+    Raises:
+        InvalidTypeError: `value` is something else.
+    """
+    if not isinstance(value, bool):
+        raise _wrong_type(value, field, "use True or False")
+    return value
+
+
+def positive_int(value: object, field: str, *, use: str = "use a positive int", below: str = "below 1") -> int:
+    """Return an int of at least 1.
+
+    Raises:
+        InvalidTypeError: `value` is not an int (a bool is none here).
+        InvalidValueError: it is below 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong_type(value, field, use)
+    if value < 1:
+        raise InvalidValueError(f"{field}={value!r} is {below}; {use}")
+    return value
+
+
+def bound(value: object, field: str) -> int | None:
+    """Return the most of something, at least 1, or None for no bound. Raises as `positive_int`."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong_type(value, field, "use an int or None")
+    return positive_int(value, field, use="use a positive int, or None for no bound")
+
+
+def seconds(
+    value: object, field: str, *, use: str = "use a positive number of seconds or a datetime.timedelta"
+) -> float:
+    """Return a positive, finite number or timedelta in seconds.
+
+    Raises:
+        InvalidTypeError: `value` is neither a number nor a timedelta.
+        InvalidValueError: it is not positive and finite.
+    """
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise _wrong_type(value, field, use)
+    if not 0 < number <= sys.float_info.max:
+        raise InvalidValueError(f"{field}={value!r} is not positive and finite; {use}")
+    return float(number)
+
+
+def ttl(value: object, field: str = "ttl") -> float | None:
+    """Return a time to live in seconds, or None for no expiry. Raises as `seconds`."""
+    use = "use a positive number of seconds or a datetime.timedelta, or None for no expiry"
+    return None if value is None else seconds(value, field, use=use)
+
+
+def threshold(value: object, field: str = "threshold") -> Threshold:
+    """Return a profile's name or a cosine in [0, 1].
+
+    Raises:
+        InvalidTypeError: `value` is neither a str nor a number (a bool is none here).
+        InvalidValueError: it is an unknown profile, or a number outside [0, 1].
+    """
+    allowed = f"{', '.join(map(repr, PROFILES))}, or a cosine between 0 and 1"
+    if isinstance(value, str):
+        if value not in PROFILES:
+            raise InvalidValueError(f"{field}={value!r} is not a known profile; use {allowed}")
+        return value  # type: ignore[return-value]  # membership was checked just above
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong_type(value, field, f"use {allowed}")
+    if not 0.0 <= value <= 1.0:
+        raise InvalidValueError(f"{field}={value!r} is outside [0, 1]; use {allowed}")
+    return float(value)
+
+
+def thresholds(values: object) -> tuple[float, ...]:
+    """Return cosines in ascending order, each once.
+
+    Raises:
+        InvalidTypeError: `values` is not a sequence of numbers.
+        InvalidValueError: it is empty, or holds a number outside [0, 1].
+    """
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise _wrong_type(values, "thresholds", "use a list of cosines")
+    for value in values:
+        if isinstance(threshold(value, "thresholds"), str):
+            raise InvalidTypeError(f"thresholds holds {value!r}; use cosines between 0 and 1")
+    if not values:
+        raise InvalidValueError("thresholds is empty; use at least one cosine between 0 and 1")
+    return tuple(sorted({float(value) for value in values}))
+
+
+def share(value: object, field: str) -> float:
+    """Return a number between 0 and 1, both excluded.
+
+    Raises:
+        InvalidTypeError: `value` is not a number (a bool is none here).
+        InvalidValueError: it is outside (0, 1).
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong_type(value, field, "use a number between 0 and 1")
+    if not 0.0 < value < 1.0:
+        raise InvalidValueError(f"{field}={value!r} is not between 0 and 1; use a share such as 0.01")
+    return value
+
+
+def choice(value: Any, field: str, allowed: Collection[str]) -> Any:
+    """Return one of the allowed words.
+
+    Raises:
+        InvalidValueError: `value` is none of them.
+    """
+    if value not in allowed:
+        raise InvalidValueError(f"{field}={value!r}; use one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def path(value: object, field: str, *, use: str = "use a str or a Path") -> Path:
+    """Return a path.
+
+    Raises:
+        InvalidTypeError: `value` is neither a str nor a Path.
+        InvalidValueError: it is blank.
+    """
+    if not isinstance(value, str | Path):
+        raise _wrong_type(value, field, use)
+    if not str(value).strip():
+        raise InvalidValueError(f"{field}={value!r} is blank; {use}")
+    return Path(value)
+
+
+def optional_path(value: object, field: str) -> Path | None:
+    """Return a path, or None. Raises as `path`."""
+    return None if value is None else path(value, field, use="use a str, a Path or None")
+
+
+def optional_callable(value: Any, field: str) -> Any:
+    """Return what can be called, or None.
+
+    Raises:
+        InvalidTypeError: `value` is something else.
+    """
+    if value is None or callable(value):
+        return value
+    raise _wrong_type(value, field, "use a callable that returns a bool")
+
+
+def guards(value: object) -> tuple[Guard, ...]:
+    """Return guards.
+
+    Raises:
+        InvalidTypeError: `value` is not a sequence of what can be called.
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str) and all(callable(guard) for guard in value):
+        return tuple(value)
+    raise InvalidTypeError(f"guards={value!r}; use a sequence of callables (prompt, cached_prompt) -> bool")
+
+
+def context(value: object) -> Any:
+    """Return a mapping, a callable that may return one, or None.
+
+    Raises:
+        InvalidTypeError: `value` is something else.
+    """
+    if value is None or callable(value) or isinstance(value, Mapping):
+        return value
+    raise _wrong_type(value, "context", "use a mapping, or a callable of all arguments that returns one")
+
+
+def namespace(value: object) -> Namespace:
+    """Return a namespace, or a callable that may return one. Raises as `text`."""
+    return value if callable(value) else text(value, "namespace")
+
+
+def response_type(value: object) -> object:
+    """Return what may stand for a type; data cannot.
+
+    Raises:
+        InvalidTypeError: `value` is a text, a number, a mapping or a sequence.
+    """
+    if isinstance(value, str | bytes | int | float | Mapping | Sequence):
+        raise _wrong_type(value, "response_type", "use a class or a type expression")
+    return value
+
+
+def _wrong_type(value: object, field: str, use: str) -> InvalidTypeError:
+    return InvalidTypeError(f"{field}={value!r} is a {type(value).__name__}; {use}")

@@ -1,0 +1,131 @@
+"""FastEmbed, the default: small models on the CPU, and which of them a cache uses that names none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recallm import checks
+from recallm.embedders.base import LazyEmbedder, LoadedModel, checked_model_name, measured_dim
+from recallm.embedders.model_files import (
+    OFFLINE_MODEL_ID,
+    OFFLINE_PACKAGE,
+    ModelFiles,
+    folder_model,
+    hub_model,
+    is_installed,
+    offline_model,
+    require_offline_package,
+)
+from recallm.embedders.tokens import TokenReader
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_THREADS = "use a whole number of at least 1, or None for one per core"
+
+
+class FastEmbedEmbedder(LazyEmbedder):
+    """A model run by FastEmbed: small, on the CPU, without PyTorch. The default.
+
+    Construction reads nothing; the model is loaded by `load` or by the first text. Without the hub's
+    files in the cache, loading fetches them in one attempt; use `offline` where there is no network.
+
+    Args:
+        model_name: a model that FastEmbed knows.
+        model_path: a folder with a model of your own, in place of `model_name`: an ONNX file
+            (model.onnx, onnx/model.onnx or the only one), tokenizer.json and tokenizer_config.json.
+            Token vectors are pooled as 1_Pooling/config.json says, else by their mean (a model
+            trained for another pooling, such as bge, needs that file), and normalised.
+        cache_dir: where fetched models are kept; None: ``FASTEMBED_CACHE_PATH``, else FastEmbed's own.
+        threads: threads of one inference, at least 1; None: one per core. 1 serves many callers best.
+        local_files_only: never fetch; the model must be in the cache.
+
+    Raises:
+        InvalidTypeError: an argument has another type.
+        InvalidValueError: `model_name` is blank, or `threads` is below 1.
+
+    >>> FastEmbedEmbedder("BAAI/bge-small-en-v1.5")
+    <FastEmbedEmbedder 'BAAI/bge-small-en-v1.5', not loaded>
+    """
+
+    def __init__(
+        self,
+        model_name: str = "BAAI/bge-small-en-v1.5",
+        *,
+        model_path: str | Path | None = None,
+        cache_dir: str | Path | None = None,
+        threads: int | None = None,
+        local_files_only: bool = False,
+    ) -> None:
+        name = checked_model_name(model_name)
+        folder, cache = checks.optional_path(model_path, "model_path"), checks.optional_path(cache_dir, "cache_dir")
+        checks.flag(local_files_only, "local_files_only")
+        super().__init__(name if folder is None else str(folder))
+        self._threads = (
+            None if threads is None else checks.positive_int(threads, "threads", use=_THREADS, below="too small")
+        )
+        self._locate: Callable[[], ModelFiles] = (
+            partial(hub_model, name, cache_dir=cache, local_files_only=local_files_only)
+            if folder is None
+            else partial(folder_model, folder)
+        )
+
+    @classmethod
+    def offline(cls, *, threads: int | None = None) -> FastEmbedEmbedder:
+        """Use the all-MiniLM-L6-v2 that the extra ``offline`` installs. Never touches the network.
+
+        384 dimensions, 512 tokens, English; weights in int8, their SHA-256 checked at loading. The
+        `model_id` is known without loading.
+
+        Args:
+            threads: as for the class.
+
+        Raises:
+            MissingExtraError: the extra is not installed.
+        """
+        require_offline_package()
+        embedder = cls("all-MiniLM-L6-v2", threads=threads)
+        embedder._known_id = OFFLINE_MODEL_ID
+        embedder._locate = offline_model
+        return embedder
+
+    def _open(self) -> LoadedModel:
+        import numpy as np
+        from fastembed import TextEmbedding
+
+        files = self._locate()
+        folder = str(files.folder)
+        # cache_dir is not looked into here, but FastEmbed would make one in the temporary folder.
+        model = TextEmbedding(files.name, folder, self._threads, specific_model_path=folder)
+
+        def embed_texts(texts: list[str]) -> NDArray[np.float32]:
+            return np.asarray(list(model.embed(texts, batch_size=len(texts))), dtype=np.float32)
+
+        tokenizer = model.model.tokenizer  # type: ignore[attr-defined]  # on every text model, not on their base
+        reader = TokenReader(tokenizer, max_tokens=int(tokenizer.truncation["max_length"]))
+        return LoadedModel(files.model_id, measured_dim(embed_texts), reader, embed_texts)
+
+
+def installed_default(model_name: str, *, environ: Mapping[str, str]) -> FastEmbedEmbedder:
+    """Choose the embedder of a cache that names none: by what is installed, not by what answers.
+
+    Args:
+        model_name: the FastEmbed model where the extra ``offline`` is not installed.
+        environ: environment variables; ``RECALLM_EMBEDDER`` overrides: "offline" or a model name.
+
+    Returns:
+        An embedder that has loaded nothing yet.
+
+    Raises:
+        MissingExtraError: ``RECALLM_EMBEDDER=offline`` without the extra.
+    """
+    wanted = environ.get("RECALLM_EMBEDDER", "").strip()
+    if wanted and wanted != "offline":
+        return FastEmbedEmbedder(wanted)
+    if wanted == "offline" or is_installed(OFFLINE_PACKAGE):
+        return FastEmbedEmbedder.offline()
+    return FastEmbedEmbedder(model_name)

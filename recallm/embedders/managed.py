@@ -1,0 +1,191 @@
+"""An embedder made safe to wait for: loaded once, its failures remembered, its vectors checked and kept for a while."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from recallm.concurrency.breaker import Breaker
+from recallm.concurrency.forking import ForkSafeLock, reset_after_fork
+from recallm.concurrency.workers import Workers, follower
+from recallm.embedders.base import as_embedder
+from recallm.errors import InvalidTypeError, ModelUnavailableError, OddVectorError
+from recallm.records import ModelInfo
+from recallm.telemetry.log import log_circuit_change
+from recallm.typing import PROFILES, Embedder, EmbedderLike
+
+if TYPE_CHECKING:
+    from recallm.typing import Vector
+
+MEMO_ENTRIES = 1024
+"""How many texts' vectors are kept."""
+
+RETRY_SECONDS = 60.0
+"""How long after a failed load the next one is tried."""
+
+THREADS = 8
+"""How many texts are embedded at once: eight callers of one model saturate its cores."""
+
+
+class ManagedEmbedder:
+    """One embedder, as calls use it.
+
+    Args:
+        embedder: see `recallm.typing.EmbedderLike`.
+        clock: seconds that never go back.
+
+    Attributes:
+        original: the embedder as it was given.
+        breaker: its circuit.
+        workers: the threads it embeds in.
+    """
+
+    def __init__(self, embedder: EmbedderLike, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.original = embedder
+        self.breaker = Breaker("embedder", clock=clock, changed=log_circuit_change)
+        self.workers = Workers("recallm-embed", size=THREADS)
+        self._embedder = as_embedder(embedder)
+        self._loaders = Workers("recallm-load", size=1)
+        self._clock = clock
+        self._lock = ForkSafeLock()
+        self._memo: OrderedDict[str, Vector | None] = OrderedDict()
+        self._dim: int | None = None
+        self._odd: tuple[int, str] | None = None
+        self._info: ModelInfo | None = None
+        self._loading: Future[ModelInfo] | None = None
+        self._failed_at: float | None = None
+        reset_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Find nobody loading."""
+        self._loading = None
+
+    def model_info(self) -> ModelInfo | Future[ModelInfo]:
+        """Have the model loaded, once and by one thread, whoever asks.
+
+        Raises:
+            ModelUnavailableError: it could not be loaded; after `RETRY_SECONDS` it is tried again, and
+                calls go on without it meanwhile.
+        """
+        if self._info is not None:
+            return self._info
+        with self._lock:
+            loading = self._loading is not None and not self._loading.done()
+            if self._failed_at is None:
+                if self._loading is None or not loading:
+                    self._loading = self._loaders.submit(self.load)
+                return follower(self._loading)
+            if not loading and self._clock() - self._failed_at >= RETRY_SECONDS:
+                self._loading = self._loaders.submit(self.load)
+        raise ModelUnavailableError("the embedding model could not be loaded; it is tried again every minute")
+
+    def load_timed_out(self) -> None:
+        """Have later calls go on without the model, until the load that took too long ends."""
+        if self._info is None:
+            self._failed_at = self._clock()
+
+    def load(self) -> ModelInfo:
+        """Load the model in place, unless it is loaded; this may take long.
+
+        Raises:
+            InvalidTypeError: its id is not a str.
+            Exception: whatever the embedder raises.
+        """
+        if self._info is not None:
+            return self._info
+        try:
+            self._embedder.load()
+            model_id = self._embedder.model_id
+            if not isinstance(model_id, str):
+                raise InvalidTypeError(f"model_id={model_id!r} is a {type(model_id).__name__}; it must be a str")
+            info = ModelInfo(model_id, _thresholds(self._embedder))
+        except BaseException:
+            self._failed_at = self._clock()
+            raise
+        self._info, self._failed_at = info, None
+        return info
+
+    def cached_vector(self, text: str) -> tuple[bool, Vector | None]:
+        """Return whether a text was embedded lately, and its unit vector, or None if it may match exactly only."""
+        with self._lock:
+            if text not in self._memo:
+                return False, None
+            self._memo.move_to_end(text)
+            return True, self._memo[text]
+
+    def embed(self, text: str) -> Vector | None:
+        """Return the unit vector of a text, or None if it may match exactly only; this may take long.
+
+        Raises:
+            OddVectorError: the embedder returned something that is not a vector, or is of another length.
+            Exception: whatever the embedder raises.
+        """
+        from recallm.scoring import normalise  # numpy is loaded by whoever embeds first
+
+        vector: Vector | None = None
+        if self.represents(text):
+            vector = normalise(self._embedder.embed(text))
+            self._check_dim(vector.size, text)
+        with self._lock:
+            self._memo[text] = vector
+            if len(self._memo) > MEMO_ENTRIES:
+                self._memo.popitem(last=False)
+        return vector
+
+    def embed_many(self, texts: Sequence[str], *, at_once: int) -> Iterator[list[Vector | None]]:
+        """Embed many texts in place, some at once; nothing is kept.
+
+        Args:
+            texts: any number of texts.
+            at_once: how many the embedder is given at a time.
+
+        Yields:
+            The unit vectors of the next `at_once` texts, None for those that may match exactly only.
+
+        Raises:
+            OddVectorError: the embedder returned something that is not a vector.
+            Exception: whatever the embedder raises.
+        """
+        from recallm.scoring import normalise
+
+        for start in range(0, len(texts), at_once):
+            part = texts[start : start + at_once]
+            readable = [text for text in part if self.represents(text)]
+            rows = iter(self._embedder.embed_batch(readable) if readable else ())
+            represented = frozenset(readable)
+            yield [normalise(next(rows)) if text in represented else None for text in part]
+
+    def represents(self, text: str) -> bool:
+        """Return whether an embedding can tell a text from others.
+
+        Texts of nothing visible are all alike, a truncated text is like every other with its beginning, and unknown
+        tokens are like each other.
+        """
+        if not any(character.isprintable() and not character.isspace() for character in text):
+            return False
+        return self._embedder.represents(text)
+
+    def _check_dim(self, dim: int, text: str) -> None:
+        """Refuse a vector that is not as long as the others.
+
+        Raises:
+            OddVectorError: it is not, and it is the first of its length in a row; the next one of
+                another text shows that the model has changed, or that the very first vector was odd.
+        """
+        if self._dim is None or dim == self._dim:
+            self._dim, self._odd = dim, None
+        elif self._odd is not None and self._odd[0] == dim and self._odd[1] != text:
+            with self._lock:
+                self._memo.clear()
+            self._dim, self._odd = dim, None
+        else:
+            self._odd = dim, text
+            raise OddVectorError(f"the embedder returned {dim} numbers, where it has always returned {self._dim}")
+
+
+def _thresholds(embedder: Embedder) -> dict[str, float]:
+    calibrated: Any = embedder.thresholds or {}
+    return {profile: float(calibrated[profile]) for profile in PROFILES if profile in calibrated}

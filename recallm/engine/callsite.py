@@ -1,0 +1,132 @@
+"""One cached function: its calls read, run and maintained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from recallm.engine.core import Core
+from recallm.engine.drivers import EffectHandler, amaintain, arun, awaited, maintain, run
+from recallm.engine.flow import Flow, Plan, answer, bypass
+from recallm.engine.maintenance import explain, forget
+from recallm.keying.keyer import Keyer, Request
+from recallm.keying.signature import CallKind
+from recallm.records import Bypass, Compared, Event, Explanation, Failure
+from recallm.telemetry.advice import Advice
+from recallm.telemetry.recording import active_recordings
+
+T = TypeVar("T")
+
+
+class Invocation(NamedTuple):
+    """One call: the callable to call, the arguments to call it with, and what precedes them if it is bound."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    owner: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CallSite:
+    """A function with its cache.
+
+    Attributes:
+        core: what its calls share with those of others of the same cache.
+        keyer: reads its calls.
+        plan: how it is cached.
+        advice: warns its author.
+        kind: what becomes of its calls.
+    """
+
+    core: Core
+    keyer: Keyer
+    plan: Plan
+    advice: Advice
+    kind: CallKind
+
+    def call(self, invocation: Invocation, *, reuse: bool = True) -> Any:
+        """Answer a call of a sync function."""
+        request, own = self._read(invocation)
+        flow, handler = self._start(request, reuse=reuse, asynchronous=False)
+        return run(flow, handler, lambda: invocation.function(*invocation.args, **own))
+
+    async def acall(self, invocation: Invocation, *, reuse: bool = True) -> Any:
+        """Answer a call of an async function."""
+        request, own = self._read(invocation)
+        flow, handler = self._start(request, reuse=reuse, asynchronous=True)
+        return await arun(flow, handler, lambda: awaited(invocation.function(*invocation.args, **own)))
+
+    def pass_through(self, invocation: Invocation) -> Any:
+        """Call a generator function, which is never cached."""
+        _, own = self.keyer.split_options(invocation.kwargs)
+        self.core.recorder.record(Bypass("generator"), 0.0)
+        return invocation.function(*invocation.args, **own)
+
+    def explain(self, invocation: Invocation) -> Explanation:
+        """Tell what a call would get."""
+        return maintain(self._explaining(invocation), self.core, _unobserved)
+
+    async def aexplain(self, invocation: Invocation) -> Explanation:
+        """Tell what a call would get."""
+        return await amaintain(self._explaining(invocation), self.core, _unobserved)
+
+    def invalidate(self, invocation: Invocation) -> int:
+        """Remove what a call would hit."""
+        return maintain(self._forgetting(invocation), self.core, _unobserved)
+
+    async def ainvalidate(self, invocation: Invocation) -> int:
+        """Remove what a call would hit."""
+        return await amaintain(self._forgetting(invocation), self.core, _unobserved)
+
+    def _read(self, invocation: Invocation) -> tuple[Request | Bypass | Failure, dict[str, Any]]:
+        options, own = self.keyer.split_options(invocation.kwargs)
+        if self.kind == "generator":
+            return Bypass("generator"), own
+        args = invocation.owner + invocation.args if invocation.owner else invocation.args
+        return self.keyer.request(args, own, options), own
+
+    def _start(
+        self, request: Request | Bypass | Failure, *, reuse: bool, asynchronous: bool
+    ) -> tuple[Flow[Any], EffectHandler]:
+        context: Mapping[Any, Any] = {}
+        recordings = active_recordings()
+        if isinstance(request, Request):
+            self.core.remember_namespace(request.namespace)
+            context = request.context
+            flow = answer(self.plan, request, reuse=reuse, recorded=bool(recordings))
+        else:
+            flow = bypass(request)
+
+        def observe(event: Event, elapsed: float) -> None:
+            self.core.recorder.record(event, elapsed)
+            self.advice.on(event, context)
+            if recordings and isinstance(event, Compared):
+                for recording in recordings:
+                    recording.enqueue(event)
+
+        return flow, EffectHandler(self.core, observe, asynchronous=asynchronous)
+
+    def _explaining(self, invocation: Invocation) -> Flow[Explanation]:
+        request, _ = self._read(invocation)
+        match request:
+            case Request():
+                return explain(self.plan, request)
+            case Bypass(reason):
+                return _settled(Explanation("bypass", reason))
+            case Failure(stage):
+                return _settled(Explanation("bypass", stage))
+
+    def _forgetting(self, invocation: Invocation) -> Flow[int]:
+        request, _ = self._read(invocation)
+        return forget(self.plan, request) if isinstance(request, Request) else _settled(0)
+
+
+def _settled(result: T) -> Flow[T]:
+    return result
+    yield  # makes this a flow, of no effects
+
+
+def _unobserved(_event: Event, _elapsed: float) -> None:
+    return

@@ -1,0 +1,281 @@
+"""Performs the effects of flows: one loop that waits in place, one that awaits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from inspect import isawaitable
+from time import perf_counter
+from typing import Any, TypeVar, assert_never
+
+from recallm.concurrency.coalescing import Leadership, Role, SingleFlight
+from recallm.concurrency.timeouts import Pending, PendingAwaitable, PendingFuture, submit
+from recallm.concurrency.workers import Workers
+from recallm.engine.core import Core
+from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, LoadModel, Verify
+from recallm.engine.flow import Flow
+from recallm.errors import InvalidTypeError
+from recallm.keying.signature import call_kind
+from recallm.records import Bypass, Embedded, Event, Hit, Miss
+from recallm.storage.base import StorageBackend, StorageOperation
+
+T = TypeVar("T")
+
+STORAGE_WORKERS = Workers("recallm-storage", size=16)
+VERIFY_WORKERS = Workers("recallm-verify", size=8)
+THREADS, TASKS = SingleFlight(), SingleFlight()
+"""What threads, and what tasks, are computing."""
+
+
+class EffectHandler:
+    """Performs the effects of one call.
+
+    Args:
+        core: what the call shares with others of its cache.
+        observe: told each event, and the seconds since the call began.
+        asynchronous: whether `arun` drives the call, so that a result may be awaited.
+    """
+
+    __slots__ = ("_asynchronous", "_core", "_counted", "_leadership", "_observe", "_started")
+
+    def __init__(self, core: Core, observe: Callable[[Event, float], object], *, asynchronous: bool) -> None:
+        self._core = core
+        self._observe = observe
+        self._asynchronous = asynchronous
+        self._started = perf_counter()
+        self._leadership: Leadership | None = None
+        self._counted = False
+
+    def begin(self, effect: Effect) -> Any:
+        """Perform an effect; return its result, or a `Pending` one if it may take time.
+
+        Calling the function is not the handler's: the driver knows it.
+        """
+        match effect:
+            case Emit():
+                return self.emit(effect.event)
+            case StorageOperation():
+                return self._operate(effect)
+            case LoadModel():
+                return self._load_model()
+            case Embed():
+                return self._embed(effect.text)
+            case Coalesce():
+                return self._join(effect.key)
+            case Verify():
+                return self._verify(effect)
+            case Call():
+                raise AssertionError("the driver calls the function")
+            case _:
+                assert_never(effect)
+
+    def emit(self, event: Event) -> None:
+        """Report an event."""
+        self._counted = self._counted or isinstance(event, Hit | Miss | Bypass)
+        self._observe(event, perf_counter() - self._started)
+
+    def _operate(self, operation: StorageOperation) -> Any:
+        storage = self._core.find_storage()
+        timeout = self._core.config.cache_timeout_seconds
+        if self._asynchronous and storage.serves_async:
+            breaker = self._core.find_breaker(storage)
+            breaker.admit()
+            return PendingAwaitable(storage.aperform(operation), timeout, breaker)
+        if not storage.blocking:
+            return operation.on(storage)
+        return submit(STORAGE_WORKERS, lambda: operation.on(storage), timeout, self._core.find_breaker(storage))
+
+    def _load_model(self) -> Any:
+        embedder = self._core.find_embedder()
+        info = embedder.model_info()
+        if not isinstance(info, Future):
+            return info
+
+        def ended(_error: BaseException | None, timed_out: bool) -> None:
+            if timed_out:
+                embedder.load_timed_out()
+
+        return PendingFuture(info, self._core.config.load_timeout_seconds, ended)
+
+    def _embed(self, text: str) -> Any:
+        embedder = self._core.find_embedder()
+        known, vector = embedder.cached_vector(text)
+        if known:
+            return vector
+        timeout = self._core.config.embed_timeout_seconds
+        return submit(embedder.workers, lambda: embedder.embed(text), timeout, embedder.breaker)
+
+    def _join(self, key: str) -> Role | Pending:
+        if not self._asynchronous and _is_on_a_loop():
+            return "alone"
+        joined = self._single_flight.join((id(self._core.find_storage()), key))
+        if isinstance(joined, Leadership):
+            self._leadership = joined
+            return "leading"
+        if not isinstance(joined, Future):
+            return joined
+        remaining = self._core.config.coalesce_timeout_seconds - (perf_counter() - self._started)
+        return PendingFuture(joined, max(0.0, remaining), lambda _error, _timed_out: None)
+
+    def _verify(self, effect: Verify) -> Pending:
+        timeout = self._core.config.verify_timeout_seconds
+        if self._asynchronous and call_kind(effect.verifier) == "async":
+            return PendingAwaitable(effect.verifier(effect.prompt, effect.cached_prompt, effect.response), timeout)
+        return submit(VERIFY_WORKERS, lambda: _verdict(effect), timeout)
+
+    @property
+    def _single_flight(self) -> SingleFlight:
+        return TASKS if self._asynchronous else THREADS
+
+    def function_raised(self, effect: Call, error: BaseException) -> Exception:
+        """Return what the function raised if the flow may have an answer for it; else count the call, and raise it."""
+        if effect.allow_stale and isinstance(error, Exception):
+            return error
+        if effect.otherwise is not None:
+            self.emit(effect.otherwise)
+        raise error
+
+    def cancelled(self) -> None:
+        """Count a call that was cancelled before it became a hit, a miss or a bypass."""
+        if not self._counted:
+            self.emit(Bypass("cancelled"))
+
+    def waited(self, effect: Effect, began: float) -> None:
+        """Report the time that waiting for an embedding took."""
+        if isinstance(effect, Embed):
+            self.emit(Embedded(perf_counter() - began))
+
+    def close(self) -> None:
+        """End what this call does for others."""
+        if self._leadership is not None:
+            self._single_flight.leave(self._leadership)
+            self._leadership = None
+
+
+def _is_on_a_loop() -> bool:
+    """Return whether waiting in place would hold up an event loop, and whoever needs it to go on."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _verdict(effect: Verify) -> object:
+    """Return what the verifier says; an async one gets an event loop of its own, in a worker thread."""
+    verdict = effect.verifier(effect.prompt, effect.cached_prompt, effect.response)
+    return asyncio.run(awaited(verdict)) if isawaitable(verdict) else verdict
+
+
+async def awaited(result: Any) -> Any:
+    """Return a result, awaited if it can be."""
+    return await result if isawaitable(result) else result
+
+
+def run(flow: Flow[T], handler: EffectHandler, function: Callable[[], object]) -> T:
+    """Run a flow to its end, waiting in place.
+
+    Args:
+        flow: what to run.
+        handler: performs its effects; made with ``asynchronous=False``.
+        function: the user's function with its arguments; what it raises goes straight to the caller.
+    """
+    advance: Callable[[Any], Effect] = flow.send
+    result: Any = None
+    try:
+        while True:
+            try:
+                effect = advance(result)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # a flow's return type
+            if isinstance(effect, Call):
+                began = perf_counter()
+                try:
+                    result = Called(function(), perf_counter() - began)
+                except BaseException as error:  # noqa: BLE001  # raised again, unless there is an answer
+                    result = handler.function_raised(effect, error)
+                advance = flow.send
+                continue
+            try:
+                advance, result = flow.send, handler.begin(effect)
+                if isinstance(result, Pending):
+                    began = perf_counter()
+                    result = result.result()
+                    handler.waited(effect, began)
+            except Exception as error:  # noqa: BLE001  # the flow decides what trouble means
+                advance, result = flow.throw, error
+            except BaseException:
+                handler.cancelled()
+                raise
+    finally:
+        flow.close()
+        handler.close()
+
+
+async def arun(flow: Flow[T], handler: EffectHandler, function: Callable[[], Awaitable[object]]) -> T:
+    """Run a flow to its end, awaiting. Arguments as `run`; the handler was made with ``asynchronous=True``."""
+    advance: Callable[[Any], Effect] = flow.send
+    result: Any = None
+    try:
+        while True:
+            try:
+                effect = advance(result)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # a flow's return type
+            if isinstance(effect, Call):
+                began = perf_counter()
+                try:
+                    result = Called(await function(), perf_counter() - began)
+                except BaseException as error:  # noqa: BLE001  # raised again, unless there is an answer
+                    result = handler.function_raised(effect, error)
+                advance = flow.send
+                continue
+            try:
+                advance, result = flow.send, handler.begin(effect)
+                if isinstance(result, Pending):
+                    began = perf_counter()
+                    result = await result.result_async()
+                    handler.waited(effect, began)
+            except Exception as error:  # noqa: BLE001  # the flow decides what trouble means
+                advance, result = flow.throw, error
+            except BaseException:
+                handler.cancelled()
+                raise
+    finally:
+        flow.close()
+        handler.close()
+
+
+def maintain(flow: Flow[T], core: Core, observe: Callable[[Event, float], object] | None = None) -> T:
+    """Run a flow that never calls the function.
+
+    Args:
+        flow: what to run.
+        core: whose parts it uses.
+        observe: told each event; None: the cache's recorder.
+    """
+    return run(flow, EffectHandler(core, observe or core.recorder.record, asynchronous=False), _uncalled)
+
+
+async def amaintain(flow: Flow[T], core: Core, observe: Callable[[Event, float], object] | None = None) -> T:
+    """Run a flow that never calls the function, without blocking the event loop. Arguments as `maintain`."""
+    return await arun(flow, EffectHandler(core, observe or core.recorder.record, asynchronous=True), _uncalled)
+
+
+def _uncalled() -> Any:
+    raise AssertionError("maintenance never calls the function")
+
+
+def checked_storage(storage: StorageBackend, *, asynchronous: bool) -> StorageBackend:
+    """Return a storage that serves functions of this kind.
+
+    Raises:
+        InvalidTypeError: the function is sync and the storage has only an async client.
+    """
+    if not asynchronous and not storage.serves_sync:
+        raise InvalidTypeError(
+            f"{storage!r} has only an async client and cannot serve a sync function; "
+            "give it a sync_client as well, or decorate an async function"
+        )
+    return storage

@@ -1,0 +1,74 @@
+"""What a flow may ask for: its effects, as data. `recallm.engine.drivers` performs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from recallm.records import Event
+from recallm.storage.base import StorageOperation
+
+if TYPE_CHECKING:
+    from recallm.typing import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModel:
+    """Have the model loaded. Result: `recallm.records.ModelInfo`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Embed a text. Result: its unit vector, or None if it may match exactly only."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coalesce:
+    """Join the calls that want the same answer. Result: this call's `recallm.concurrency.coalescing.Role`.
+
+    A `TimeoutError` is thrown into the flow if the call that makes the answer takes too long.
+    """
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Ask the user's verifier whether a decoded answer serves the prompt. Result: its verdict."""
+
+    verifier: Verifier
+    prompt: str
+    cached_prompt: str
+    response: object
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call the user's function. Result: `Called`.
+
+    An exception of the function goes straight to the caller, after `otherwise` was emitted. With `allow_stale` an
+    `Exception` is sent into the flow as the result instead, so that it may serve a stale entry.
+    """
+
+    otherwise: Event | None = None
+    allow_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The function's response, and the seconds it took."""
+
+    response: object
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Report an event to whoever counts, logs or records it."""
+
+    event: Event
+
+
+Effect: TypeAlias = LoadModel | Embed | Coalesce | Verify | Call | Emit | StorageOperation

@@ -1,0 +1,335 @@
+"""One call through the cache, as a generator of effects: no I/O, no clock, no await.
+
+A driver performs each effect and sends back its result, or throws what it raised. Everything that may fail is asked
+for in here, so failing open is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from recallm.config import resolve_threshold
+from recallm.engine.decision import Decision, answers, decide, is_fresh
+from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, LoadModel, Verify
+from recallm.errors import CircuitOpenError, CorruptPayloadError, OddVectorError
+from recallm.keying.responses import is_stream, total_tokens
+from recallm.records import (
+    Bypass,
+    Candidate,
+    Coalesced,
+    Compared,
+    Entry,
+    Failure,
+    Hit,
+    Miss,
+    ModelInfo,
+    Nearest,
+    Query,
+    Recalled,
+    ServedStale,
+    Stored,
+    Veto,
+)
+from recallm.storage.base import Put, Recall, Search
+from recallm.typing import Guard, StoreIf, Threshold, Verifier
+
+if TYPE_CHECKING:
+    from recallm.codec.codec import Codec
+    from recallm.concurrency.coalescing import Role
+    from recallm.keying.keyer import Request
+    from recallm.typing import Vector
+
+T = TypeVar("T")
+Flow: TypeAlias = Generator[Effect, Any, T]
+
+CANDIDATES = 16
+"""How many candidates a look-up asks for: guards may refuse the first ones."""
+
+RECORDED_FLOOR = 0.7
+"""The cosine from which on a look-up that is recorded names a candidate that it does not serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one function is cached.
+
+    Attributes:
+        threshold: a profile, or the cosine that a candidate must reach.
+        guards: asked in order about each candidate at or above the threshold.
+        codec: turns responses into bytes and back.
+        store_if: predicate of the responses that are stored; None: all but None.
+        verifier: asked last about a similar prompt's answer; None: nobody.
+        coalesce: whether calls that want the same answer at the same time wait for one to make it.
+        stale_seconds: how long after its expiry an answer may be served if the function raises; None: not at all.
+    """
+
+    threshold: Threshold
+    guards: tuple[Guard, ...]
+    codec: Codec
+    store_if: StoreIf | None
+    verifier: Verifier | None = None
+    coalesce: bool = False
+    stale_seconds: float | None = None
+
+
+class _StageError(Exception):
+    """What was raised in one stage of a call."""
+
+    def __init__(self, stage: str, error: Exception) -> None:
+        super().__init__(stage)
+        self.stage = stage
+        self.error = error
+
+
+class _Stage:
+    """A part of a call under whose name its failures are counted. A cancellation passes."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception):
+            raise _StageError(self._name, error) from error
+
+
+_MODEL, _EMBEDDING, _STORAGE = _Stage("model"), _Stage("embedding"), _Stage("storage")
+_STORE_IF, _CODEC = _Stage("store_if"), _Stage("codec")
+
+
+def answer(plan: Plan, request: Request, *, reuse: bool = True, recorded: bool = False) -> Flow[object]:
+    """Answer one call from the cache, or call the function and store its answer.
+
+    Args:
+        plan: how the function is cached.
+        request: what the call asks for.
+        reuse: False calls the function whatever is stored, and overwrites it.
+        recorded: whether somebody records what prompts are compared with.
+    """
+    floor = RECORDED_FLOOR if recorded else None
+    sought = yield from look_up(plan, request, reuse=reuse, coalesce=plan.coalesce and reuse, floor=floor)
+    if recorded:
+        yield from _emit_compared(request.text, sought)
+    if isinstance(sought, Hit):
+        yield Emit(sought)
+        return sought.response
+    if isinstance(sought, Bypass):
+        return (yield from bypass(sought))
+    called: Called | Exception = yield Call(otherwise=sought, allow_stale=sought.stale is not None)
+    if isinstance(called, Exception):
+        return (yield from _serve_stale(plan, sought, called))
+    if is_stream(called.response):
+        yield Emit(Bypass("stream"))
+        return called.response
+    yield Emit(sought)
+    if sought.storable:
+        yield from remember(plan, request, sought, called)
+    return called.response
+
+
+def bypass(reason: Bypass | Failure) -> Flow[object]:
+    """Call the function without the cache."""
+    yield Emit(reason)
+    if isinstance(reason, Failure):
+        yield Emit(Bypass(reason.stage))
+    called: Called = yield Call()
+    return called.response
+
+
+def look_up(
+    plan: Plan, request: Request, *, reuse: bool = True, coalesce: bool = False, floor: float | None = None
+) -> Flow[Hit | Miss | Bypass]:
+    """Find an answer: this very prompt first, then the most similar one that no guard refuses.
+
+    Args:
+        plan: how the function is cached.
+        request: what the call asks for.
+        reuse: False finds nothing, and prepares for the answer to be stored.
+        coalesce: whether a call that finds nothing under its key waits for one that is making that answer.
+        floor: the cosine, if it is below the threshold, from which on a miss names its nearest candidate.
+    """
+    query: Query | None = None
+    try:
+        with _MODEL:
+            model: ModelInfo = yield LoadModel()
+            query = request.query(model.model_id)
+        return (yield from _look_up(plan, query, model, reuse=reuse, coalesce=coalesce, floor=floor))
+    except _StageError as failed:
+        if isinstance(failed.error, CircuitOpenError):
+            return Bypass(failed.stage)
+        yield Emit(Failure(failed.stage, failed.error))
+        if query is not None and isinstance(failed.error, OddVectorError):
+            return Miss("odd_vector", query, 0, storable=False)
+        return Bypass(failed.stage)
+
+
+def _look_up(
+    plan: Plan, query: Query, model: ModelInfo, *, reuse: bool, coalesce: bool, floor: float | None
+) -> Flow[Hit | Miss]:
+    with _STORAGE:
+        recalled: Recalled = yield Recall(query.namespace, query.key)
+        hit = (yield from _exact_hit(plan, query, recalled)) if reuse else None
+        if hit is None and coalesce:
+            recalled, hit = yield from _await_role(plan, query, recalled)
+        known, epoch = recalled
+    if hit is not None:
+        return hit
+    with _EMBEDDING:
+        vector: Vector | None = yield Embed(query.text)
+    if vector is None or not reuse:
+        return Miss("exact_only" if reuse else "refresh", query, epoch, vector)
+    with _STORAGE:
+        threshold = resolve_threshold(plan.threshold, model.thresholds)
+        least = threshold if floor is None else min(threshold, floor)
+        found: Sequence[Candidate] = yield Search(query.namespace, query.partition, vector, least, CANDIDATES)
+        fresh = [candidate for candidate in found if is_fresh(candidate)]
+        decision = decide(query, fresh, threshold, plan.guards)
+        yield from _emit_refusals(decision)
+        hit = yield from _first_sound(plan, query, decision.served, exact=False)
+        if hit is not None:
+            return hit
+        expired = [candidate for candidate in (known, *found) if candidate and not is_fresh(candidate)]
+        stale = next(iter(decide(query, expired, threshold, plan.guards).served), None)
+        nearest = _nearest(plan, query, fresh or found, decision)
+        return Miss(_why(plan, decision), query, epoch, vector, stale=stale, nearest=nearest)
+
+
+def _exact_hit(plan: Plan, query: Query, recalled: Recalled) -> Flow[Hit | None]:
+    candidate = recalled.candidate
+    if candidate is None or not answers(candidate, query) or not is_fresh(candidate):
+        return None
+    return (yield from _first_sound(plan, query, [candidate], exact=True))
+
+
+def _await_role(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Recalled, Hit | None]]:
+    """Wait while another call makes this very answer, and look for it again."""
+    while True:
+        try:
+            role: Role = yield Coalesce(query.key)
+        except TimeoutError:
+            role = "alone"
+        if recalled.candidate is not None and role != "waited":
+            return recalled, None
+        # The one who leads looks as well: the one before may have ended since the first look.
+        recalled = yield Recall(query.namespace, query.key)
+        hit = yield from _exact_hit(plan, query, recalled)
+        if hit is not None and role == "waited":
+            yield Emit(Coalesced())
+        if hit is not None or role != "waited":
+            return recalled, hit
+
+
+def _first_sound(plan: Plan, query: Query, candidates: Sequence[Candidate], *, exact: bool) -> Flow[Hit | None]:
+    """Return the first candidate whose payload can be read, and to which the verifier agrees."""
+    for candidate in candidates:
+        try:
+            response = plan.codec.decode(candidate.entry.payload)
+        except CorruptPayloadError as error:
+            yield Emit(Failure("codec", error))
+            continue
+        if exact or (yield from _verified(plan, query, candidate, response)):
+            return Hit(candidate, exact, response)
+    return None
+
+
+def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) -> Flow[bool]:
+    if plan.verifier is None:
+        return True
+    try:
+        agreed = bool((yield Verify(plan.verifier, query.text, candidate.entry.prompt, response)))
+    except Exception as error:  # noqa: BLE001  # doubt about an answer is a miss
+        yield Emit(Failure("verify", error))
+        return False
+    if not agreed:
+        yield Emit(Veto("verify"))
+    return agreed
+
+
+def _why(plan: Plan, decision: Decision) -> str:
+    """Return the reason of a miss."""
+    if decision.served:
+        return "corrupt" if plan.verifier is None else "refused"
+    return "vetoed" if decision.refusals else "unlike"
+
+
+def _nearest(plan: Plan, query: Query, candidates: Sequence[Candidate], decision: Decision) -> Nearest | None:
+    """Return the most similar candidate of a miss, and who refused it."""
+    ours = [found for found in candidates if found.entry.partition == query.partition and isfinite(found.similarity)]
+    if not ours:
+        return None
+    best = max(ours, key=lambda found: found.similarity)
+    refused_by = next((guard for refused, guard in decision.refusals if refused is best), None)
+    if plan.verifier is not None and any(passed is best for passed in decision.served):
+        refused_by = "verify"
+    return Nearest(best, refused_by)
+
+
+def _emit_refusals(decision: Decision) -> Flow[None]:
+    for _, guard in decision.refusals:
+        yield Emit(Veto(guard))
+    for error in decision.doubts:
+        yield Emit(Failure("guard", error))
+
+
+def _emit_compared(prompt: str, sought: Hit | Miss | Bypass) -> Flow[None]:
+    """Report what a prompt was compared with: the candidate served, else the nearest one."""
+    match sought:
+        case Hit(candidate, exact=False):
+            yield Emit(Compared(prompt, candidate.entry.prompt, candidate.similarity, "hit"))
+        case Miss(nearest=Nearest(candidate, refused_by)):
+            yield Emit(Compared(prompt, candidate.entry.prompt, candidate.similarity, "miss", refused_by))
+
+
+def _serve_stale(plan: Plan, miss: Miss, error: Exception) -> Flow[object]:
+    """Return the answer that has expired, or raise what the function raised if that cannot be read."""
+    yield Emit(miss)
+    stale = [] if miss.stale is None else [miss.stale]
+    hit = yield from _first_sound(plan, miss.query, stale, exact=stale[0].entry.key == miss.query.key)
+    if hit is None:
+        raise error
+    yield Emit(ServedStale())
+    return hit.response
+
+
+def remember(plan: Plan, request: Request, miss: Miss, called: Called) -> Flow[None]:
+    """Store the function's answer, unless the user or the codec declines it."""
+    try:
+        with _STORE_IF:
+            keep = called.response is not None if plan.store_if is None else plan.store_if(called.response)
+        if not keep:
+            return
+        with _CODEC:
+            entry = _entry(plan, request, miss, called)
+        with _STORAGE:
+            kept_for = None if request.ttl is None else request.ttl + (plan.stale_seconds or 0.0)
+            stored: Stored = yield Put(entry, miss.epoch, kept_for)
+            if not isinstance(stored, Stored) or not isinstance(stored.evicted, int):
+                raise TypeError(f"a storage's put returned a {type(stored).__name__}; it must return a Stored")
+    except _StageError as failed:
+        if not isinstance(failed.error, CircuitOpenError):
+            yield Emit(Failure(failed.stage, failed.error))
+    else:
+        yield Emit(stored)
+
+
+def _entry(plan: Plan, request: Request, miss: Miss, called: Called) -> Entry:
+    query = miss.query
+    return Entry(
+        key=query.key,
+        namespace=query.namespace,
+        partition=query.partition,
+        prompt=query.text,
+        vector=miss.vector,
+        payload=plan.codec.encode(called.response),
+        seconds=called.seconds,
+        tokens=total_tokens(called.response),
+        fresh_for=None if plan.stale_seconds is None else request.ttl,
+    )

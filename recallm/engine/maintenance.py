@@ -1,0 +1,96 @@
+"""Flows that look into the cache or take out of it, and never call the function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from recallm.config import resolve_threshold
+from recallm.engine.decision import decide
+from recallm.engine.effects import Embed, Emit, LoadModel
+from recallm.engine.flow import Flow, Plan, look_up
+from recallm.errors import CircuitOpenError
+from recallm.records import Bypass, Candidate, Explanation, Failure, Hit, ModelInfo
+from recallm.storage.base import Invalidate, Remove, Search, Sizes
+
+if TYPE_CHECKING:
+    from recallm.keying.keyer import Request
+    from recallm.typing import Vector
+
+LOWEST_COSINE = -1.0
+
+
+def explain(plan: Plan, request: Request) -> Flow[Explanation]:
+    """Tell what a call would get: the very look-up of a call, and why it ended as it did."""
+    sought = yield from look_up(plan, request, floor=LOWEST_COSINE)
+    saw_all = not isinstance(sought, Bypass)
+    if not saw_all:
+        # A call asks for less, which the storage may still give.
+        sought = yield from look_up(plan, request)
+    if isinstance(sought, Bypass):
+        return Explanation("bypass", sought.reason)
+    model: ModelInfo = yield LoadModel()
+    threshold = resolve_threshold(plan.threshold, model.thresholds)
+    if isinstance(sought, Hit):
+        found, reason = sought.candidate, "exact" if sought.exact else "similar"
+        hit = Explanation("hit", reason, sought.exact, threshold=threshold, namespace=found.entry.namespace)
+        return _with_candidate(hit, found)
+    miss = Explanation("miss", sought.reason, threshold=threshold, namespace=sought.query.namespace)
+    if sought.nearest is None:
+        return replace(miss, reason="empty") if sought.reason == "unlike" and saw_all else miss
+    return _with_candidate(replace(miss, vetoed_by=sought.nearest.refused_by), sought.nearest.candidate)
+
+
+def _with_candidate(explanation: Explanation, found: Candidate) -> Explanation:
+    return replace(explanation, similarity=found.similarity, cached_prompt=found.entry.prompt, age=found.age)
+
+
+def forget(plan: Plan, request: Request) -> Flow[int]:
+    """Remove every entry that this call would hit, and return how many there were.
+
+    Unlike a look-up this raises: whoever removes an answer must know whether it is gone.
+    """
+    model: ModelInfo = yield LoadModel()
+    query = request.query(model.model_id)
+    removed: int = yield Remove(query.namespace, (query.key,))
+    vector: Vector | None = yield Embed(query.text)
+    if vector is None:
+        return removed
+    threshold = resolve_threshold(plan.threshold, model.thresholds)
+    candidates = yield Search(query.namespace, query.partition, vector, threshold, None)
+    served = decide(query, candidates, threshold, plan.guards).served
+    similar: int = 0
+    if served:
+        similar = yield Remove(query.namespace, tuple(candidate.entry.key for candidate in served))
+    return removed + similar
+
+
+def invalidate(namespaces: Sequence[str]) -> Flow[int]:
+    """Remove all entries of these namespaces, and return how many there were. Raises, like `forget`."""
+    removed = 0
+    for namespace in namespaces:
+        removed += yield Invalidate(namespace)
+    return removed
+
+
+def sizes(namespaces: Sequence[str]) -> Flow[Mapping[str, int]]:
+    """Count the live entries of each namespace that has any; nothing while the storage is in trouble."""
+    try:
+        counted: Mapping[str, int] = yield Sizes(namespaces)
+        return {str(name): int(size) for name, size in counted.items()}
+    except CircuitOpenError:
+        return {}
+    except Exception as error:  # noqa: BLE001  # statistics must be had while the storage is away
+        yield Emit(Failure("storage", error))
+        return {}
+
+
+def load_model() -> Flow[bool]:
+    """Have the model loaded, and return whether it is ready."""
+    try:
+        yield LoadModel()
+    except Exception as error:  # noqa: BLE001  # a service must start without its model
+        yield Emit(Failure("model", error))
+        return False
+    return True

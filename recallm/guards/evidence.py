@@ -1,0 +1,250 @@
+"""What two prompts do not share, and how much it speaks against one answer for both.
+
+The more alike two prompts are, the more the little that differs was meant: "the cheapest flight to Rome" and
+"the fastest flight to Rome" differ in one word, and that word decides. Two prompts that say the same in other
+words differ in many places. So what differs is judged together with how much of the prompts it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import fsum
+
+from recallm.guards.kinds import RESTRICTIVE
+from recallm.guards.order import DETERMINERS, MOST_WORDS, trimmed
+from recallm.guards.prompt import NEGATORS, Reading, read
+from recallm.guards.words import are_akin, are_of_one_kind, are_opposed, is_frame, is_general
+
+KEPT_DIFFERENCES = 256
+
+FEW = 4
+
+_PREPOSITIONS = frozenset("for in on with without using via from to at into against by as".split())
+_REVERSING = frozenset("least less".split())
+_MUST = frozenset("must mandatory required".split())
+_SHOULD = frozenset("should ought".split())
+_CAN = frozenset("can could may might able possible allowed".split())
+_PAST = frozenset("was were did had".split())
+_DONE = _PAST | frozenset("has have already got ago".split())
+_AHEAD = frozenset("will gonna might".split())
+_TENSED = _PAST | frozenset("is are am do does has will gonna".split())
+_THIRD = frozenset("his her hers their theirs he she they him them someone somebody".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a prompt and a cached prompt differ.
+
+    Attributes:
+        ours: words of the prompt alone that are about the matter and have no kin in the cached prompt.
+        theirs: likewise of the cached prompt.
+        evidence: what was found, by the names of `WEIGHTS`.
+        weight: how much that speaks against one answer for both; positive: more than for it.
+    """
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    evidence: frozenset[str]
+    weight: float
+
+
+WEIGHTS: Mapping[str, float] = {
+    "special exchange": 2.51,
+    "general exchange": 2.1,
+    "opposites": 2.01,
+    "special insertion": 1.97,
+    "time": 1.54,
+    "advice": 1.49,
+    "modality": 1.46,
+    "opposite places": 1.45,
+    "small exchange": 0.99,
+    "negation": 0.96,
+    "kinds": 0.87,
+    "tense": 0.81,
+    "names": 0.61,
+    "phrase": 0.61,
+    "a name": 0.52,
+    "person": 0.49,
+    "restriction": 0.47,
+    "special addition": 0.45,
+    "general insertion": 0.43,
+    "order of names": 0.23,
+    "general wording": -0.25,
+    "general addition": -0.28,
+    "special wording": -0.31,
+}
+"""Logistic regression, see tests/benchmarks/learn_guards.py, which prints them."""
+
+BIAS = -0.33
+PER_SHARE = -2.59
+PER_WORD = 0.32
+
+
+@lru_cache(KEPT_DIFFERENCES)
+def compared(prompt: str, cached_prompt: str) -> Difference:
+    """Return how two prompts differ."""
+    one, other = read(prompt), read(cached_prompt)
+    only = unshared(one, other)
+    ours, theirs = _unexplained(one, other, only)
+    evidence = frozenset(_evidence(one, other, only, (ours, theirs)))
+    share, words = extent(one, other, only, (ours, theirs))
+    weight = BIAS + fsum(WEIGHTS[name] for name in evidence) + PER_SHARE * share + PER_WORD * words
+    return Difference(ours, theirs, evidence, weight)
+
+
+Sides = tuple[Sequence[str], Sequence[str]]
+
+
+def unshared(one: Reading, other: Reading) -> Sides:
+    """Return the words of each reading that the other has not, or not as often."""
+    ours, theirs = Counter(one.words), Counter(other.words)
+    return tuple((ours - theirs).elements()), tuple((theirs - ours).elements())
+
+
+def extent(one: Reading, other: Reading, only: Sides, unexplained: Sides) -> tuple[float, float]:
+    """Return which share of the words is not shared, and how many words are not explained, in sixths up to 1."""
+    share = (len(only[0]) + len(only[1])) / max(1, len(one.words) + len(other.words))
+    return share, min(6, len(unexplained[0]) + len(unexplained[1])) / 6
+
+
+def _unexplained(one: Reading, other: Reading, only: Sides) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    ours, theirs = ([word for word in words if not is_frame(word) and not word[0].isdigit()] for words in only)
+    if len(ours) + len(theirs) > MOST_WORDS:
+        return tuple(ours), tuple(theirs)
+    for word in tuple(ours):
+        kin = next((candidate for candidate in theirs if are_akin(word, candidate)), None)
+        if kin is not None:
+            ours.remove(word)
+            theirs.remove(kin)
+    return (
+        tuple(word for word in ours if not _is_explained(word, only[1], other)),
+        tuple(word for word in theirs if not _is_explained(word, only[0], one)),
+    )
+
+
+def _is_explained(word: str, candidates: Sequence[str], other: Reading) -> bool:
+    """Tell whether the other prompt says this word in another form, joined, or spelled out."""
+    near = other.vocabulary if len(other.vocabulary) <= MOST_WORDS else candidates
+    if any(are_akin(word, candidate) for candidate in near if not is_frame(candidate)):
+        return True
+    if len(word) > 3 and word.replace("-", "") in "".join(other.words).replace("-", ""):
+        return True
+    initials = "".join(each[0] for each in other.words if each not in ("of", "the", "and", "for"))
+    return 3 <= len(word) <= 5 and word in initials
+
+
+def _evidence(one: Reading, other: Reading, only: Sides, unexplained: Sides) -> Iterator[str]:
+    ours, theirs = unexplained
+    yield from _of_words(one, other, only)
+    yield from _of_names(one, other, ours, theirs)
+    if one.negations % 2 != other.negations % 2:
+        yield "negation"
+    if _narrowed(only[0], other) or _narrowed(only[1], one):
+        yield "restriction"
+    if not (ours and theirs) and any(_in_a_phrase(word, one if ours else other) for word in ours or theirs):
+        yield "phrase"
+    yield from _of_shape(one, other, ours, theirs)
+    yield from _of_grammar(one, other)
+    yield from _of_order(one, other)
+
+
+def _of_words(one: Reading, other: Reading, only: Sides) -> Iterator[str]:
+    if len(only[0]) + len(only[1]) > MOST_WORDS:
+        return
+    pairs = [(a, b) for a in set(only[0]) - other.vocabulary for b in set(only[1]) - one.vocabulary]
+    opposed = [(a, b) for a, b in pairs if are_opposed(a, b)]
+    # "least expensive" is "cheapest".
+    if _REVERSING.isdisjoint(only[0]) == _REVERSING.isdisjoint(only[1]):
+        if any(is_frame(a) and is_frame(b) for a, b in opposed):
+            yield "opposite places"
+        if not all(is_frame(a) and is_frame(b) for a, b in opposed):
+            yield "opposites"
+    if any(are_of_one_kind(a, b) for a, b in pairs):
+        yield "kinds"
+
+
+def _of_names(one: Reading, other: Reading, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[str]:
+    named = (not one.names.isdisjoint(ours), not other.names.isdisjoint(theirs))
+    if all(named):
+        yield "names"
+    elif any(named):
+        yield "a name"
+
+
+def _narrowed(only: Sequence[str], other: Reading) -> bool:
+    return any(
+        word in RESTRICTIVE
+        and word not in NEGATORS
+        and word not in other.vocabulary
+        and not any(are_akin(word, each) for each in other.vocabulary)
+        for word in only[:MOST_WORDS]
+    )
+
+
+def _in_a_phrase(word: str, reading: Reading) -> bool:
+    """Tell whether a word of the matter follows a preposition: "for dogs", "on Windows"."""
+    if is_general(word):
+        return False
+    before = reversed(reading.words[: reading.words.index(word)])
+    return next((each for each in before if each not in DETERMINERS), "") in _PREPOSITIONS
+
+
+def _of_shape(one: Reading, other: Reading, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[str]:
+    a, b = trimmed(one.words, other.words)
+    special = (any(not is_general(word) for word in ours), any(not is_general(word) for word in theirs))
+    if ours and theirs:
+        exchanged = 1 <= len(a) <= FEW and 1 <= len(b) <= FEW
+        yield ("special" if all(special) else "general") + (" exchange" if exchanged else " wording")
+    elif ours or theirs:
+        inserted = min(len(a), len(b)) == 0 and max(len(a), len(b)) <= FEW
+        yield ("special" if any(special) else "general") + (" insertion" if inserted else " addition")
+        if 1 <= len(a) <= FEW and 1 <= len(b) <= FEW:
+            yield "small exchange"
+
+
+def _of_grammar(one: Reading, other: Reading) -> Iterator[str]:
+    modes = {_modality(one), _modality(other)}
+    if len(modes) == 2 and None not in modes:
+        yield "advice" if "should" in modes else "modality"
+    tensed = not _TENSED.isdisjoint(one.vocabulary) and not _TENSED.isdisjoint(other.vocabulary)
+    if tensed and _PAST.isdisjoint(one.vocabulary) != _PAST.isdisjoint(other.vocabulary):
+        yield "tense"
+    if (_is_ahead(one) and _is_done(other)) or (_is_ahead(other) and _is_done(one)):
+        yield "time"
+    if _THIRD.isdisjoint(one.vocabulary) != _THIRD.isdisjoint(other.vocabulary):
+        yield "person"
+
+
+def _is_ahead(reading: Reading) -> bool:
+    """Tell whether a prompt speaks of what is to come: "will", "going to", "about to"."""
+    pairs = zip(reading.words, reading.words[1:], strict=False)
+    return not _AHEAD.isdisjoint(reading.vocabulary) or any(
+        word in ("about", "going", "planning", "supposed") and following == "to" for word, following in pairs
+    )
+
+
+def _is_done(reading: Reading) -> bool:
+    return not _is_ahead(reading) and (
+        not _DONE.isdisjoint(reading.vocabulary) or any(word.endswith("ed") for word in reading.words)
+    )
+
+
+def _modality(reading: Reading) -> str | None:
+    pairs = zip(reading.words, reading.words[1:], strict=False)
+    if not _MUST.isdisjoint(reading.vocabulary) or any(
+        word in ("have", "has", "need", "needs") and following == "to" for word, following in pairs
+    ):
+        return "must"
+    if not _SHOULD.isdisjoint(reading.vocabulary):
+        return "should"
+    return None if _CAN.isdisjoint(reading.vocabulary) else "can"
+
+
+def _of_order(one: Reading, other: Reading) -> Iterator[str]:
+    shared = one.names & other.names
+    names = [[word for word in each.words if word in shared] for each in (one, other)]
+    if names[0] != names[1] and Counter(names[0]) == Counter(names[1]):
+        yield "order of names"

@@ -1,0 +1,243 @@
+"""A callable as its calls need it: what lies under its wrappers, what kind it is, its arguments, and the prompt's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from inspect import Parameter
+from typing import Any, Literal, TypeAlias, get_type_hints
+
+from recallm.errors import InvalidTypeError, InvalidValueError, SignatureMismatchError
+from recallm.typing import Mode, Prompt
+
+CallKind: TypeAlias = Literal["sync", "async", "generator"]
+"""What becomes of a call: it returns, it is awaited, or it generates."""
+
+MODES = ("auto", "sync", "async")
+USUAL_NAMES = ("messages", "prompt")
+
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def unwrap_function(fn: Any, *, through_wrappers: bool = False) -> Any:
+    """Return the callable inside partials, static and class methods.
+
+    Args:
+        fn: any callable.
+        through_wrappers: also look through everything that has a ``__wrapped__``, such as `functools.wraps` leaves.
+    """
+    while True:
+        if isinstance(fn, partial):
+            fn = fn.func
+        elif through_wrappers and hasattr(fn, "__wrapped__"):
+            fn = fn.__wrapped__
+        elif isinstance(fn, staticmethod | classmethod):
+            fn = fn.__func__
+        else:
+            return fn
+
+
+def call_method(fn: Any) -> Any:
+    """Return the ``__call__`` that an object's class defines, or None."""
+    return getattr(type(fn), "__call__", None)  # noqa: B004  # it is wanted, not asked for
+
+
+def function_path(fn: Any) -> str:
+    """Return ``module.qualname`` of the function at the bottom of partials, wrappers and objects."""
+    fn = unwrap_function(fn, through_wrappers=True)
+    named = fn if hasattr(fn, "__qualname__") else type(fn)
+    return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
+
+
+def where_defined(fn: Any) -> tuple[str, int]:
+    """Return the file and line of a function, or ``("<unknown>", 1)``."""
+    code = getattr(unwrap_function(fn), "__code__", None)
+    return (code.co_filename, code.co_firstlineno) if code is not None else ("<unknown>", 1)
+
+
+def call_kind(fn: Callable[..., Any]) -> CallKind:
+    """Return what becomes of the calls of `fn`."""
+    inner = unwrap_function(fn)
+    for code in (inner, call_method(inner)):
+        if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
+            return "generator"
+        if inspect.iscoroutinefunction(code):
+            return "async"
+    return "sync"
+
+
+def chosen_call_kind(fn: Callable[..., Any], mode: Mode) -> CallKind:
+    """Return what is to become of the calls of `fn`.
+
+    Raises:
+        InvalidValueError: `mode` is unknown.
+        InvalidTypeError: `mode` is ``"sync"`` and the function is async.
+    """
+    if mode not in MODES:
+        raise InvalidValueError(f"mode={mode!r} is unknown; use {_listed(MODES)}")
+    kind = call_kind(fn)
+    if mode == "sync" and kind == "async":
+        raise InvalidTypeError(f"mode='sync' does not fit {function_path(fn)}, which is async; use 'auto' or 'async'")
+    return "async" if mode == "async" and kind == "sync" else kind
+
+
+class Binder:
+    """Binds the arguments of one function's calls, at a third of the cost of `inspect.Signature.bind`.
+
+    Args:
+        fn: the function; one without a readable signature is taken for ``(*args, **kwargs)``.
+    """
+
+    __slots__ = ("_defaults", "_extra_name", "_positional", "_required", "_rest_name", "names", "order", "parameters")
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.parameters = _parameters(fn)
+        kinds = self.parameters.values()
+        self._positional = tuple(p.name for p in kinds if p.kind in _POSITIONAL)
+        self._rest_name = next((p.name for p in kinds if p.kind is Parameter.VAR_POSITIONAL), None)
+        self._extra_name = next((p.name for p in kinds if p.kind is Parameter.VAR_KEYWORD), None)
+        self.names = frozenset(p.name for p in kinds if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD))
+        self.order = tuple(p.name for p in kinds if p.kind is not Parameter.VAR_KEYWORD)
+        self._defaults = {p.name: p.default for p in kinds if p.default is not Parameter.empty}
+        self._required = self.names - self._defaults.keys()
+
+    @property
+    def takes_any_keyword(self) -> bool:
+        """Whether the function has ``**kwargs``."""
+        return self._extra_name is not None
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Return the named arguments and those of ``**kwargs``, or None if the function would refuse the call.
+
+        Args:
+            args: the positional arguments, ``self`` included.
+            kwargs: the keyword arguments.
+        """
+        named: dict[str, Any] = dict(zip(self._positional, args, strict=False))
+        extra: dict[str, Any] = {}
+        bound = len(named)
+        if self._rest_name is not None:
+            named[self._rest_name] = args[bound:]
+        elif len(args) > bound:
+            return None
+        for name, value in kwargs.items():
+            if name in self.names and not self._is_positional_only(name):
+                if name in named:
+                    return None
+                named[name] = value
+            elif self._extra_name is None:
+                return None
+            else:
+                extra[name] = value
+        if not named.keys() >= self._required:
+            return None
+        for name, value in self._defaults.items():
+            named.setdefault(name, value)
+        return named, extra
+
+    def _is_positional_only(self, name: str) -> bool:
+        return self.parameters[name].kind is Parameter.POSITIONAL_ONLY
+
+
+def _parameters(fn: Callable[..., Any]) -> Mapping[str, Parameter]:
+    try:
+        return inspect.signature(fn).parameters
+    except (TypeError, ValueError):
+        return inspect.signature(lambda *args, **kwargs: None).parameters  # only its form is read
+
+
+def checked_prompt(
+    fn: Callable[..., Any], binder: Binder, prompt: Prompt | None, ignored: Collection[str] = ()
+) -> Prompt:
+    """Return which argument carries the prompt.
+
+    Args:
+        fn: the function.
+        binder: its arguments.
+        prompt: what the user said, or None to infer it: ``messages``, else ``prompt``, else the only
+            parameter annotated ``str`` (of several, the only one that may be passed by position).
+        ignored: names of what does not affect the answer.
+
+    Raises:
+        InvalidTypeError: `prompt` is neither a str nor callable.
+        SignatureMismatchError: `prompt` is no parameter, or ignored, or it cannot be inferred.
+    """
+    if callable(prompt):
+        return prompt
+    found = _named_prompt(fn, binder, prompt)
+    if found in ignored:
+        raise SignatureMismatchError(
+            f"ignore={tuple(ignored)!r} names {found!r}, which carries the prompt; leave it out"
+        )
+    return found
+
+
+def _named_prompt(fn: Callable[..., Any], binder: Binder, prompt: str | None) -> str:
+    if prompt is not None and not isinstance(prompt, str):
+        raise InvalidTypeError(
+            f"prompt={prompt!r} is a {type(prompt).__name__}; use an argument's name or a callable of all arguments"
+        )
+    names = [name for name in binder.parameters if name in binder.names]
+    if prompt is not None:
+        if prompt in names or binder.takes_any_keyword:
+            return prompt
+        raise SignatureMismatchError(
+            f"prompt={prompt!r} is no parameter of {function_path(fn)}; its parameters are {_listed(names)}"
+        )
+    return _inferred_prompt(fn, binder, names)
+
+
+def _inferred_prompt(fn: Callable[..., Any], binder: Binder, names: list[str]) -> str:
+    for usual in USUAL_NAMES:
+        if usual in names:
+            return usual
+    texts = _annotated_str(fn, binder)
+    by_position = [name for name in texts if binder.parameters[name].kind is not Parameter.KEYWORD_ONLY]
+    for candidates in (texts, by_position):
+        if len(candidates) == 1:
+            return candidates[0]
+    if not texts and binder.takes_any_keyword:
+        return USUAL_NAMES[0]
+    raise SignatureMismatchError(
+        f"cannot tell which argument of {function_path(fn)} carries the prompt: candidates are "
+        f"{_listed(texts or names)}; pass prompt='<name>', or prompt=lambda kw: ... for one inside another"
+    )
+
+
+def _annotated_str(fn: Callable[..., Any], binder: Binder) -> list[str]:
+    inner = unwrap_function(fn)
+    try:
+        hints = get_type_hints(inner if hasattr(inner, "__annotations__") else call_method(inner))
+    except Exception:  # noqa: BLE001  # annotations may name what only a type checker imports
+        hints = {}
+    return [
+        name
+        for name, parameter in binder.parameters.items()
+        if name in binder.names and hints.get(name, parameter.annotation) in (str, "str")
+    ]
+
+
+def checked_ignore(fn: Callable[..., Any], binder: Binder, ignore: Collection[str]) -> frozenset[str]:
+    """Return the names of what does not affect the answer.
+
+    Raises:
+        InvalidTypeError: `ignore` is a str, or holds something else than str.
+        SignatureMismatchError: it names neither a parameter nor a closed-over variable.
+    """
+    named = isinstance(ignore, Collection) and not isinstance(ignore, str)
+    if not named or not all(isinstance(name, str) for name in ignore):
+        raise InvalidTypeError(f"ignore={ignore!r} is not a sequence of names; use ignore=('timeout',)")
+    closed_over = getattr(getattr(unwrap_function(fn), "__code__", None), "co_freevars", ())
+    known = {*binder.parameters, *closed_over, "self"}
+    unknown = sorted(set(ignore) - known)
+    if unknown and not binder.takes_any_keyword:
+        raise SignatureMismatchError(
+            f"ignore={ignore!r} names {_listed(unknown)}, no parameter of {function_path(fn)}; "
+            f"its parameters are {_listed(list(binder.parameters))}"
+        )
+    return frozenset(ignore)
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

@@ -1,0 +1,194 @@
+"""What a process knows of a Redis server: how to search it, its clock, its namespaces' generations."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from recallm.errors import OddVectorError, RecallmError
+from recallm.storage.redis.commands import Batch, Command, Exec, Operation, Watch, checked
+from recallm.storage.redis.keys import Space
+from recallm.storage.redis.layouts import Layout
+
+if TYPE_CHECKING:
+    from recallm.typing import Vector
+
+ATTEMPTS = 16
+"""How often a transaction is tried whose watched keys change."""
+
+TRUST_SECONDS = 60.0
+"""How long what was found out about the server is believed."""
+
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+_MAX_GENERATIONS = 10_000
+REFUSALS = ("unknown command", "doesn't exist in redis commands", "noperm", "no permissions")
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """A namespace's generation, which every invalidation ends, and how many removals it has seen."""
+
+    generation: str
+    removals: int
+
+    @property
+    def number(self) -> int:
+        """The epoch as storages tell it: no two of a namespace are alike, even where the server forgot all."""
+        return int(self.generation, 16) << 64 | self.removals
+
+    @classmethod
+    def of_number(cls, number: int) -> Epoch:
+        """Return the epoch of a number."""
+        return cls(f"{number >> 64:016x}", number & (1 << 64) - 1)
+
+    @classmethod
+    def parse(cls, reply: Sequence[Any]) -> Epoch | None:
+        """Return the epoch that HMGET g n found, or None where there is none."""
+        generation, removals = reply[0], reply[1]
+        try:
+            name = generation.decode("ascii")
+            if len(name) == 16 and f"{int(name, 16):016x}" == name:
+                return cls(name, int(removals or 0))
+        except (AttributeError, ValueError):
+            pass
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What was found out about a server, and until when it is believed."""
+
+    layout: Layout
+    offset_ms: float
+    until: float
+
+
+def read_epoch(space: Space) -> Command:
+    """Return the command whose reply `Epoch.parse` understands."""
+    return ("HMGET", space.epoch, "g", "n", "k")
+
+
+class Ground:
+    """Finds out about the server by trying, and again after trouble or a while.
+
+    Args:
+        prefix: what every key starts with.
+        layouts: by name, the preferred first.
+        chosen: name of the layout to use; None: the first that the server supports.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        layouts: Mapping[str, Layout],
+        *,
+        chosen: str | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.layouts = layouts
+        self.prefix = prefix
+        self._chosen = chosen
+        self._clock = clock
+        self._server: Server | None = None
+        self._generations: OrderedDict[str, str] = OrderedDict()
+
+    @property
+    def layout(self) -> Layout | None:
+        """The layout in use, or None where it is yet to be found out."""
+        return None if self._server is None else self._server.layout
+
+    def distrust(self) -> None:
+        """Find out anew before the next operation."""
+        if self._server is not None:
+            self._server = replace(self._server, until=0.0)
+
+    def now_ms(self) -> int:
+        """Return the time by the server's clock."""
+        return int(self._clock() * 1000 + (0.0 if self._server is None else self._server.offset_ms))
+
+    def ready(self) -> Operation[Layout]:
+        """Return the layout to use."""
+        server, now = self._server, self._clock()
+        if server is not None and now < server.until:
+            return server.layout
+        began = self._clock()
+        told = yield from _tried(("TIME",))
+        offset_ms = (time.time() - began) * 1000
+        if told is not None:
+            seconds, micros = told
+            offset_ms = (int(seconds) + int(micros) / 1e6 - (began + self._clock()) / 2) * 1000
+        name = self._chosen or (yield from self._supported())
+        self._server = Server(self.layouts[name], offset_ms, now + TRUST_SECONDS)
+        return self._server.layout
+
+    def _supported(self) -> Operation[str]:
+        """Return the name of the first layout whose commands work."""
+        probes: dict[str, Command] = {"vectorset": ("VCARD", f"{self.prefix}:probe"), "search": ("FT._LIST",)}
+        for name, probe in probes.items():
+            if name in self.layouts and (yield from _tried(probe)) is not None:
+                return name
+        return "plain"
+
+    def known(self, namespace: str) -> str | None:
+        """Return the generation that the namespace had when it was last looked at."""
+        return self._generations.get(namespace)
+
+    def learn(self, namespace: str, generation: str) -> None:
+        """Remember a namespace's generation."""
+        self._generations[namespace] = generation
+        if len(self._generations) > _MAX_GENERATIONS:
+            self._generations.popitem(last=False)
+
+    def epoch(self, space: Space) -> Operation[Epoch]:
+        """Return a namespace's epoch, begun now where it has none."""
+        for _ in range(ATTEMPTS):
+            (reply,) = checked((yield Watch([space.epoch], [read_epoch(space)])))
+            epoch = Epoch.parse(reply)
+            if epoch is None:
+                # A server that forgot may be another one by now.
+                self.distrust()
+                epoch = Epoch(secrets.token_hex(8), 0)
+                begun = yield Exec([("HSET", space.epoch, "g", epoch.generation, "n", 0), lapse(space.epoch)])
+                if begun is None:
+                    continue
+                checked(begun)
+            self.learn(space.namespace, epoch.generation)
+            return epoch
+        raise contended(space)
+
+
+def lapse(key: str) -> Command:
+    """Return the command that has an epoch forgotten when nothing is stored under it for a day."""
+    return ("PEXPIRE", key, DAY_MS)
+
+
+def contended(space: Space) -> RecallmError:
+    """Return the error of a transaction that others kept from coming through."""
+    return RecallmError(f"the epoch of namespace {space.namespace!r} changed {ATTEMPTS} times during one operation")
+
+
+def check_dim(dim: Any, vector: Vector) -> None:
+    """Check that a vector fits a partition whose dimension the server told.
+
+    Raises:
+        OddVectorError: it does not.
+    """
+    if dim is not None and dim != str(vector.size).encode():
+        raise OddVectorError(f"a vector of dimension {vector.size} does not fit a partition of dimension {dim!r}")
+
+
+def _tried(command: Command) -> Operation[Any]:
+    """Return the reply to a command, or None where the server does not know it or we may not use it."""
+    try:
+        (reply,) = yield Batch([command])
+    except Exception as error:  # noqa: BLE001  # a cluster's client does not even send what is unknown
+        reply = error
+    if isinstance(reply, Exception) and any(word in str(reply).lower() for word in REFUSALS):
+        return None
+    return checked([reply])[0]

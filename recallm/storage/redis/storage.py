@@ -1,0 +1,320 @@
+"""Entries on a Redis server, shared by a fleet of workers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
+
+from recallm.concurrency.forking import reset_after_fork
+from recallm.concurrency.workers import Workers
+from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.records import Candidate, Entry, Recalled, Stored
+from recallm.storage.base import Invalidate, Put, Recall, Remove, Search, Sizes, StorageBackend, StorageOperation
+from recallm.storage.redis.clients import (
+    TIMEOUT_SECONDS,
+    LoopClients,
+    address,
+    checked_client,
+    clients_of_url,
+    conflict_and_refusal,
+    has_search,
+    require_redis,
+)
+from recallm.storage.redis.commands import Operation, Performance, arun, run
+from recallm.storage.redis.entry_format import Seal
+from recallm.storage.redis.layouts import Layout, QueryEngine, VectorSets
+from recallm.storage.redis.mirror import Mirrored
+from recallm.storage.redis.reads import Reading
+from recallm.storage.redis.server import Ground
+from recallm.storage.redis.writes import Writing
+
+if TYPE_CHECKING:
+    from recallm.typing import Vector
+
+T = TypeVar("T")
+LayoutName: TypeAlias = Literal["auto", "vectorset", "search", "plain"]
+_UPKEEP = Workers("recallm-redis", size=2)
+
+PARTING_SECONDS = 1.0
+"""How long a server may take to let go of a connection whose operation was cancelled."""
+
+
+class RedisStorage(StorageBackend):
+    """Keeps entries on a Redis or Valkey server, shared by every process that uses it. Needs the extra ``redis``.
+
+    Works with Redis 7 or later and with Valkey: with vector sets (Redis 8) or the query engine where the server
+    has them, else with the vectors mirrored in this process. What the server returns is checked, and similarities
+    are computed here from the stored vectors. Your clients are used as they are.
+
+    Args:
+        client: ``redis.asyncio.Redis`` or ``RedisCluster``, for async functions.
+        sync_client: ``redis.Redis`` or ``RedisCluster``, for sync functions, and for async ones without `client`.
+        prefix: what every key starts with.
+        layout: ``"vectorset"``, ``"search"`` (query engine) or ``"plain"``; ``"auto"``: what the server supports.
+        max_entries: the most entries of one namespace; those that expire first, then the oldest, make room.
+            None: no bound.
+        secret: signs entries (HMAC-SHA256); entries that are not signed with it are ignored. None: no signatures.
+        encrypt: bytes → bytes, applied to prompts and responses before they are stored.
+        decrypt: its inverse; raises where the bytes are not its own.
+        max_bytes: the most that one prompt, or one response, may take on the server.
+        mirror_bytes: about how much memory this process may use for mirrored vectors (layout ``"plain"``).
+
+    Raises:
+        MissingExtraError: the extra is not installed.
+        InvalidTypeError: an argument has the wrong type, or there is no client.
+        InvalidValueError: an argument has a value that is not allowed, or a client has ``decode_responses=True``.
+    """
+
+    def __init__(
+        self,
+        client: Any = None,
+        sync_client: Any = None,
+        *,
+        prefix: str = "recallm",
+        layout: LayoutName = "auto",
+        max_entries: int | None = None,
+        secret: bytes | str | None = None,
+        encrypt: Callable[[bytes], bytes] | None = None,
+        decrypt: Callable[[bytes], bytes] | None = None,
+        max_bytes: int = 8 * 1024 * 1024,
+        mirror_bytes: int = 512 * 1024 * 1024,
+    ) -> None:
+        require_redis()
+        if client is None and sync_client is None:
+            raise InvalidTypeError("RedisStorage needs a client (async), a sync_client or both; or use from_url")
+        self._clients = None if client is None else LoopClients(_checked(client, "client"))
+        self._sync_client = None if sync_client is None else _checked(sync_client, "sync_client")
+        self.serves_sync = sync_client is not None
+        self.serves_async = client is not None
+        _check_settings(prefix, layout, max_entries, max_bytes, mirror_bytes)
+        some_client = client if sync_client is None else sync_client
+        self._address = address(some_client)
+        layouts: dict[str, Layout] = {
+            "vectorset": VectorSets(),
+            "search": QueryEngine(prefix),
+            "plain": Mirrored(mirror_bytes),
+        }
+        if layout != "search" and not has_search(some_client):
+            del layouts["search"]
+        chosen = None if layout == "auto" else layout
+        self._ground = Ground(prefix, layouts, chosen=chosen)
+        seal = Seal(_checked_secret(secret), *_checked_pair(encrypt, decrypt), max_bytes)
+        self._reading = Reading(self._ground, seal, self._later)
+        self._writing = Writing(self._ground, seal, max_entries, self._later)
+        self._errors = conflict_and_refusal()
+        self._upkeep: set[str] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._lock = threading.Lock()
+        reset_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Find nothing being kept up; redis-py makes connections of the child's own."""
+        self._lock = threading.Lock()
+        self._upkeep = set()
+
+    @classmethod
+    def from_url(
+        cls, url: str, *, timeout: float = TIMEOUT_SECONDS, client_name: str = "recallm", **options: Any
+    ) -> RedisStorage:
+        """Return a storage for sync and async functions, with clients that fail fast and do not retry.
+
+        Args:
+            url: ``redis://``, ``rediss://`` or ``unix://``; options in its query go to redis-py.
+            timeout: seconds to wait for a connection, or for a reply.
+            client_name: the name that the server lists the connections under.
+            options: as `RedisStorage`'s; others go to redis-py.
+
+        Raises:
+            InvalidValueError: the URL, or an option, cannot be used.
+        """
+        require_redis()
+        own = {name: options.pop(name) for name in tuple(options) if name in _OPTIONS}
+        client, sync_client = clients_of_url(url, timeout=timeout, client_name=client_name, options=options)
+        storage = cls(client, sync_client, **own)
+        # Nobody else holds these clients, so nobody else closes them.
+        weakref.finalize(storage, sync_client.close)
+        return storage
+
+    def __repr__(self) -> str:
+        layout = self._ground.layout
+        found = "not connected yet" if layout is None else f"layout {layout.name!r}"
+        return f"<RedisStorage at {self._address}, prefix {self._ground.prefix!r}, {found}>"
+
+    @property
+    def layout(self) -> Layout | None:
+        """The layout in use, or None where it is yet to be found out."""
+        return self._ground.layout
+
+    def recall(self, namespace: str, key: str) -> Recalled:
+        """Return the live entry under `key`, and the namespace's epoch."""
+        return self._run(self._reading.recall(namespace, key))
+
+    def search(
+        self, namespace: str, partition: str, vector: Vector, threshold: float, limit: int | None
+    ) -> Sequence[Candidate]:
+        """Return the partition's most similar live entries at or above `threshold`."""
+        return self._run(self._reading.search(namespace, partition, vector, threshold, limit))
+
+    def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
+        """Keep `entry`, unless its namespace has left `epoch`."""
+        return self._run(self._writing.put(entry, epoch, ttl))
+
+    def remove(self, namespace: str, keys: Sequence[str]) -> int:
+        """Remove single entries, and begin a new epoch."""
+        return self._run(self._writing.remove(namespace, keys))
+
+    def invalidate(self, namespace: str) -> int:
+        """Remove all entries of a namespace, and begin a new epoch."""
+        return self._run(self._writing.invalidate(namespace))
+
+    def sizes(self, namespaces: Iterable[str]) -> Mapping[str, int]:
+        """Return the number of live entries of each namespace that has any."""
+        return self._run(self._writing.sizes(namespaces))
+
+    async def aperform(self, operation: StorageOperation) -> Any:
+        """Perform an operation with the running event loop's client; who is cancelled does not wait for the server."""
+        if self._clients is None:
+            return await super().aperform(operation)
+        task = self._begun(arun(self._perform(self._clients.current(), self._steps(operation))))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # redis-py gives a connection back with a round trip, which a silent server does not answer.
+            task.cancel()
+            asyncio.get_running_loop().call_later(PARTING_SECONDS, task.cancel)
+            raise
+
+    async def aclose(self) -> None:
+        """Close the running event loop's connections; they are made anew where they are needed."""
+        if self._clients is not None:
+            await self._clients.close_current()
+
+    def _steps(self, operation: StorageOperation) -> Operation[Any]:
+        """Return the steps of an operation."""
+        match operation:
+            case Recall(namespace, key):
+                return self._reading.recall(namespace, key)
+            case Search(namespace, partition, vector, threshold, limit):
+                return self._reading.search(namespace, partition, vector, threshold, limit)
+            case Put(entry, epoch, ttl):
+                return self._writing.put(entry, epoch, ttl)
+            case Remove(namespace, keys):
+                return self._writing.remove(namespace, keys)
+            case Invalidate(namespace):
+                return self._writing.invalidate(namespace)
+            case Sizes(namespaces):
+                return self._writing.sizes(namespaces)
+        raise InvalidTypeError(f"{operation!r} is no operation of a storage")
+
+    def _run(self, operation: Operation[T]) -> T:
+        if self._sync_client is not None:
+            return run(self._perform(self._sync_client, operation))
+        return asyncio.run(self._run_alone(operation))
+
+    async def _run_alone(self, operation: Operation[T]) -> T:
+        """Perform an operation on an event loop of its own: sizes and invalidations are asked for by sync code too."""
+        if self._clients is None:
+            raise InvalidTypeError(f"{self!r} has no client")
+        client = self._clients.fresh()
+        try:
+            return await arun(self._perform(client, operation))
+        finally:
+            await client.aclose()
+
+    def _perform(self, client: Any, operation: Operation[T]) -> Generator[Any, Any, T]:
+        try:
+            return (yield from Performance(client, *self._errors).perform(operation))
+        except Exception:
+            # The server may have been restarted or replaced by another.
+            self._ground.distrust()
+            raise
+
+    def _later(self, name: str, operation: Callable[[], Operation[None]]) -> None:
+        """Perform an operation in the background, unless it is being performed."""
+        with self._lock:
+            if name in self._upkeep:
+                return
+            self._upkeep.add(name)
+        if self._sync_client is not None:
+            _UPKEEP.submit(lambda: self._kept_up(name, lambda: self._run(operation())))
+        elif self._clients is not None:
+            client = self._clients.current()
+            self._begun(self._akept_up(name, client, operation))
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        # Where nobody waits for it any more, nobody asks what it raised.
+        if not task.cancelled():
+            task.exception()
+
+    def _kept_up(self, name: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        finally:
+            self._upkeep.discard(name)
+
+    async def _akept_up(self, name: str, client: Any, operation: Callable[[], Operation[None]]) -> None:
+        try:
+            await arun(self._perform(client, operation()))
+        except Exception:  # noqa: BLE001, S110  # upkeep that failed is taken up by a later call
+            pass
+        finally:
+            self._upkeep.discard(name)
+
+
+_OPTIONS = frozenset({"prefix", "layout", "max_entries", "secret", "encrypt", "decrypt", "max_bytes", "mirror_bytes"})
+
+
+def _checked(client: Any, field: str) -> Any:
+    return checked_client(client, field=field, asynchronous=field == "client")
+
+
+def _check_settings(
+    prefix: object, layout: object, max_entries: object, max_bytes: object, mirror_bytes: object
+) -> None:
+    if not isinstance(prefix, str) or not prefix or set(prefix) & set("{}*?[]^\\ \n"):
+        raise InvalidValueError(f"prefix={prefix!r}; use a non-empty str without spaces, braces and wildcards")
+    if layout not in get_args(LayoutName):
+        raise InvalidValueError(f"layout={layout!r}; use one of {', '.join(map(repr, get_args(LayoutName)))}")
+    numbers = {"max_entries": max_entries, "max_bytes": max_bytes, "mirror_bytes": mirror_bytes}
+    for field, value in numbers.items():
+        if value is None and field == "max_entries":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidTypeError(f"{field}={value!r} is a {type(value).__name__}; use an int")
+        if value < 1:
+            raise InvalidValueError(f"{field}={value!r} is below 1; use a positive int")
+
+
+def _checked_secret(secret: object) -> bytes | None:
+    if secret is None:
+        return None
+    if not isinstance(secret, bytes | str):
+        raise InvalidTypeError(f"secret is a {type(secret).__name__}; use bytes, a str, or None")
+    encoded = secret.encode() if isinstance(secret, str) else secret
+    if len(encoded) < 16:
+        raise InvalidValueError("secret is shorter than 16 bytes; use 32 random ones: secrets.token_bytes(32)")
+    return encoded
+
+
+def _checked_pair(encrypt: Any, decrypt: Any) -> tuple[Any, Any]:
+    if (encrypt is None) != (decrypt is None):
+        raise InvalidValueError("encrypt and decrypt belong together; give both or neither")
+    for field, value in {"encrypt": encrypt, "decrypt": decrypt}.items():
+        if value is not None and not callable(value):
+            raise InvalidTypeError(f"{field} is a {type(value).__name__}; use a callable of bytes that returns bytes")
+    return encrypt, decrypt
+
+
+def from_url(url: str) -> RedisStorage:
+    """Return the storage of ``redis://``, ``rediss://`` and ``unix://``, with its defaults."""
+    return RedisStorage.from_url(url)

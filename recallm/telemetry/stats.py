@@ -1,0 +1,219 @@
+"""Statistics as a value: what a cache has done, and what each event adds to it.
+
+To count something more, add a field to `CacheStats` and a case to `_increments`: sums over caches, the ``repr`` and the
+Prometheus counters follow from the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, NamedTuple, TypeAlias, assert_never
+
+from recallm.concurrency.forking import ForkSafeLock
+from recallm.records import Bypass, Coalesced, Compared, Embedded, Event, Failure, Hit, Miss, ServedStale, Stored, Veto
+
+SHOWN = 8
+"""How many names of a mapping the ``repr`` shows."""
+
+
+def _count(meaning: str) -> Any:
+    """Return a field that counts events, shown and exported as a Prometheus counter."""
+    return field(default=0, metadata={"meaning": meaning})
+
+
+def _counts_by(label: str, meaning: str) -> Any:
+    """Return a field that counts events by a name, likewise."""
+    return field(default_factory=dict, metadata={"meaning": meaning, "label": label})
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CacheStats:
+    """What a cache has done since it was made or its statistics were reset.
+
+    Attributes:
+        exact_hits: calls answered because this very prompt was stored.
+        semantic_hits: calls answered because a similar prompt was.
+        misses: cacheable calls for which the function was called.
+        similarity_sum: sum of the hits' cosines (exact hits count as 1).
+        bypasses: reason → calls for which the cache stood aside.
+        errors: stage → troubles kept from callers.
+        vetoes: guard → candidates it refused.
+        stored: answers stored.
+        evicted: entries that made room for others.
+        coalesced: hits of calls that waited for another to make the answer.
+        saved_seconds: time the function took when the entries were made, summed over hits.
+        saved_tokens: likewise of the tokens it reported.
+        namespace_sizes: namespace → live entries.
+        circuits: ``"storage"`` or ``"embedder"`` → ``"open"`` or ``"probing"``, if it is skipped for failing.
+        stale: misses of calls whose function raised, and that got an expired entry.
+    """
+
+    exact_hits: int = 0
+    semantic_hits: int = 0
+    misses: int = _count("Cacheable calls for which the function was called.")
+    similarity_sum: float = 0.0
+    bypasses: Mapping[str, int] = _counts_by("reason", "Calls for which the cache stood aside.")
+    errors: Mapping[str, int] = _counts_by("stage", "Troubles kept from callers.")
+    vetoes: Mapping[str, int] = _counts_by("guard", "Candidates that a guard refused.")
+    stored: int = _count("Answers stored.")
+    evicted: int = _count("Entries that made room for others.")
+    coalesced: int = _count("Hits of calls that waited for another to make the answer.")
+    saved_seconds: float = 0.0
+    saved_tokens: int = 0
+    namespace_sizes: Mapping[str, int] = field(default_factory=dict)
+    circuits: Mapping[str, str] = field(default_factory=dict)
+    stale: int = _count("Calls answered with an expired entry because the function raised.")
+
+    @property
+    def hits(self) -> int:
+        """Calls answered from the cache."""
+        return self.exact_hits + self.semantic_hits
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits as a share of the cacheable calls, or 0.0 before the first."""
+        calls = self.hits + self.misses
+        return self.hits / calls if calls else 0.0
+
+    @property
+    def avg_similarity(self) -> float:
+        """Mean cosine of the hits, or 0.0 before the first."""
+        return self.similarity_sum / self.hits if self.hits else 0.0
+
+    def __repr__(self) -> str:
+        rows = {
+            "hits": f"{self.hits} ({self.exact_hits} exact, {self.semantic_hits} semantic)",
+            "misses": str(self.misses),
+            "hit_rate": f"{self.hit_rate:.1%}",
+            "avg_similarity": f"{self.avg_similarity:.3f}",
+            "stored": f"{self.stored} (evicted {self.evicted})",
+            "saved": f"{self.saved_seconds:.1f} s, {self.saved_tokens} tokens",
+        }
+        in_rows = {"exact_hits", "semantic_hits", "similarity_sum", "evicted", "saved_seconds", "saved_tokens"}
+        others = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in {*rows, *in_rows}}
+        numbers_first = sorted(others.items(), key=lambda item: isinstance(item[1], Mapping))
+        rows |= {name: _shown(value) for name, value in numbers_first if value}
+        return "CacheStats(\n" + "".join(f"  {name:<16}{text}\n" for name, text in rows.items()) + ")"
+
+    def __add__(self, other: CacheStats) -> CacheStats:
+        """Return the statistics of two caches together."""
+        values = ((each.name, getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
+        return CacheStats(**{name: _sum(one, two) for name, one, two in values})
+
+
+def counters() -> Iterator[tuple[Field[Any], str, str | None]]:
+    """Yield each field that counts events, what it means, and what it counts by, if by anything."""
+    for each in fields(CacheStats):
+        if "meaning" in each.metadata:
+            yield each, each.metadata["meaning"], each.metadata.get("label")
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return str(value)
+    if not all(isinstance(count, int) for count in value.values()):
+        return ", ".join(f"{name} {state}" for name, state in value.items())
+    largest = sorted(value.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{name} {count}" for name, count in largest[:SHOWN])
+    return shown + (f", and {len(largest) - SHOWN} more" if len(largest) > SHOWN else "")
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Return two numbers together, or two mappings: their counts added, other values the second's."""
+    if not isinstance(one, Mapping):
+        return one + other
+    total = dict(one)
+    for name, value in other.items():
+        total[name] = total[name] + value if name in total and isinstance(value, int) else value
+    return total
+
+
+def merge(parts: Iterable[CacheStats]) -> CacheStats:
+    """Return the sum of several caches' statistics."""
+    return sum(parts, CacheStats())
+
+
+Increment: TypeAlias = tuple[str, str | None, int]
+"""A field of `CacheStats`, the name it counts by (None: it is a number), and by how much it grows."""
+
+
+def increments(event: Event) -> tuple[Increment, ...]:
+    """Return what an event that is no hit adds to which field."""
+    match event:
+        case Miss():
+            return (("misses", None, 1),)
+        case Bypass(reason):
+            return (("bypasses", reason, 1),)
+        case Failure(stage):
+            return (("errors", stage, 1),)
+        case Veto(guard):
+            return (("vetoes", guard, 1),)
+        case Stored(kept, evicted):
+            return (("stored", None, int(kept)), ("evicted", None, evicted))
+        case Coalesced():
+            return (("coalesced", None, 1),)
+        case ServedStale():
+            return (("stale", None, 1),)
+        case Hit() | Embedded() | Compared():
+            return ()
+    assert_never(event)
+
+
+class HitTotals(NamedTuple):
+    """What hits change of the statistics, summed apart: a whole `CacheStats` an event would take a fifth of a hit."""
+
+    exact_hits: int = 0
+    semantic_hits: int = 0
+    similarity_sum: float = 0.0
+    saved_seconds: float = 0.0
+    saved_tokens: int = 0
+
+    def and_one(self, hit: Hit) -> HitTotals:
+        """Return the sums with one more hit."""
+        exact, semantic, similarity_sum, seconds, tokens = self
+        candidate, was_exact, _ = hit
+        entry = candidate.entry
+        return HitTotals(
+            exact + was_exact,
+            semantic + (not was_exact),
+            similarity_sum + candidate.similarity,
+            seconds + entry.seconds,
+            tokens + entry.tokens,
+        )
+
+
+class Ledger:
+    """One cache's statistics: a lock, and what was counted since the last reset."""
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._hits = HitTotals()
+        self._others: dict[tuple[str, str | None], int] = {}
+
+    @property
+    def stats(self) -> CacheStats:
+        """The statistics up to now."""
+        with self._lock:
+            hits, others = self._hits, dict(self._others)
+        counted: dict[str, Any] = {}
+        for (name, by), count in others.items():
+            if by is None:
+                counted[name] = count
+            else:
+                counted.setdefault(name, {})[by] = count
+        return replace(CacheStats(**hits._asdict()), **counted)
+
+    def record(self, event: Event) -> None:
+        """Count one event."""
+        with self._lock:
+            if isinstance(event, Hit):
+                self._hits = self._hits.and_one(event)
+                return
+            for name, by, count in increments(event):
+                self._others[name, by] = self._others.get((name, by), 0) + count
+
+    def reset(self) -> None:
+        """Begin again from nothing."""
+        with self._lock:
+            self._hits, self._others = HitTotals(), {}

@@ -1,0 +1,185 @@
+"""A part that keeps failing is left alone, and tried again after a pause that grows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recallm.concurrency.breaker import FIRST_PAUSE, LONGEST_PAUSE, TROUBLES, Breaker, Circuit
+from recallm.errors import CircuitOpenError, CorruptPayloadError, OddVectorError
+from recallm.testing import Clock
+
+
+class Watched:
+    """A breaker, its clock, and the changes it told of."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.changes: list[str] = []
+        self.breaker = Breaker("storage", clock=self.clock, changed=self._note)
+
+    def _note(self, part: str, state: str) -> None:
+        assert part == "storage"
+        self.changes.append(state)
+
+    def operate(self, error: BaseException | None = None, *, late: bool = False) -> bool:
+        """Tell whether an operation was admitted, which then ends so."""
+        try:
+            self.breaker.admit()
+        except CircuitOpenError:
+            return False
+        self.breaker.record(error, late=late)
+        return True
+
+
+def test_troubles_in_a_row_open_it() -> None:
+    """One success in between begins the row anew."""
+    watched = Watched()
+    for error in [OSError()] * (TROUBLES - 1) + [None] + [OSError()] * TROUBLES:
+        assert watched.operate(error)
+    assert not watched.operate()
+    assert watched.changes == ["open"]
+
+
+def test_one_that_took_its_whole_time_limit_opens_it_at_once() -> None:
+    """Every further one would take as long."""
+    watched = Watched()
+    assert watched.operate(TimeoutError(), late=True)
+    assert not watched.operate()
+    with pytest.raises(CircuitOpenError, match="the storage kept failing"):
+        watched.breaker.admit()
+
+
+@pytest.mark.parametrize("doubt", [OddVectorError(), CorruptPayloadError()])
+def test_doubt_about_what_came_back_is_no_trouble(doubt: Exception) -> None:
+    """The machinery works."""
+    watched = Watched()
+    for error in [OSError()] * (TROUBLES - 1) + [doubt] + [OSError()] * (TROUBLES - 1):
+        assert watched.operate(error)
+    assert watched.breaker.state == "closed"
+
+
+def test_one_probe_goes_through_after_the_pause() -> None:
+    """Others wait for what becomes of it; its success closes the circuit."""
+    watched = Watched()
+    watched.operate(TimeoutError(), late=True)
+    watched.clock.advance(FIRST_PAUSE)
+    watched.breaker.admit()
+    assert watched.breaker.state == "probing"
+    assert not watched.operate()
+    watched.breaker.record(None)
+    assert watched.operate()
+    assert watched.changes == ["open", "closed"]
+
+
+def test_the_pause_doubles_with_each_failed_probe_up_to_a_minute() -> None:
+    """And begins small again after a success."""
+    watched = Watched()
+    watched.operate(TimeoutError(), late=True)
+    pauses = []
+    for _ in range(9):
+        waited = 0.0
+        while not watched.operate(OSError()):
+            watched.clock.advance(0.5)
+            waited += 0.5
+        pauses.append(waited)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
+    assert watched.changes == ["open"]
+    watched.clock.advance(LONGEST_PAUSE)
+    assert watched.operate()
+    watched.operate(TimeoutError(), late=True)
+    watched.clock.advance(FIRST_PAUSE)
+    assert watched.operate()
+
+
+def test_a_probe_that_is_broken_off_leaves_the_next_one_to_probe() -> None:
+    """A cancelled call tells nothing of the part."""
+    watched = Watched()
+    watched.operate(TimeoutError(), late=True)
+    watched.clock.advance(FIRST_PAUSE)
+    assert watched.operate(KeyboardInterrupt())
+    assert watched.operate()
+    assert watched.changes == ["open", "closed"]
+
+
+@pytest.mark.parametrize("now", [0.0, LONGEST_PAUSE, 1e9])
+def test_after_a_probe_that_was_broken_off_any_time_is_late_enough(now: float) -> None:
+    """Whatever the pause has grown to; a circuit that does not probe stays as it is."""
+    probing = Circuit("probing", 7, LONGEST_PAUSE, now)
+    again = probing.after_neither()
+    assert (again.state, again.troubles, again.pause) == ("open", 7, LONGEST_PAUSE)
+    assert again.admitting(now) is not None
+    for circuit in (Circuit(), Circuit("open", 3, 1.0, now)):
+        assert circuit.after_neither() == circuit
+
+
+def test_only_a_probe_lengthens_the_pause() -> None:
+    """Troubles that end while it is open change neither the pause nor when it opened."""
+    opened = Circuit().after_trouble(5.0, slow=True)
+    assert opened == Circuit("open", 1, FIRST_PAUSE, 5.0)
+    assert opened.after_trouble(9.0, slow=True) == Circuit("open", 2, FIRST_PAUSE, 5.0)
+    probing = Circuit("probing", 2, 4.0, 5.0)
+    assert probing.after_trouble(9.0, slow=False) == Circuit("open", 3, 8.0, 9.0)
+    assert Circuit("probing", 2, LONGEST_PAUSE, 5.0).after_trouble(9.0, slow=False).pause == LONGEST_PAUSE
+    assert Circuit().after_trouble(5.0, slow=False) == Circuit("closed", 1)
+
+
+def test_a_call_that_is_broken_off_counts_for_nothing() -> None:
+    """While the circuit is closed."""
+    watched = Watched()
+    for _ in range(10):
+        assert watched.operate(KeyboardInterrupt())
+    assert watched.changes == []
+
+
+def test_a_late_end_of_an_old_operation_does_not_disturb_an_open_circuit() -> None:
+    """It neither prolongs the pause nor tells of a change."""
+    watched = Watched()
+    watched.operate(TimeoutError(), late=True)
+    watched.clock.advance(FIRST_PAUSE / 2)
+    watched.breaker.record(OSError())
+    watched.clock.advance(FIRST_PAUSE / 2)
+    assert watched.operate()
+    assert watched.changes == ["open", "closed"]
+
+
+def test_a_clock_that_goes_back_does_not_keep_it_open() -> None:
+    """The next call may probe."""
+    watched = Watched()
+    watched.operate(TimeoutError(), late=True)
+    watched.clock.advance(-500.0)
+    assert watched.operate()
+
+
+EVENTS = st.lists(st.sampled_from(["success", "trouble", "late", "neither", "wait"]), max_size=60)
+
+
+@given(EVENTS)
+def test_whatever_happens_it_opens_only_in_trouble_and_never_for_good(events: list[str]) -> None:
+    """After the longest pause a call gets through, and its success closes the circuit."""
+    circuit, now = Circuit(), 0.0
+    for event in events:
+        now += 0.25 if event == "wait" else 0.0
+        admitted: Any = circuit.admitting(now)
+        if admitted is None:
+            assert circuit.state in ("open", "probing")
+            continue
+        before = circuit
+        match event:
+            case "success":
+                circuit = admitted.after_success()
+                assert circuit == Circuit()
+            case "trouble" | "late":
+                circuit = admitted.after_trouble(now, slow=event == "late")
+            case "neither":
+                circuit = admitted.after_neither()
+        if circuit.state == "open" and before.state == "closed":
+            assert event in ("trouble", "late")
+        assert circuit.state != "probing"
+        assert FIRST_PAUSE <= circuit.pause <= LONGEST_PAUSE
+    later: Any = circuit.admitting(now + LONGEST_PAUSE)
+    assert later is not None
+    assert later.after_success().state == "closed"

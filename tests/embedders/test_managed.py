@@ -1,0 +1,343 @@
+"""An embedder made safe to wait for: loaded once, its failure remembered, its vectors checked and memoised."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from recallm.embedders import managed
+from recallm.embedders.base import checked_embedder
+from recallm.embedders.managed import RETRY_SECONDS, ManagedEmbedder
+from recallm.errors import InvalidTypeError, ModelUnavailableError, OddVectorError
+from recallm.testing import Clock, FakeEmbedder
+
+WAIT = 20.0
+
+
+def vector_of(encoder: ManagedEmbedder, text: str) -> Any:
+    """Return a text's vector as a call gets it: from the memo, or made now."""
+    known, vector = encoder.cached_vector(text)
+    return vector if known else encoder.embed(text)
+
+
+def result(made: Any) -> Any:
+    """Return what is at hand, or wait for it."""
+    return made.result(WAIT) if isinstance(made, Future) else made
+
+
+class Loading(FakeEmbedder):
+    """An embedder that does as told when it is loaded."""
+
+    def __init__(self, load: Callable[[], object]) -> None:
+        super().__init__()
+        self._load = load
+        self.loads = 0
+
+    def load(self) -> None:
+        """Count, and do as told."""
+        self.loads += 1
+        self._load()
+
+
+def test_a_model_is_loaded_once_whoever_asks() -> None:
+    """Twenty threads that come while it loads wait for the one load."""
+    release = threading.Event()
+    embedder = Loading(lambda: release.wait(WAIT))
+    encoder = ManagedEmbedder(embedder)
+    waiting = [encoder.model_info() for _ in range(20)]
+    release.set()
+    assert {result(each).model_id for each in waiting} == {"recallm/fake"}
+    assert embedder.loads == 1
+    assert not isinstance(encoder.model_info(), Future)
+
+
+def test_one_waiter_that_gives_up_does_not_take_the_load_from_the_others() -> None:
+    """Its future is its own."""
+    release = threading.Event()
+    encoder = ManagedEmbedder(Loading(lambda: release.wait(WAIT)))
+    patient, hasty = encoder.model_info(), encoder.model_info()
+    assert isinstance(hasty, Future)
+    assert hasty.cancel()
+    release.set()
+    assert result(patient).model_id == "recallm/fake"
+
+
+def test_a_failure_is_remembered_and_tried_again_later() -> None:
+    """Calls in between go on without the model, and do not wait."""
+    clock = Clock()
+    failing = [True, True, False]
+
+    def load() -> None:
+        if failing.pop(0):
+            raise ConnectionError("no hub")
+
+    embedder = Loading(load)
+    encoder = ManagedEmbedder(embedder, clock=clock)
+    with pytest.raises(ConnectionError):
+        result(encoder.model_info())
+    for _ in range(3):
+        with pytest.raises(ModelUnavailableError, match="tried again every minute"):
+            encoder.model_info()
+    assert embedder.loads == 1
+    clock.advance(RETRY_SECONDS)
+    with pytest.raises(ModelUnavailableError):
+        encoder.model_info()
+    loading = encoder._loading
+    assert loading is not None
+    assert isinstance(loading.exception(WAIT), ConnectionError)
+    clock.advance(RETRY_SECONDS)
+    with pytest.raises(ModelUnavailableError):
+        encoder.model_info()
+    assert encoder._loading is not None
+    encoder._loading.result(WAIT)
+    assert result(encoder.model_info()).model_id == "recallm/fake"
+    assert embedder.loads == 3
+
+
+def test_a_load_that_takes_too_long_is_not_waited_for_again() -> None:
+    """Until it ends: then the model is there."""
+    release = threading.Event()
+    encoder = ManagedEmbedder(Loading(lambda: release.wait(WAIT)))
+    pending = encoder.model_info()
+    assert isinstance(pending, Future)
+    encoder.load_timed_out()
+    with pytest.raises(ModelUnavailableError):
+        encoder.model_info()
+    release.set()
+    assert encoder._loading is not None
+    encoder._loading.result(WAIT)
+    assert result(encoder.model_info()).model_id == "recallm/fake"
+
+
+def test_a_model_id_that_is_no_text_is_a_failed_load() -> None:
+    """It shows only when the model is there to tell it."""
+
+    class Numbered(FakeEmbedder):
+        @property
+        def model_id(self) -> Any:
+            return 7
+
+        @model_id.setter
+        def model_id(self, value: Any) -> None: ...
+
+    with pytest.raises(InvalidTypeError, match="model_id=7 is a int"):
+        result(ManagedEmbedder(checked_embedder(Numbered())).model_info())
+
+
+def test_calibrated_profiles_come_with_the_model() -> None:
+    """Only profiles that exist, as floats."""
+
+    class Calibrated(FakeEmbedder):
+        thresholds: ClassVar[Any] = {"balanced": 1, "unknown": 0.5}
+
+    assert result(ManagedEmbedder(Calibrated()).model_info()).thresholds == {"balanced": 1.0}
+
+
+def test_recent_vectors_are_memoised_and_old_ones_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text asked for again within the bound costs no embedding."""
+    monkeypatch.setattr(managed, "MEMO_ENTRIES", 3)
+    embedder = FakeEmbedder()
+    encoder = ManagedEmbedder(embedder)
+    for text in ("a", "b", "c", "a", "d"):
+        vector_of(encoder, text)
+    assert embedder.embedded == ["a", "b", "c", "d"]
+    assert encoder.cached_vector("a")[0]
+    vector_of(encoder, "b")
+    assert embedder.embedded == ["a", "b", "c", "d", "b"]
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [[3, 4], (3.0, 4.0), np.array([3, 4], np.float16), np.array([3, 4], np.int64), np.array([[3.0, 4.0]])[0]],
+    ids=["ints", "tuple", "float16", "int64", "a row"],
+)
+def test_vectors_of_every_real_kind_become_unit_vectors(vector: Any) -> None:
+    """Float32, of length one, and nobody else's memory."""
+
+    class Fixed(FakeEmbedder):
+        def embed(self, text: str) -> Any:
+            return vector
+
+    made = vector_of(ManagedEmbedder(Fixed()), "q")
+    assert made.dtype == np.float32
+    assert made.tolist() == pytest.approx([0.6, 0.8])
+    assert not np.shares_memory(made, np.asarray(vector))
+    assert not made.flags.writeable
+
+
+def test_a_vector_of_another_length_is_odd_until_it_is_the_rule() -> None:
+    """The same text again proves nothing; another text does."""
+    embedder = FakeEmbedder(vectors={"one": [1.0, 2.0], "two": [2.0, 1.0]})
+    encoder = ManagedEmbedder(embedder)
+    vector_of(encoder, "first")
+    for _ in range(2):
+        with pytest.raises(OddVectorError, match="returned 2 numbers, where it has always returned 256"):
+            vector_of(encoder, "one")
+    assert vector_of(encoder, "two").shape == (2,)
+    assert vector_of(encoder, "one").shape == (2,)
+    with pytest.raises(OddVectorError):
+        vector_of(encoder, "first")
+
+
+class Counting(FakeEmbedder):
+    """An embedder that counts words as tokens, and represents four."""
+
+    max_tokens = 4
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many words there are."""
+        return len(text.split())
+
+
+class Judging(FakeEmbedder):
+    """An embedder that says itself what it represents."""
+
+    def represents(self, text: str) -> bool:
+        """Claim that nothing but ASCII is known."""
+        return text.isascii()
+
+
+@pytest.mark.parametrize(
+    ("embedder", "text", "expected"),
+    [
+        (FakeEmbedder(), "a question", True),
+        (FakeEmbedder(), "", False),
+        (FakeEmbedder(), " \t\n\u00a0", False),
+        (FakeEmbedder(), "\u200b\u200d", False),
+        (Counting(), "one two three four", True),
+        (Counting(), "one two three four five", False),
+        (Judging(), "ascii", True),
+        (Judging(), "ไทย", False),
+    ],
+)
+def test_a_text_that_an_embedding_cannot_tell_from_others_has_none(embedder: Any, text: str, expected: bool) -> None:
+    """Blank, invisible, too long, or unknown by the embedder's own word; it costs no embedding."""
+    assert ManagedEmbedder(embedder).represents(text) == expected
+    assert (vector_of(ManagedEmbedder(embedder), text) is not None) == expected
+    assert (text in embedder.embedded) == expected
+
+
+def as_it_is(text: str) -> str:
+    """Return a text; not an embedder."""
+    return text
+
+
+class Nameless:
+    """Embeds, but has no name."""
+
+    model_id = None
+
+    def embed(self, text: str) -> list[float]:
+        """Return a vector."""
+        return [1.0]
+
+
+@pytest.mark.parametrize(
+    ("embedder", "missing"),
+    [
+        (None, "no embed method"),
+        (as_it_is, "no embed method"),
+        (FakeEmbedder, "no embed method"),
+        (Nameless(), "no model_id"),
+    ],
+    ids=["None", "a function", "a class", "nameless"],
+)
+def test_what_is_no_embedder_is_refused(embedder: Any, missing: str) -> None:
+    """The message says what an embedder has."""
+    with pytest.raises(InvalidTypeError, match=rf"{missing}.*an embedder has model_id: str and embed"):
+        checked_embedder(embedder)
+
+
+def test_an_embedder_is_returned_as_it_is() -> None:
+    """Nothing is loaded or embedded to check it."""
+    embedder = FakeEmbedder()
+    assert checked_embedder(embedder) is embedder
+    assert embedder.embedded == []
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        [],
+        [0.0, 0.0],
+        [1.0, float("nan")],
+        [1.0, float("inf")],
+        [[1.0, 2.0], [3.0]],
+        [[1.0, 2.0]],
+        1.0,
+        None,
+        "vector",
+        ["a", "b"],
+        {"a": 1.0},
+        [1j],
+        [10**400],
+    ],
+    ids=repr,
+)
+def test_what_is_no_vector_is_odd_each_time(vector: Any) -> None:
+    """And is not memoised: the next call asks again."""
+
+    class Odd(FakeEmbedder):
+        def embed(self, text: str) -> Any:
+            self.embedded.append(text)
+            return vector
+
+    embedder = Odd()
+    encoder = ManagedEmbedder(embedder)
+    for _ in range(2):
+        with pytest.raises(OddVectorError):
+            vector_of(encoder, "q")
+    assert embedder.embedded == ["q", "q"]
+
+
+def test_the_embedders_own_array_may_change_afterwards() -> None:
+    """A read-only one is taken, and a reused one does not change what was made of it."""
+    shared = np.array([3.0, 4.0])
+
+    class Reusing(FakeEmbedder):
+        def embed(self, text: str) -> Any:
+            frozen = shared.view()
+            frozen.flags.writeable = False
+            return frozen
+
+    encoder = ManagedEmbedder(Reusing())
+    made = vector_of(encoder, "q")
+    shared[:] = 1.0
+    assert made.tolist() == pytest.approx([0.6, 0.8])
+    assert vector_of(encoder, "q") is made
+
+
+def test_a_waiter_that_gives_up_after_the_load_changes_nothing() -> None:
+    """The model is there."""
+    encoder = ManagedEmbedder(FakeEmbedder())
+    pending = encoder.model_info()
+    result(pending)
+    assert isinstance(pending, Future)
+    encoder.load_timed_out()
+    assert result(encoder.model_info()).model_id == "recallm/fake"
+
+
+def test_threads_that_embed_at_once_get_their_own_vectors() -> None:
+    """From the memo or the model, a text's vector is always the same."""
+    encoder = ManagedEmbedder(FakeEmbedder())
+    texts = [f"text {number % 7}" for number in range(70)]
+    start, got = threading.Barrier(4), []
+
+    def embed_all() -> None:
+        start.wait(WAIT)
+        got.append([vector_of(encoder, text) for text in texts])
+
+    threads = [threading.Thread(target=embed_all) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    expected = [FakeEmbedder().embed(text) for text in texts]
+    assert len(got) == 4
+    for vectors in got:
+        np.testing.assert_allclose(vectors, expected, atol=1e-6)

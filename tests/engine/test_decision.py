@@ -1,0 +1,147 @@
+"""Decisions: which candidates may serve, whatever a storage returns and a guard does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recallm.engine.decision import answers, decide, guard_name
+from recallm.records import Candidate, Entry, Query
+
+QUERY = Query("question", "n", "p", "k")
+
+
+def candidate(prompt: str, similarity: float, *, partition: str = "p", key: str = "other") -> Candidate:
+    """Return a candidate as a storage finds it."""
+    return Candidate(Entry(key, "n", partition, prompt, None, b""), similarity, 1.0)
+
+
+def refuses(prompt: str, cached_prompt: str) -> bool:
+    """Refuse everything."""
+    return False
+
+
+def allows(prompt: str, cached_prompt: str) -> bool:
+    """Allow everything."""
+    return True
+
+
+def raises(prompt: str, cached_prompt: str) -> bool:
+    """Fail."""
+    raise ZeroDivisionError
+
+
+class Nameless:
+    """A guard that is an object."""
+
+    def __call__(self, prompt: Any, cached_prompt: Any) -> Any:
+        """Refuse everything."""
+        return False
+
+
+similarities = st.floats(-1.0, 1.0) | st.sampled_from([0.92, 1.0, float("nan"), float("inf"), -float("inf")])
+found = st.lists(
+    st.builds(candidate, st.sampled_from(["a", "b 1", "c 2"]), similarities, partition=st.sampled_from(["p", "q"])),
+    max_size=6,
+)
+thresholds = st.floats(0.0, 1.0) | st.sampled_from([0.92, 1.0])
+
+
+@given(
+    found, thresholds, thresholds, st.sampled_from([(), (refuses,), (raises,), (lambda one, other: "1" not in other,)])
+)
+def test_raising_the_threshold_never_adds_a_hit(candidates: Any, one: float, other: float, guards: Any) -> None:
+    """What serves at a higher threshold serves at a lower one."""
+    low, high = sorted([one, other])
+    loose = decide(QUERY, candidates, low, guards).served
+    assert all(served in loose for served in decide(QUERY, candidates, high, guards).served)
+
+
+@given(found, thresholds)
+def test_what_serves_is_near_ours_and_sorted(candidates: list[Candidate], threshold: float) -> None:
+    """Whatever a storage returns, finite cosines at the threshold serve, of the query's partition, best first."""
+    served = decide(QUERY, candidates, threshold, ()).served
+    expected = [
+        each for each in candidates if threshold <= each.similarity < float("inf") and each.entry.partition == "p"
+    ]
+    assert sorted(map(id, served)) == sorted(map(id, expected))
+    assert [each.similarity for each in served] == sorted((each.similarity for each in served), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "partition", "serves"),
+    [
+        (0.92, "p", True),
+        (0.9199999, "p", False),
+        (1.0, "p", True),
+        (1.0000001, "p", True),
+        (float("nan"), "p", False),
+        (float("inf"), "p", False),
+        (1.0, "q", False),
+        (1.0, "P", False),
+    ],
+)
+def test_the_threshold_is_reached_by_what_equals_it(similarity: float, partition: str, serves: bool) -> None:
+    """The bound itself serves; less, another partition, and what is no cosine do not."""
+    assert bool(decide(QUERY, [candidate("a", similarity, partition=partition)], 0.92, ()).served) is serves
+
+
+def test_guards_are_asked_in_order_until_one_refuses() -> None:
+    """Only about candidates at the threshold, with the prompt first, and not after a refusal."""
+    asked: list[tuple[str, str, str]] = []
+
+    def first(prompt: str, cached_prompt: str) -> bool:
+        asked.append(("first", prompt, cached_prompt))
+        return cached_prompt != "near"
+
+    def second(prompt: str, cached_prompt: str) -> bool:
+        asked.append(("second", prompt, cached_prompt))
+        return True
+
+    near, nearer, far = candidate("near", 0.95), candidate("nearer", 0.97), candidate("far", 0.5)
+    decision = decide(QUERY, [far, near, nearer], 0.9, (first, second))
+    assert decision.served == (nearer,)
+    assert decision.refusals == ((near, "first"),)
+    assert asked == [("first", "question", "nearer"), ("second", "question", "nearer"), ("first", "question", "near")]
+
+
+def test_a_guard_that_raises_refuses() -> None:
+    """Doubt about an answer is a refusal in the guard's name, and what it raised is kept."""
+    near = candidate("near", 1.0)
+    decision = decide(QUERY, [near], 0.9, (allows, raises))
+    assert (decision.served, decision.refusals) == ((), ((near, "raises"),))
+    assert [type(doubt) for doubt in decision.doubts] == [ZeroDivisionError]
+
+
+@pytest.mark.parametrize(("verdict", "serves"), [(None, False), (0, False), ("", False), (1, True), ("yes", True)])
+def test_a_verdict_counts_by_its_truth(verdict: Any, serves: bool) -> None:
+    """A guard that forgets to return refuses."""
+    assert bool(decide(QUERY, [candidate("a", 1.0)], 0.9, (lambda one, other: verdict,)).served) is serves
+
+
+def test_guards_are_not_asked_about_the_very_same_prompt() -> None:
+    """A prompt never contradicts itself."""
+    assert decide(QUERY, [candidate("question", 1.0)], 0.9, (refuses, raises)).refusals == ()
+
+
+@pytest.mark.parametrize(("guard", "name"), [(refuses, "refuses"), (Nameless(), "Nameless")])
+def test_vetoes_are_counted_under_the_guards_name(guard: Any, name: str) -> None:
+    """A function by its name, an object by its class."""
+    assert guard_name(guard) == name
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (Entry("k", "n", "p", "question", None, b""), True),
+        (Entry("x", "n", "p", "question", None, b""), False),
+        (Entry("k", "n", "x", "question", None, b""), False),
+        (Entry("k", "n", "p", "x", None, b""), False),
+    ],
+)
+def test_an_exact_entry_answers_only_its_own_prompt(entry: Entry, expected: bool) -> None:
+    """A storage that returns another entry under the key is not believed."""
+    assert answers(Candidate(entry, 1.0, 0.0), QUERY) is expected

@@ -1,0 +1,686 @@
+"""The flow, driven by hand: what it asks for, and what it makes of what it gets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recallm.codec.codec import Codec
+from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, LoadModel, Verify
+from recallm.engine.flow import CANDIDATES, Flow, Plan, answer, bypass
+from recallm.errors import OddVectorError, UnstorableResponseError
+from recallm.keying.keyer import Request
+from recallm.keying.responses import is_stream, total_tokens
+from recallm.records import (
+    Bypass,
+    Candidate,
+    Coalesced,
+    Compared,
+    Entry,
+    Event,
+    Failure,
+    Hit,
+    Miss,
+    ModelInfo,
+    Recalled,
+    ServedStale,
+    Stored,
+    Veto,
+)
+from recallm.scoring import normalise
+from recallm.storage.base import Put, Recall, Search
+
+VECTOR = normalise([1.0, 0.0])
+REQUEST = Request("question", "n", b"exact", 60.0, {})
+QUERY = REQUEST.query("model")
+CODEC = Codec()
+NOTHING = Recalled(None, epoch=7)
+PREPARED = ModelInfo("model", {})
+
+
+class Unstorable:
+    """A response that no codec takes."""
+
+
+def refuses(prompt: str, cached_prompt: str) -> bool:
+    """Refuse everything."""
+    return False
+
+
+def raises(*_: object) -> bool:
+    """Fail."""
+    raise ZeroDivisionError
+
+
+def plan(**changes: Any) -> Plan:
+    """Return how a function is cached."""
+    return Plan(**{"threshold": 0.9, "guards": (), "codec": CODEC, "store_if": None, **changes})
+
+
+def entry(prompt: str = "question", response: object = "cached", **changes: Any) -> Entry:
+    """Return an entry that a storage may find for the query."""
+    key = QUERY.key if prompt == QUERY.text else "other"
+    fields = {"key": key, "namespace": "n", "partition": QUERY.partition, "prompt": prompt, "vector": VECTOR}
+    return Entry(**{**fields, "payload": CODEC.encode(response), **changes})
+
+
+def near(prompt: str = "reworded", similarity: float = 0.95, **changes: Any) -> Candidate:
+    """Return what a search may find."""
+    return Candidate(entry(prompt, **changes), similarity, 1.0)
+
+
+def exactly(**changes: Any) -> Recalled:
+    """Return what an exact look-up may find."""
+    return Recalled(Candidate(entry(**changes), 1.0, 1.0), epoch=7)
+
+
+REPLIES: dict[type, Any] = {
+    LoadModel: PREPARED,
+    Recall: NOTHING,
+    Embed: VECTOR,
+    Search: [],
+    Call: Called("fresh", 0.3),
+    Put: Stored(kept=True),
+    Emit: None,
+}
+
+
+class InTurn:
+    """Replies to effects of one type, one after the other."""
+
+    def __init__(self, replies: list[Any]) -> None:
+        self.replies = list(replies)
+
+
+class AsResult:
+    """An exception that is a result, and not thrown."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def drive(flow: Flow[Any], replies: dict[type, Any] | None = None) -> tuple[Any, list[Effect]]:
+    """Run a flow by hand: each effect gets the reply of its type, which is thrown where it is an exception."""
+    table = {**REPLIES, **(replies or {})}
+    effects: list[Effect] = []
+    advance, value = flow.send, None
+    while True:
+        try:
+            effect = advance(value)
+        except StopIteration as end:
+            return end.value, effects
+        effects.append(effect)
+        value = table[type(effect)]
+        if isinstance(value, InTurn):
+            value = value.replies.pop(0)
+        advance = flow.throw if isinstance(value, BaseException) else flow.send
+        if isinstance(value, AsResult):
+            value = value.error
+
+
+def noted(effects: Sequence[Effect]) -> list[Event]:
+    """Return the events that a flow counted."""
+    return [effect.event for effect in effects if isinstance(effect, Emit)]
+
+
+def steps(effects: Sequence[Effect]) -> list[type]:
+    """Return the kinds of effects, in order."""
+    return [type(effect) for effect in effects]
+
+
+def outcomes(effects: Sequence[Effect]) -> list[Event]:
+    """Return how the call was counted."""
+    return [event for event in noted(effects) if isinstance(event, Hit | Miss | Bypass)]
+
+
+def put(effects: Sequence[Effect]) -> Put:
+    """Return the one thing that was stored."""
+    (stored,) = [effect for effect in effects if isinstance(effect, Put)]
+    return stored
+
+
+def test_an_exact_hit_embeds_nothing() -> None:
+    """The very prompt is answered after one look at the storage."""
+    response, effects = drive(answer(plan(), REQUEST), {Recall: exactly()})
+    assert response == "cached"
+    assert steps(effects) == [LoadModel, Recall, Emit]
+    assert effects[1] == Recall("n", QUERY.key)
+    (hit,) = outcomes(effects)
+    assert isinstance(hit, Hit)
+    assert hit.exact
+
+
+def test_a_similar_prompt_is_a_hit() -> None:
+    """What a search finds at the threshold is served; the function is not called."""
+    response, effects = drive(answer(plan(), REQUEST), {Search: [near()]})
+    assert response == "cached"
+    assert steps(effects) == [LoadModel, Recall, Embed, Search, Emit]
+    assert effects[2] == Embed("question")
+    (hit,) = outcomes(effects)
+    assert isinstance(hit, Hit)
+    assert not hit.exact
+
+
+def test_a_miss_calls_and_keeps_the_answer() -> None:
+    """The function's own object is returned; the entry is stored under the epoch seen before the call."""
+    answered = {"text": "fresh", "usage": {"total_tokens": 12}}
+    response, effects = drive(answer(plan(), REQUEST), {Call: Called(answered, 0.3)})
+    assert response is answered
+    assert steps(effects) == [LoadModel, Recall, Embed, Search, Call, Emit, Put, Emit]
+    stored = put(effects)
+    assert (stored.epoch, stored.ttl) == (7, 60.0)
+    assert (stored.entry.key, stored.entry.partition, stored.entry.namespace) == (QUERY.key, QUERY.partition, "n")
+    assert (stored.entry.prompt, stored.entry.vector) == ("question", VECTOR)
+    assert (stored.entry.seconds, stored.entry.tokens) == (0.3, 12)
+    assert CODEC.decode(stored.entry.payload) == answered
+    assert [type(event) for event in noted(effects)] == [Miss, Stored]
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [("strict", 0.99), ("loose", 0.85), (0.5, 0.5), (0, 0), (1, 1)])
+def test_a_profile_is_the_models_own_where_it_is_calibrated(threshold: Any, expected: float) -> None:
+    """A calibrated model moves the named profiles and never a given cosine."""
+    replies: dict[type, Any] = {LoadModel: ModelInfo("model", {"strict": 0.99})}
+    _, effects = drive(answer(plan(threshold=threshold), REQUEST), replies)
+    (search,) = [effect for effect in effects if isinstance(effect, Search)]
+    assert (search.threshold, search.namespace, search.partition) == (expected, "n", QUERY.partition)
+
+
+DOWN = ConnectionError("down")
+ODD = OddVectorError("odd")
+
+
+@pytest.mark.parametrize(
+    ("effect", "reply", "outcome", "stage"),
+    [
+        (LoadModel, DOWN, "model", "model"),
+        (LoadModel, ODD, "model", "model"),
+        (Recall, DOWN, "storage", "storage"),
+        (Recall, TimeoutError(), "storage", "storage"),
+        (Recall, None, "storage", "storage"),
+        (Recall, Recalled("garbage", 7), "storage", "storage"),  # type: ignore[arg-type]
+        (Embed, DOWN, "embedding", "embedding"),
+        (Search, DOWN, "storage", "storage"),
+        (Search, None, "storage", "storage"),
+        (Search, ["garbage"], "storage", "storage"),
+        (Search, [near(similarity="high")], "storage", "storage"),  # type: ignore[arg-type]
+    ],
+)
+def test_trouble_with_the_machinery_is_a_bypass(effect: type, reply: Any, outcome: str, stage: str) -> None:
+    """The function is called once, nothing is stored, and the error is counted by its stage."""
+    response, effects = drive(answer(plan(), REQUEST), {effect: reply})
+    assert response == "fresh"
+    assert outcomes(effects) == [Bypass(outcome)]
+    assert [event.stage for event in noted(effects) if isinstance(event, Failure)] == [stage]
+    assert steps(effects).count(Call) == 1
+    assert Put not in steps(effects)
+
+
+@pytest.mark.parametrize(("effect", "stage"), [(Embed, "embedding"), (Search, "storage")])
+def test_an_odd_vector_is_a_miss_and_never_stored(effect: type, stage: str) -> None:
+    """A vector that is no vector, or of another dimension, is doubt about an answer."""
+    response, effects = drive(answer(plan(), REQUEST), {effect: ODD})
+    assert response == "fresh"
+    (missed,) = outcomes(effects)
+    assert isinstance(missed, Miss)
+    assert missed.reason == "odd_vector"
+    assert Failure(stage, ODD) in noted(effects)
+    assert Put not in steps(effects)
+
+
+@pytest.mark.parametrize(
+    ("changes", "replies", "reason", "counted"),
+    [
+        ({}, {Search: [near(similarity=0.89)]}, "unlike", []),
+        ({}, {Search: [near(similarity=float("nan"))]}, "unlike", []),
+        ({}, {Search: [near(similarity=float("inf"))]}, "unlike", []),
+        ({}, {Search: [near(partition="other")]}, "unlike", []),
+        ({"guards": (refuses,)}, {Search: [near()]}, "vetoed", [Veto("refuses")]),
+        ({"guards": (raises,)}, {Search: [near()]}, "vetoed", [Veto("raises"), "guard"]),
+        ({}, {Search: [near(payload=b"garbage")]}, "corrupt", ["codec"]),
+        ({}, {Search: [near(payload=b"")]}, "corrupt", ["codec"]),
+        ({}, {Recall: exactly(payload=b"garbage")}, "unlike", ["codec"]),
+        ({}, {Recall: exactly(prompt="other", key=QUERY.key)}, "unlike", []),
+        ({}, {Recall: exactly(partition="other")}, "unlike", []),
+        ({}, {Recall: exactly(key="other")}, "unlike", []),
+    ],
+)
+def test_doubt_about_an_answer_is_a_miss(
+    changes: dict[str, Any], replies: dict[type, Any], reason: str, counted: list[Any]
+) -> None:
+    """The function is called, its answer takes the place of the doubtful one, and the doubt is counted."""
+    response, effects = drive(answer(plan(**changes), REQUEST), replies)
+    assert response == "fresh"
+    (missed,) = outcomes(effects)
+    assert isinstance(missed, Miss)
+    assert missed.reason == reason
+    told = [event for event in noted(effects) if isinstance(event, Veto | Failure)]
+    assert [event.stage if isinstance(event, Failure) else event for event in told] == counted
+    assert put(effects).entry.key == QUERY.key
+
+
+def test_the_next_candidate_serves_where_the_first_is_refused_or_corrupt() -> None:
+    """One bad entry does not hide a good one."""
+    found = [
+        near("good", 0.93, response="right"),
+        near("vetoed", 0.99, response="wrong"),
+        near("corrupt", 0.95, payload=b"garbage"),
+    ]
+    guard = lambda prompt, cached_prompt: cached_prompt != "vetoed"  # noqa: E731  # a guard as users write them
+    response, effects = drive(answer(plan(guards=(guard,)), REQUEST), {Search: found})
+    assert response == "right"
+    assert Veto("<lambda>") in noted(effects)
+    assert Call not in steps(effects)
+
+
+def test_an_exact_entry_that_is_corrupt_leaves_the_search() -> None:
+    """A reworded prompt may still answer."""
+    response, _ = drive(answer(plan(), REQUEST), {Recall: exactly(payload=b"garbage"), Search: [near()]})
+    assert response == "cached"
+
+
+def test_a_text_without_an_embedding_matches_exactly_only() -> None:
+    """It is not searched for, and kept without a vector."""
+    response, effects = drive(answer(plan(), REQUEST), {Embed: None})
+    assert response == "fresh"
+    assert Search not in steps(effects)
+    assert put(effects).entry.vector is None
+
+
+def test_a_refresh_calls_whatever_is_stored() -> None:
+    """Neither tier answers, and the new answer is put in the place of the old."""
+    response, effects = drive(answer(plan(), REQUEST, reuse=False), {Recall: exactly(), Search: [near()]})
+    assert response == "fresh"
+    assert Search not in steps(effects)
+    assert put(effects).entry.key == QUERY.key
+    assert put(effects).entry.vector is VECTOR
+
+
+@pytest.mark.parametrize(
+    ("store_if", "response", "kept"),
+    [
+        (None, "fresh", True),
+        (None, None, False),
+        (None, "", True),
+        (None, 0, True),
+        (lambda response: True, None, True),
+        (lambda response: False, "fresh", False),
+        (lambda response: 0, "fresh", False),
+        (lambda response: response == "fresh", "fresh", True),
+    ],
+)
+def test_what_is_kept_is_the_users_choice(store_if: Any, response: object, kept: bool) -> None:
+    """Without a predicate, all but None is kept."""
+    returned, effects = drive(answer(plan(store_if=store_if), REQUEST), {Call: Called(response, 0.0)})
+    assert returned is response
+    assert (Put in steps(effects)) is kept
+    assert not [event for event in noted(effects) if isinstance(event, Failure)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "replies", "stage", "error"),
+    [
+        ({"store_if": raises}, {}, "store_if", ZeroDivisionError),
+        ({}, {Call: Called(Unstorable(), 0.0)}, "codec", UnstorableResponseError),
+        ({}, {Put: DOWN}, "storage", ConnectionError),
+        ({}, {Put: ODD}, "storage", OddVectorError),
+    ],
+)
+def test_an_answer_that_cannot_be_kept_still_reaches_the_caller(
+    changes: dict[str, Any], replies: dict[type, Any], stage: str, error: type[Exception]
+) -> None:
+    """The call is a miss, and the failure is counted by its stage."""
+    expected = replies.get(Call, REPLIES[Call]).response
+    response, effects = drive(answer(plan(**changes), REQUEST), replies)
+    assert response is expected
+    assert [type(event) for event in outcomes(effects)] == [Miss]
+    (failure,) = [event for event in noted(effects) if isinstance(event, Failure)]
+    assert failure.stage == stage
+    assert isinstance(failure.error, error)
+
+
+class Later:
+    """An awaitable, and a stream that has ``__aiter__`` alone."""
+
+    def __await__(self) -> Any:
+        """Await nothing."""
+        yield
+
+    def __aiter__(self) -> Any:
+        """Give itself."""
+        return self
+
+
+class AsyncOnly:
+    """What only ``async for`` can read, and is no iterator itself."""
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        raise NotImplementedError
+
+
+class Evasive:
+    """An object that raises on being asked for what it does not have."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+def test_a_stream_is_neither_consumed_nor_kept() -> None:
+    """The caller gets it whole, and the call counts as a bypass."""
+    stream = (chunk for chunk in ["a", "b"])
+    response, effects = drive(answer(plan(store_if=list), REQUEST), {Call: Called(stream, 0.0)})
+    assert response is stream
+    assert outcomes(effects) == [Bypass("stream")]
+    assert Put not in steps(effects)
+    assert list(stream) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        (iter([]), True),
+        ((each for each in [1]), True),
+        (Later(), True),
+        (map(str, []), True),
+        (zip([]), True),
+        (AsyncOnly(), True),
+        ([], False),
+        ("text", False),
+        (b"bytes", False),
+        ({}, False),
+        (range(3), False),
+        (None, False),
+        (SimpleNamespace(), False),
+        (Evasive(), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_stream_is_what_reading_consumes(response: object, expected: bool) -> None:
+    """Containers are none, however often they can be iterated over."""
+    assert is_stream(response) is expected
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        ({"usage": {"total_tokens": 5}}, 5),
+        (SimpleNamespace(usage=SimpleNamespace(total_tokens=5)), 5),
+        (SimpleNamespace(usage={"total_tokens": 5}), 5),
+        ({"usage": SimpleNamespace(total_tokens=5)}, 5),
+        ({"usage": {"total_tokens": 1}}, 1),
+        ({"usage": None}, 0),
+        ({"usage": {"total_tokens": None}}, 0),
+        ({"usage": {"total_tokens": True}}, 0),
+        ({"usage": {"total_tokens": -5}}, 0),
+        ({"usage": {"total_tokens": 5.0}}, 0),
+        ("text", 0),
+        (None, 0),
+        (Evasive(), 0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_tokens_are_what_a_response_reports(response: object, expected: int) -> None:
+    """A positive int under ``usage.total_tokens``, as items or attributes; else nothing."""
+    assert total_tokens(response) == expected
+
+
+@pytest.mark.parametrize("effect", [LoadModel, Recall, Embed, Search, Call, Put])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_ends_the_program_passes(effect: type, error: type[BaseException]) -> None:
+    """An interrupt or a cancellation is nobody's to swallow, wherever it comes."""
+    with pytest.raises(error):
+        drive(answer(plan(), REQUEST), {effect: error()})
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        (Bypass("stream"), [Bypass("stream")]),
+        (Failure("keying", DOWN), [Failure("keying", DOWN), Bypass("keying")]),
+    ],
+)
+def test_a_bypassed_call_only_calls(reason: Bypass | Failure, expected: list[Event]) -> None:
+    """Neither the model nor the storage is asked."""
+    response, effects = drive(bypass(reason))
+    assert response == "fresh"
+    assert noted(effects) == expected
+    assert set(steps(effects)) == {Emit, Call}
+
+
+troubles = st.sampled_from([DOWN, ODD, TimeoutError(), None, "garbage", [None]])
+worlds = st.fixed_dictionaries(
+    {},
+    optional={
+        LoadModel: troubles,
+        Recall: troubles | st.sampled_from([exactly(), exactly(payload=b"garbage"), exactly(partition="other")]),
+        Embed: troubles,
+        Search: troubles
+        | st.lists(
+            st.builds(
+                near,
+                similarity=st.floats(),
+                payload=st.sampled_from([b"garbage", CODEC.encode("cached")]),
+                partition=st.sampled_from([QUERY.partition, "other"]),
+            )
+        ),
+        Put: troubles,
+        Call: st.sampled_from(
+            [Called(response, 0.0) for response in (None, "fresh", Unstorable(), Later(), Evasive())]
+        ),
+    },
+)
+
+
+@given(worlds, st.sampled_from([(), (refuses,), (raises,)]), st.sampled_from([None, raises, bool]), st.booleans())
+def test_whatever_fails_the_caller_gets_an_answer(world: Any, guards: Any, store_if: Any, reuse: bool) -> None:
+    """Either a hit, or the function called once and its own object returned; and the call is counted once."""
+    response, effects = drive(answer(plan(guards=guards, store_if=store_if), REQUEST, reuse=reuse), world)
+    (outcome,) = outcomes(effects)
+    if isinstance(outcome, Hit):
+        assert response == "cached"
+        assert Call not in steps(effects)
+        assert outcome.candidate.entry.partition == QUERY.partition
+        assert outcome.candidate.similarity >= 0.9
+    else:
+        assert response is world.get(Call, REPLIES[Call]).response
+        assert steps(effects).count(Call) == 1
+
+
+def verified(reply: Any) -> tuple[Any, list[Effect]]:
+    """Return what a call gets whose one candidate a verifier judges."""
+    return drive(answer(plan(verifier=raises), REQUEST), {Search: [near()], Verify: reply})
+
+
+def test_a_verifier_is_asked_last_about_the_similar_answer() -> None:
+    """With both prompts and the response; what it agrees to is served."""
+    response, effects = verified(True)
+    assert response == "cached"
+    assert [effect for effect in effects if isinstance(effect, Verify)] == [
+        Verify(raises, "question", "reworded", "cached")
+    ]
+    assert Call not in steps(effects)
+
+
+@pytest.mark.parametrize(
+    ("reply", "counted"), [(False, Veto("verify")), (0, Veto("verify")), (ODD, Failure("verify", ODD))]
+)
+def test_what_a_verifier_does_not_agree_to_is_a_miss(reply: Any, counted: Event) -> None:
+    """Its refusal is a veto, its failure an error; the new answer is kept."""
+    response, effects = verified(reply)
+    assert response == "fresh"
+    (missed,) = outcomes(effects)
+    assert isinstance(missed, Miss)
+    assert missed.reason == "refused"
+    assert [event for event in noted(effects) if isinstance(event, Veto | Failure)] == [counted]
+    assert put(effects).entry.payload == CODEC.encode("fresh")
+
+
+def test_a_verifier_is_not_asked_about_the_very_prompt() -> None:
+    """Nor about what a guard refuses."""
+    cases: list[tuple[dict[str, Any], dict[type, Any]]] = [
+        ({}, {Recall: exactly()}),
+        ({"guards": (refuses,)}, {Search: [near()]}),
+    ]
+    for changes, replies in cases:
+        _, effects = drive(answer(plan(verifier=refuses, **changes), REQUEST), replies)
+        assert Verify not in steps(effects)
+
+
+@pytest.mark.parametrize(
+    ("turns", "recalls", "response", "taken"),
+    [
+        (["leading"], [NOTHING, NOTHING], "fresh", [LoadModel, Recall, Coalesce, Recall, Embed, Search, Call, Put]),
+        (["alone"], [NOTHING, NOTHING], "fresh", [LoadModel, Recall, Coalesce, Recall, Embed, Search, Call, Put]),
+        (
+            [TimeoutError()],
+            [NOTHING, NOTHING],
+            "fresh",
+            [LoadModel, Recall, Coalesce, Recall, Embed, Search, Call, Put],
+        ),
+        (["leading"], [NOTHING, exactly()], "cached", [LoadModel, Recall, Coalesce, Recall]),
+        (["waited"], [NOTHING, exactly()], "cached", [LoadModel, Recall, Coalesce, Recall]),
+        (
+            ["waited", "waited", "leading"],
+            [NOTHING, NOTHING, NOTHING, exactly()],
+            "cached",
+            [LoadModel, Recall, Coalesce, Recall, Coalesce, Recall, Coalesce, Recall],
+        ),
+    ],
+)
+def test_a_call_that_finds_nothing_takes_its_turn(
+    turns: list[Any], recalls: list[Recalled], response: str, taken: list[type]
+) -> None:
+    """Whoever waited looks again, and so does whoever leads: the one before may just have ended."""
+    replies = {Coalesce: InTurn(turns), Recall: InTurn(recalls)}
+    got, effects = drive(answer(plan(coalesce=True), REQUEST), replies)
+    assert got == response
+    assert [step for step in steps(effects) if step is not Emit] == taken
+    waited = turns == ["waited"]
+    assert [event for event in noted(effects) if isinstance(event, Coalesced)] == [Coalesced()] * waited
+    asked = [effect for effect in effects if isinstance(effect, Coalesce | Recall)]
+    assert {effect.key for effect in asked} == {QUERY.key}
+    assert {effect.namespace for effect in asked if isinstance(effect, Recall)} == {"n"}
+
+
+def test_the_epoch_is_that_of_the_last_look() -> None:
+    """Whatever was invalidated while the call waited."""
+    recalls = [NOTHING, Recalled(None, epoch=8)]
+    _, effects = drive(answer(plan(coalesce=True), REQUEST), {Coalesce: "leading", Recall: InTurn(recalls)})
+    assert put(effects).epoch == 8
+
+
+def test_an_entry_that_has_expired_is_looked_at_once_by_whoever_leads() -> None:
+    """It is there: only whoever waited has reason to look again."""
+    expired = exactly(fresh_for=0.5)
+    _, effects = drive(answer(plan(coalesce=True), REQUEST), {Coalesce: "leading", Recall: expired})
+    assert steps(effects).count(Recall) == 1
+    assert put(effects).epoch == 7
+
+
+@pytest.mark.parametrize(("coalesce", "reuse"), [(False, True), (True, False), (False, False)])
+def test_calls_that_share_nothing_take_no_turn(coalesce: bool, reuse: bool) -> None:
+    """Where it is switched off, and where the answer is to be made anew."""
+    _, effects = drive(answer(plan(coalesce=coalesce), REQUEST, reuse=reuse))
+    assert Coalesce not in steps(effects)
+
+
+@pytest.mark.parametrize(
+    ("replies", "reuse", "expected"),
+    [
+        ({Embed: None}, True, Miss("exact_only", QUERY, 7, None)),
+        ({}, False, Miss("refresh", QUERY, 7, VECTOR)),
+        ({Embed: None}, False, Miss("refresh", QUERY, 7, None)),
+        ({}, True, Miss("unlike", QUERY, 7, VECTOR)),
+        ({Embed: ODD}, True, Miss("odd_vector", QUERY, 0, storable=False)),
+    ],
+)
+def test_a_miss_tells_why_and_is_counted_where_the_function_fails(
+    replies: dict[type, Any], reuse: bool, expected: Miss
+) -> None:
+    """The function's own failure leaves the flow; what is counted then goes along with the call."""
+    _, effects = drive(answer(plan(), REQUEST, reuse=reuse), replies)
+    (missed,) = outcomes(effects)
+    assert isinstance(missed, Miss)
+    (call,) = [effect for effect in effects if isinstance(effect, Call)]
+    assert call.otherwise is missed
+    assert not call.allow_stale
+    assert missed.vector is expected.vector
+    assert (missed.reason, missed.query, missed.epoch) == (expected.reason, expected.query, expected.epoch)
+    assert (missed.storable, missed.stale) == (expected.storable, None)
+
+
+def compared(found: list[Candidate], *, recorded: bool = True, **changes: Any) -> tuple[list[Event], float]:
+    """Return what a look-up notes down, and the cosine it asks for."""
+    _, effects = drive(answer(plan(**changes), REQUEST, recorded=recorded), {Search: found, Verify: False})
+    (search,) = [effect for effect in effects if isinstance(effect, Search)]
+    assert search.limit == CANDIDATES
+    return [event for event in noted(effects) if isinstance(event, Compared)], search.threshold
+
+
+@pytest.mark.parametrize(
+    ("found", "changes", "expected"),
+    [
+        ([], {}, None),
+        ([near()], {}, Compared("question", "reworded", 0.95, "hit")),
+        ([near(similarity=0.75)], {}, Compared("question", "reworded", 0.75, "miss")),
+        ([near("far", 0.71), near("less far", 0.8)], {}, Compared("question", "less far", 0.8, "miss")),
+        ([near()], {"guards": (refuses,)}, Compared("question", "reworded", 0.95, "miss", "refuses")),
+        ([near()], {"verifier": refuses}, Compared("question", "reworded", 0.95, "miss", "verify")),
+        ([near("theirs", partition="other"), near("ours", 0.8)], {}, Compared("question", "ours", 0.8, "miss")),
+        ([near("odd", float("nan")), near("ours", 0.8)], {}, Compared("question", "ours", 0.8, "miss")),
+        ([near("theirs", partition="other")], {}, None),
+    ],
+)
+def test_a_look_up_that_is_recorded_tells_what_it_compared(
+    found: list[Candidate], changes: dict[str, Any], expected: Compared | None
+) -> None:
+    """What was served, or else the most similar of ours; from below the threshold as well, which serves nothing."""
+    told, floor = compared(found, **changes)
+    assert told == ([] if expected is None else [expected])
+    assert floor == 0.7
+
+
+def test_a_look_up_that_is_not_recorded_asks_for_the_threshold_and_tells_nothing() -> None:
+    """A threshold below what is worth recording is asked for as it is."""
+    assert compared([near()], recorded=False) == ([], 0.9)
+    assert compared([near()], threshold=0.6)[1] == 0.6
+
+
+def test_a_recorded_hit_is_told_with_the_candidate_that_served() -> None:
+    """Not with the one before it, which a guard refused."""
+    guard = lambda prompt, cached_prompt: cached_prompt != "vetoed"  # noqa: E731  # a guard as users write them
+    told, _ = compared([near("vetoed", 0.99), near("good", 0.93)], guards=(guard,))
+    assert told == [Compared("question", "good", 0.93, "hit")]
+
+
+def test_an_expired_answer_stands_in_where_the_function_fails() -> None:
+    """The most similar one that guards let through, read anew; a corrupt one cannot."""
+    expired: dict[str, Any] = {"fresh_for": 0.5}
+    cases: list[dict[type, Any]] = [{Recall: exactly(**expired)}, {Search: [near(**expired)]}]
+    for replies in cases:
+        error = ConnectionError()
+        response, effects = drive(answer(plan(stale_seconds=9.0), REQUEST), {**replies, Call: AsResult(error)})
+        assert response == "cached"
+        assert ServedStale() in noted(effects)
+        (call,) = [effect for effect in effects if isinstance(effect, Call)]
+        assert call.allow_stale
+    with pytest.raises(ConnectionError):
+        drive(
+            answer(plan(stale_seconds=9.0), REQUEST),
+            {Recall: exactly(payload=b"garbage", **expired), Call: AsResult(ConnectionError())},
+        )
+
+
+def test_what_is_kept_for_longer_tells_how_long_it_is_served() -> None:
+    """The storage keeps it until it can stand in no more."""
+    _, effects = drive(answer(plan(stale_seconds=9.0), REQUEST))
+    assert (put(effects).ttl, put(effects).entry.fresh_for) == (69.0, 60.0)
+    _, effects = drive(answer(plan(), REQUEST))
+    assert (put(effects).ttl, put(effects).entry.fresh_for) == (60.0, None)
+    forever = REQUEST._replace(ttl=None)
+    _, effects = drive(answer(plan(stale_seconds=9.0), forever))
+    assert (put(effects).ttl, put(effects).entry.fresh_for) == (None, None)

@@ -1,0 +1,186 @@
+"""Maintenance, driven by hand: telling what a call would get, and taking it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recallm.codec.codec import Codec
+from recallm.engine.effects import Call, Called, Effect, Embed, Emit, LoadModel
+from recallm.engine.flow import Flow, Plan, answer
+from recallm.engine.maintenance import explain, forget
+from recallm.errors import OddVectorError
+from recallm.keying.keyer import Request
+from recallm.records import Bypass, Candidate, Entry, Explanation, Hit, Miss, ModelInfo, Recalled, Stored
+from recallm.scoring import normalise
+from recallm.storage.base import Put, Recall, Remove, Search
+
+VECTOR = normalise([1.0, 0.0])
+REQUEST = Request("question", "n", b"exact", None, {})
+QUERY = REQUEST.query("model")
+CODEC = Codec()
+DOWN = ConnectionError("down")
+
+
+def refuses(prompt: str, cached_prompt: str) -> bool:
+    """Refuse everything."""
+    return False
+
+
+def plan(*guards: Any) -> Plan:
+    """Return how a function is cached."""
+    return Plan(0.9, guards, CODEC, None)
+
+
+def candidate(
+    prompt: str = "reworded", similarity: float = 0.95, *, payload: bytes = b"", partition: str = ""
+) -> Candidate:
+    """Return what a storage may find, 5 seconds old, under a key of its own."""
+    key = QUERY.key if prompt == QUERY.text else f"key of {prompt}"
+    entry = Entry(key, "n", partition or QUERY.partition, prompt, VECTOR, payload or CODEC.encode("cached"))
+    return Candidate(entry, similarity, 5.0)
+
+
+def exactly(**changes: Any) -> Recalled:
+    """Return what an exact look-up may find."""
+    return Recalled(candidate("question", 1.0, **changes), epoch=7)
+
+
+def drive(flow: Flow[Any], replies: dict[type, Any]) -> tuple[Any, list[Effect]]:
+    """Run a flow by hand; a search is answered with what reaches its threshold."""
+    table = {
+        LoadModel: ModelInfo("model", {}),
+        Recall: Recalled(None, epoch=7),
+        Embed: VECTOR,
+        Search: [],
+        Call: Called("fresh", 0.0),
+        Put: Stored(kept=True),
+        Emit: None,
+        **replies,
+    }
+    effects: list[Effect] = []
+    advance, value = flow.send, None
+    while True:
+        try:
+            effect = advance(value)
+        except StopIteration as end:
+            return end.value, effects
+        effects.append(effect)
+        value = len(effect.keys) if isinstance(effect, Remove) and Remove not in replies else table[type(effect)]
+        if isinstance(effect, Search) and isinstance(value, list):
+            value = [found for found in value if not found.similarity < effect.threshold]
+        advance = flow.throw if isinstance(value, BaseException) else flow.send
+
+
+def kinds(effects: Sequence[Effect]) -> set[type]:
+    """Return the kinds of effects."""
+    return {type(effect) for effect in effects}
+
+
+@pytest.mark.parametrize(
+    ("guards", "replies", "expected"),
+    [
+        ((), {Recall: exactly()}, Explanation("hit", "exact", True, 1.0, 0.9, "question", None, "n", 5.0)),
+        ((), {Search: [candidate()]}, Explanation("hit", "similar", False, 0.95, 0.9, "reworded", None, "n", 5.0)),
+        ((), {}, Explanation("miss", "empty", False, None, 0.9, None, None, "n", None)),
+        (
+            (),
+            {Search: [candidate(similarity=0.2), candidate("nearer", 0.8)]},
+            Explanation("miss", "unlike", False, 0.8, 0.9, "nearer", None, "n", 5.0),
+        ),
+        (
+            (refuses,),
+            {Search: [candidate(), candidate("nearer", 0.99)]},
+            Explanation("miss", "vetoed", False, 0.99, 0.9, "nearer", "refuses", "n", 5.0),
+        ),
+        (
+            (),
+            {Search: [candidate(partition="q")]},
+            Explanation("miss", "empty", False, None, 0.9, None, None, "n", None),
+        ),
+        ((), {Embed: None}, Explanation("miss", "exact_only", threshold=0.9, namespace="n")),
+        ((), {Embed: OddVectorError()}, Explanation("miss", "odd_vector", threshold=0.9, namespace="n")),
+        (
+            (),
+            {Search: [candidate(payload=b"garbage")]},
+            Explanation("miss", "corrupt", False, 0.95, 0.9, "reworded", None, "n", 5.0),
+        ),
+        ((), {LoadModel: DOWN}, Explanation("bypass", "model")),
+        ((), {Recall: DOWN}, Explanation("bypass", "storage")),
+        ((), {Embed: DOWN}, Explanation("bypass", "embedding")),
+        ((), {Search: DOWN}, Explanation("bypass", "storage")),
+    ],
+)
+def test_explains_what_a_call_would_get(guards: Any, replies: dict[type, Any], expected: Explanation) -> None:
+    """Outcome, reason and the nearest entry, below the threshold too."""
+    explanation, effects = drive(explain(plan(*guards), REQUEST), replies)
+    assert explanation == expected
+    assert not kinds(effects) & {Call, Put, Remove}
+
+
+payloads = st.sampled_from([b"garbage", CODEC.encode("cached")])
+partitions = st.sampled_from([QUERY.partition, "other"])
+found = st.builds(candidate, st.sampled_from(["a", "b"]), st.floats(), payload=payloads, partition=partitions)
+troubles = st.sampled_from([DOWN, OddVectorError(), None])
+worlds = st.fixed_dictionaries(
+    {},
+    optional={
+        LoadModel: st.just(DOWN),
+        Recall: troubles | st.builds(exactly, payload=payloads, partition=partitions),
+        Embed: troubles,
+        Search: troubles | st.lists(found, max_size=4),
+    },
+)
+
+
+@given(worlds, st.sampled_from([(), (refuses,), (lambda one, other: other == "a",)]))
+def test_an_explanation_is_what_the_call_gets(world: dict[type, Any], guards: Any) -> None:
+    """Whatever the storage holds and whatever fails, explaining and answering come to the same."""
+    explanation, effects = drive(explain(plan(*guards), REQUEST), world)
+    _, answered = drive(answer(plan(*guards), REQUEST), world)
+    (outcome,) = [
+        effect.event
+        for effect in answered
+        if isinstance(effect, Emit) and isinstance(effect.event, Hit | Miss | Bypass)
+    ]
+    assert explanation.outcome == type(outcome).__name__.lower()
+    assert not kinds(effects) & {Call, Put, Remove}
+    if isinstance(outcome, Hit):
+        assert (explanation.exact, explanation.similarity) == (outcome.exact, outcome.candidate.similarity)
+    else:
+        assert explanation.reason in (outcome.reason, "empty")
+
+
+def removed_keys(effects: Sequence[Effect]) -> list[str]:
+    """Return the keys that a flow removed."""
+    return [key for effect in effects if isinstance(effect, Remove) for key in effect.keys]
+
+
+def test_forgets_all_that_the_call_would_hit() -> None:
+    """The exact entry, and every similar one that no guard refuses, however many there are."""
+    served = [candidate(f"reworded {number}") for number in range(40)]
+    stays = [candidate("far", 0.5), candidate("refused"), candidate("foreign", partition="other")]
+    guard = lambda prompt, cached_prompt: cached_prompt != "refused"  # noqa: E731  # a guard as users write them
+    removed, effects = drive(forget(plan(guard), REQUEST), {Search: served + stays})
+    assert removed == 41
+    assert sorted(removed_keys(effects)) == sorted([QUERY.key, *(each.entry.key for each in served)])
+    assert not kinds(effects) & {Call, Put, Emit}
+    assert [effect.limit for effect in effects if isinstance(effect, Search)] == [None]
+
+
+def test_forgets_the_exact_entry_of_a_text_without_an_embedding() -> None:
+    """There is nothing to search for."""
+    removed, effects = drive(forget(plan(), REQUEST), {Embed: None})
+    assert (removed, removed_keys(effects)) == (1, [QUERY.key])
+    assert Search not in kinds(effects)
+
+
+@pytest.mark.parametrize("effect", [LoadModel, Remove, Embed, Search])
+def test_forgetting_raises_where_it_cannot_be_done(effect: type) -> None:
+    """Whoever removes an answer must know whether it is gone."""
+    with pytest.raises(ConnectionError):
+        drive(forget(plan(), REQUEST), {effect: DOWN})

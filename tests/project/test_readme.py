@@ -1,0 +1,51 @@
+"""The README's code blocks run, and its first two commands are the ones it promises."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+BASH_BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("block", PYTHON_BLOCKS, ids=range(len(PYTHON_BLOCKS)))
+def test_python_block_runs_as_a_program(block: str, tmp_path: Path) -> None:
+    """Each block is a program of its own; a block with test classes passes under pytest too."""
+    program = tmp_path / "test_block.py"
+    program.write_text(block, encoding="utf-8")
+    command = [sys.executable, "-W", "error"]
+    if "class Test" in block:
+        command += ["-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
+    environment = {**os.environ, "PYTEST_ADDOPTS": ""}
+    finished = subprocess.run(
+        [*command, str(program)], capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def test_first_two_commands_install_then_run_and_install_then_test() -> None:
+    """The first bash block runs the quickstart, the second the tests; each is one command."""
+    run, test = BASH_BLOCKS[:2]
+    assert "pip install" in run
+    assert run.strip().endswith("python examples/quickstart.py")
+    assert "pip install" in test
+    assert test.strip().endswith("python -m pytest")
+    assert len(run.splitlines()) == len(test.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [line for block in BASH_BLOCKS[2:] for line in block.splitlines()])
+def test_further_commands_run(command: str) -> None:
+    """From a checkout, with the interpreter that runs the tests."""
+    finished = subprocess.run(
+        [sys.executable, *command.split()[1:]], capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert finished.stdout

@@ -1,0 +1,342 @@
+"""The clients of a RedisStorage: one for each loop, short of patience, discreet, on single servers and clusters."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from support.redis_servers import COMMANDS, LAYOUTS, WANTED, Server, free_port, running
+
+from recallm import get_storage, semantic_cache
+from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.storage.base import Put, Recall, Search
+from recallm.storage.redis.storage import RedisStorage
+from recallm.testing import FakeEmbedder, StorageContract
+
+EMBEDDER = FakeEmbedder()
+make = StorageContract().entry
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """One server of any kind."""
+    if not COMMANDS:
+        pytest.skip("no Redis server is installed")
+    with running(next(iter(COMMANDS))) as started:
+        yield started
+
+
+def test_an_async_client_serves_several_event_loops(server: Server) -> None:
+    """Each loop has connections of its own, however many come and go."""
+    server.empty()
+    client = redis.asyncio.Redis(port=server.port)
+    storage = RedisStorage(client)
+    calls = 0
+
+    @semantic_cache(context={}, storage=storage, embedder=EMBEDDER, guards=())
+    async def answer(prompt: str) -> str:
+        nonlocal calls
+        calls += 1
+        return prompt
+
+    async def call() -> None:
+        assert await answer("one two three") == "one two three"
+        assert await answer("three two one") == "one two three"
+        await storage.aclose()
+
+    for _ in range(3):
+        asyncio.run(call())
+    assert calls == 1
+    assert answer.stats().errors == {}
+
+
+def test_a_storage_from_a_url_serves_both_kinds_of_functions(server: Server) -> None:
+    """An entry that a sync function stored is read by an async one's storage operations."""
+    server.empty()
+    storage = RedisStorage.from_url(server.url)
+    assert (storage.serves_sync, storage.serves_async) == (True, True)
+    entry = make()
+    assert storage.put(entry, storage.recall("n", entry.key).epoch, None).kept
+
+    async def recall() -> Any:
+        try:
+            return await storage.aperform(Recall("n", entry.key))
+        finally:
+            await storage.aclose()
+
+    assert asyncio.run(recall()).candidate is not None
+
+
+def test_a_cancelled_operation_leaves_the_storage_usable(server: Server) -> None:
+    """Cancelling in the middle of a transaction releases what it watched."""
+    server.empty()
+
+    async def cancel_and_go_on() -> None:
+        storage = RedisStorage(redis.asyncio.Redis(port=server.port))
+        entry = make()
+        assert entry.vector is not None
+        epoch = (await storage.aperform(Recall("n", entry.key))).epoch
+        for delay in range(12):
+            task = asyncio.create_task(storage.aperform(Put(entry, epoch, None)))
+            await asyncio.sleep(delay * 0.0002)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert (await storage.aperform(Put(entry, epoch, None))).kept
+        assert len(await storage.aperform(Search("n", "p", entry.vector, 0.9, 16))) == 1
+        await storage.aclose()
+
+    asyncio.run(cancel_and_go_on())
+
+
+def test_a_sync_function_cannot_use_an_async_client() -> None:
+    """It is told at decoration."""
+    storage = RedisStorage(redis.asyncio.Redis())
+    with pytest.raises(TypeError, match="sync_client"):
+
+        @semantic_cache(context={}, storage=storage, embedder=EMBEDDER, guards=())
+        def answer(prompt: str) -> str:
+            return prompt
+
+
+def test_sync_code_can_count_and_invalidate_what_async_functions_stored(server: Server) -> None:
+    """On a storage with an async client alone, its sync methods use an event loop of their own."""
+    server.empty()
+    storage = RedisStorage(redis.asyncio.Redis(port=server.port))
+    entry = make()
+    assert storage.put(entry, storage.recall("n", entry.key).epoch, None).kept
+    assert storage.sizes(["n"]) == {"n": 1}
+    assert storage.invalidate("n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({}, InvalidTypeError, "from_url"),
+        ({"client": redis.Redis()}, InvalidTypeError, "sync_client="),
+        ({"sync_client": redis.asyncio.Redis()}, InvalidTypeError, "client="),
+        ({"client": redis.asyncio.Redis(decode_responses=True)}, InvalidValueError, "decode_responses"),
+        ({"sync_client": redis.Redis(decode_responses=True)}, InvalidValueError, "decode_responses"),
+        ({"sync_client": "redis://localhost"}, InvalidTypeError, "str"),
+    ],
+)
+def test_clients_that_cannot_serve_are_refused(arguments: Any, error: type[Exception], says: str) -> None:
+    """With an error that says what to give instead."""
+    with pytest.raises(error, match=says):
+        RedisStorage(**arguments)
+
+
+def test_a_url_may_not_ask_for_decoded_replies() -> None:
+    """In the URL it is refused as it is in a client."""
+    with pytest.raises(ValueError, match="decode_responses"):
+        RedisStorage.from_url("redis://localhost/0?decode_responses=True")
+
+
+def test_clients_of_a_url_are_impatient_and_named(server: Server) -> None:
+    """They wait for a quarter of a second, do not try again, and have a name on the server."""
+    storage = RedisStorage.from_url(server.url)
+    storage.recall("n", "key")
+    with server.client() as client:
+        assert "recallm" in {each["name"] for each in client.client_list()}
+    began = time.monotonic()
+    # An address that routes nowhere answers nothing.
+    with pytest.raises(redis.RedisError):
+        RedisStorage.from_url("redis://10.255.255.1:6379/0").recall("n", "key")
+    assert time.monotonic() - began < 1.0
+
+
+def test_a_unix_socket_will_do(tmp_path: Path) -> None:
+    """As ``unix://`` URL."""
+    if not COMMANDS:
+        pytest.skip("no Redis server is installed")
+    with running(next(iter(COMMANDS)), "--unixsocket", str(tmp_path / "redis.sock")):
+        storage = RedisStorage.from_url(f"unix://{tmp_path / 'redis.sock'}")
+        entry = make()
+        assert storage.put(entry, storage.recall("n", entry.key).epoch, None).kept
+        assert "redis.sock" in repr(storage)
+
+
+def test_a_password_is_shown_nowhere(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Not in a repr, not in an error, not in the log."""
+    with server.client() as client:
+        client.acl_setuser("carol", enabled=True, passwords=["+right"], keys=["*"], commands=["+@all"])
+    shown: list[str] = []
+    for url in (
+        f"redis://carol:hunter2secret@127.0.0.1:{server.port}/0",
+        "redis://:hunter2secret@127.0.0.1:1/0",
+        "redis://:hunter2secret@127.0.0.1:notaport/0",
+        "redis://:hunter2secret/@127.0.0.1/0",
+        "rediss://:hunter2secret@127.0.0.1:1/0?nonsense=1",
+    ):
+        try:
+            storage = RedisStorage.from_url(url)
+            shown.append(repr(storage))
+            storage.recall("n", "key")
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must be discreet
+            shown += [repr(error), str(error), repr(error.__cause__)]
+    with caplog.at_level(logging.DEBUG):
+
+        @semantic_cache(context={}, embedder=EMBEDDER, storage=f"redis://carol:hunter2secret@127.0.0.1:{server.port}/0")
+        def answer(prompt: str) -> str:
+            return prompt
+
+        answer("one")
+    shown += [repr(answer), caplog.text, repr(answer.stats())]
+    assert len(shown) > 8
+    assert [text for text in shown if "hunter2" in text] == []
+
+
+def test_a_url_can_be_given_wherever_a_storage_can(server: Server) -> None:
+    """Equal URLs share one storage."""
+    assert isinstance(get_storage(server.url), RedisStorage)
+    assert get_storage(server.url) is get_storage(server.url)
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_the_layout_is_found_by_trying(kind: str) -> None:
+    """Vector sets where there are any, then the query engine, else the mirror; commands not allowed count as absent."""
+    if kind not in COMMANDS:
+        pytest.skip(WANTED[kind])
+    with running(kind) as server:
+        storage = RedisStorage.from_url(server.url)
+        storage.recall("n", "key")
+        assert storage.layout is not None
+        assert storage.layout.name == ("vectorset" if kind == "search" else LAYOUTS[kind])
+        if kind == "search":
+            with server.client() as client:
+                client.acl_setuser("dave", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-vcard"])
+            storage = RedisStorage.from_url(f"redis://dave:pw@127.0.0.1:{server.port}/0")
+            storage.recall("n", "key")
+            assert storage.layout is not None
+            assert storage.layout.name == "search"
+
+
+README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+
+ACL = (
+    "+hello +auth +client|setname +ping +time +watch +unwatch +multi +exec +hget +hmget +hset +hsetnx "
+    "+hincrby +hdel +hrandfield +unlink +pexpire +pttl +persist +zadd +zrem +zcard +zcount +zrange +zrangebyscore "
+    "+zrandmember +sadd +srem +scard +srandmember"
+)
+"""What the README tells to allow, whatever the layout."""
+
+
+ACL_OF_LAYOUT = {
+    "vectorset": "+vcard +vadd +vsim +vrem",
+    "search": "+ft._list +ft.create +ft.search",
+    "plain": "+xadd +xrange +xdel +xlen",
+}
+
+
+def test_the_readme_lists_these_permissions() -> None:
+    """Line by line, and in its table of commands."""
+    (rules,) = re.findall(r"^ACL SETUSER cache on >password ~recallm:\* (.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert rules.split() == [*ACL.split(), *" ".join(ACL_OF_LAYOUT.values()).split()]
+    table = README[README.index("| for | commands |") : README.index("A user that may do this")]
+    named = {word.lower() for cell in re.findall(r"`([^`]*)`", table) for word in cell.split()}
+    connecting = {"+hello", "+auth", "+client|setname", "+ping"}
+    assert {f"+{word}" for word in named if not word.startswith('"')} == set(rules.split()) - connecting
+
+
+def test_the_documented_permissions_are_enough(redis_server: Server) -> None:
+    """A user with the commands that the README lists can do all that the contract asks."""
+    redis_server.empty()
+    layout = LAYOUTS[redis_server.kind]
+    with redis_server.client() as client:
+        rules = f"on >pw ~recallm:* {ACL} {ACL_OF_LAYOUT[layout]}"
+        client.execute_command("ACL", "SETUSER", "cache", "reset", *rules.split())
+    storage = RedisStorage.from_url(f"redis://cache:pw@127.0.0.1:{redis_server.port}/0", max_entries=2)
+    entries = [make(f"prompt {at}") for at in range(4)]
+    for entry in entries:
+        epoch = storage.recall("n", entry.key).epoch
+        assert storage.put(entry, epoch, 60.0).kept
+        assert storage.put(entry, epoch, None).kept
+    assert entries[-1].vector is not None
+    assert storage.search("n", "p", entries[-1].vector, 0.9, None)
+    assert storage.layout is not None
+    assert storage.layout.name == layout
+    assert storage.sizes(["n"]) == {"n": 2}
+    assert storage.remove("n", [entries[-1].key]) == 1
+    assert storage.invalidate("n") == 1
+    with redis_server.client() as client:
+        deadline = time.monotonic() + 5
+        while client.keys("recallm:1:*:dead") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert client.keys("recallm:1:*:dead") == []
+
+
+@pytest.fixture(scope="module", params=["vectorset", "debian"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[list[Server]]:
+    """A cluster of three nodes."""
+    if request.param not in COMMANDS:
+        pytest.skip(WANTED[request.param])
+    with ExitStack() as stack:
+        buses = [free_port() for _ in range(3)]
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port")
+        nodes = [stack.enter_context(running(request.param, *options, str(bus))) for bus in buses]
+        ranges = [(0, 5460), (5461, 10922), (10923, 16383)]
+        for number, (node, (first, last)) in enumerate(zip(nodes, ranges, strict=True), start=1):
+            with node.client() as client:
+                client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number)
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port, buses[0])
+        deadline = time.monotonic() + 20
+        for node in nodes:
+            with node.client() as client:
+                while client.cluster("INFO")["cluster_state"] != "ok" or len(client.cluster("NODES")) < 3:
+                    assert time.monotonic() < deadline, "the cluster does not form"
+                    time.sleep(0.05)
+        yield nodes
+
+
+def test_a_cluster_of_three_nodes_keeps_the_contract(cluster: list[Server]) -> None:
+    """No operation crosses slots: entries of many namespaces lie on all nodes."""
+    storage = RedisStorage(sync_client=redis.RedisCluster(host="127.0.0.1", port=cluster[0].port))
+    namespaces = [f"namespace {at}" for at in range(12)]
+    for name in namespaces:
+        entry = make("one two three", namespace=name)
+        epoch = storage.recall(name, entry.key).epoch
+        assert storage.put(entry, epoch, 60.0).kept
+        assert storage.put(entry, epoch, 60.0).kept
+        assert entry.vector is not None
+        assert len(storage.search(name, "p", entry.vector, 0.9, 16)) == 1
+    assert storage.sizes(namespaces) == dict.fromkeys(namespaces, 1)
+    for node in cluster:
+        with node.client() as client:
+            assert client.dbsize() > 0
+    assert storage.remove(namespaces[0], [make("one two three", namespace=namespaces[0]).key]) == 1
+    assert [storage.invalidate(name) for name in namespaces] == [0, *[1] * 11]
+    assert storage.sizes(namespaces) == {}
+
+
+def test_an_async_cluster_client_serves_too(cluster: list[Server]) -> None:
+    """The same steps, awaited."""
+
+    async def use() -> None:
+        client = redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster[0].port)
+        storage = RedisStorage(client)
+        for name in ("first", "second", "third"):
+            entry = make("one two three", namespace=name)
+            assert entry.vector is not None
+            epoch = (await storage.aperform(Recall(name, entry.key))).epoch
+            assert (await storage.aperform(Put(entry, epoch, None))).kept
+            assert len(await storage.aperform(Search(name, "p", entry.vector, 0.9, 16))) == 1
+        await storage.aclose()
+
+    for _ in range(2):
+        asyncio.run(use())
+
+
+def test_importing_the_storage_imports_no_redis() -> None:
+    """The extra is imported when a storage is made."""
+    code = "import sys, recallm; from recallm import RedisStorage; assert 'redis' not in sys.modules"
+    subprocess.run(["python", "-c", code], check=True)

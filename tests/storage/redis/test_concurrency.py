@@ -1,0 +1,315 @@
+"""Many at once on one Redis server: they do not exclude each other, wait for each other, or leave things behind."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from support.redis_servers import COMMANDS, LAYOUTS, WANTED, Server, running
+
+from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.records import Entry, Stored
+from recallm.storage.base import Put, Recall
+from recallm.storage.redis.commands import Batch, Exec, Watch
+from recallm.storage.redis.keys import Space
+from recallm.storage.redis.layouts import Question
+from recallm.storage.redis.mirror import Mirrored
+from recallm.storage.redis.server import Epoch
+from recallm.storage.redis.storage import RedisStorage
+from recallm.testing import FakeEmbedder, StorageContract
+
+make = StorageContract().entry
+FOREVER: tuple[float | None, ...] = (None, 3600.0, 400_000.0)
+
+
+def storage_on(server: Server, **options: Any) -> RedisStorage:
+    """Return one process's storage."""
+    return RedisStorage.from_url(server.url, layout=LAYOUTS[server.kind], timeout=5.0, **options)
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + 10.0
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.01)
+
+
+async def all_stored(storage: RedisStorage, entries: list[Entry], ttl: float | None) -> bool:
+    """Store entries at the same time; return whether all were kept."""
+    epoch = (await storage.aperform(Recall("n", entries[0].key))).epoch
+    puts: list[Awaitable[Stored]] = [storage.aperform(Put(entry, epoch, ttl)) for entry in entries]
+    return all(stored.kept for stored in await asyncio.gather(*puts))
+
+
+@pytest.mark.parametrize("ttl", FOREVER)
+def test_those_who_store_do_not_exclude_each_other(redis_server: Server, ttl: float | None) -> None:
+    """Sixty entries of a new namespace at once, in many partitions."""
+    redis_server.empty()
+
+    async def store() -> bool:
+        client = redis.asyncio.Redis(port=redis_server.port)
+        storage = RedisStorage(client, layout=LAYOUTS[redis_server.kind])
+        entries = [make(f"entry {number}", partition=f"p{number % 7}") for number in range(60)]
+        try:
+            return await all_stored(storage, entries, ttl)
+        finally:
+            await client.aclose()
+
+    assert asyncio.run(store())
+    assert storage_on(redis_server).sizes(["n"]) == {"n": 60}
+
+
+def test_an_invalidation_comes_through_whoever_stores(redis_server: Server) -> None:
+    """And what was stored before it is gone."""
+    redis_server.empty()
+    storage, stop = storage_on(redis_server), threading.Event()
+    problems: list[BaseException] = []
+
+    def keep_storing(who: int) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            entry = make(f"entry {who} {number}")
+            try:
+                storage.put(entry, storage.recall("n", entry.key).epoch, 60.0 + number)
+            except BaseException as error:  # noqa: BLE001  # reported below
+                problems.append(error)
+
+    threads = [threading.Thread(target=keep_storing, args=(who,)) for who in range(6)]
+    for thread in threads:
+        thread.start()
+    for number in range(10):
+        eventually(lambda: storage.sizes(["n"]))
+        entry = make(f"before {number}")
+        storage.put(entry, storage.recall("n", entry.key).epoch, None)
+        storage.invalidate("n")
+        assert storage.recall("n", entry.key).candidate is None
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+
+
+def test_one_connection_is_enough(redis_server: Server) -> None:
+    """Nobody holds one while waiting for another."""
+    redis_server.empty()
+
+    async def store() -> bool:
+        pool = redis.asyncio.BlockingConnectionPool(port=redis_server.port, max_connections=1, timeout=20)
+        client = redis.asyncio.Redis(connection_pool=pool)
+        storage = RedisStorage(client, layout=LAYOUTS[redis_server.kind])
+        try:
+            return await all_stored(storage, [make(f"entry {number}") for number in range(10)], 60.0)
+        finally:
+            await client.aclose()
+            await pool.disconnect()
+
+    assert asyncio.run(store())
+
+
+def test_what_is_refused_or_too_late_leaves_nothing(redis_server: Server) -> None:
+    """An entry that is too large, and one of an epoch that has ended, in partitions of their own."""
+    redis_server.empty()
+    storage = storage_on(redis_server, max_bytes=100)
+    epoch = storage.recall("n", "k").epoch
+    with pytest.raises(InvalidValueError):
+        storage.put(make("large", partition="large")._replace(payload=b"x" * 200), epoch, None)
+    storage.invalidate("n")
+    assert not storage.put(make("late", partition="late"), epoch, None).kept
+    with redis_server.client() as client:
+        eventually(lambda: {key.rpartition(b":")[2] for key in client.keys("recallm:1*")} == {b"e"})
+
+
+def test_partitions_that_hold_nothing_any_more_are_forgotten(redis_server: Server) -> None:
+    """However many there were, as long as the namespace is used; only the query engine has none to forget."""
+    if redis_server.kind == "search":
+        pytest.skip("one index for all partitions")
+    redis_server.empty()
+    storage = storage_on(redis_server, max_entries=3)
+    for number in range(40):
+        entry = make(f"entry {number}", partition=f"p{number}")
+        assert storage.put(entry, storage.recall("n", entry.key).epoch, None).kept
+    with redis_server.client() as client:
+        (dims,) = client.keys("recallm:1:*:d")
+        assert client.hlen(dims) == 3
+        assert len(client.keys("recallm:1:*:[xs]:*")) == 3
+
+
+def test_a_mirror_that_was_dropped_meanwhile_is_read_anew() -> None:
+    """What the old one had read is not taken for read."""
+    layout = Mirrored(1 << 20)
+    vector = FakeEmbedder(dim=4).embed("a")
+    place = Space("recallm", "n").generation("0" * 16)
+    question = Question(place, b"p" * 16, vector, 0.5, 8)
+    rows = [(f"{number}-0".encode(), {b"i": bytes([number]) * 28, b"v": vector.tobytes()}) for number in range(1, 4)]
+    asked = layout.ask(question)
+    near = layout.hear(question, asked, [3, rows])
+    assert near is not None
+    assert len(near.found) == 3
+    asked = layout.ask(question)
+    layout._mirrors.clear()
+    assert layout.hear(question, asked, [4, [(b"4-0", {b"i": b"\4" * 28, b"v": vector.tobytes()})]]) is None
+    asked = layout.ask(question)
+    assert asked[1][2] == b"(0-0"
+    near = layout.hear(question, asked, [3, rows])
+    assert near is not None
+    assert len(near.found) == 3
+
+
+@pytest.mark.skipif("vectorset" not in COMMANDS, reason=WANTED["vectorset"])
+def test_a_server_may_come_to_know_another_layout() -> None:
+    """Clients of both use what is stored, as far as they find it, and what one invalidates is gone for the other."""
+    with running("vectorset") as server:
+        plain = RedisStorage.from_url(server.url, layout="plain", timeout=5.0)
+        sets = RedisStorage.from_url(server.url, layout="vectorset", timeout=5.0)
+        for storage, other in ((plain, sets), (sets, plain)):
+            entry = make(f"by {storage.layout}")
+            assert storage.put(entry, storage.recall("n", entry.key).epoch, None).kept
+            assert other.recall("n", entry.key).candidate is not None
+            assert entry.vector is not None
+            other.search("n", entry.partition, entry.vector, 0.5, 16)
+            assert other.put(entry, other.recall("n", entry.key).epoch, None).kept
+            assert other.remove("n", [entry.key]) == 1
+            assert storage.search("n", entry.partition, entry.vector, 0.9, 16) == []
+        assert plain.sizes(["n"]) == sets.sizes(["n"]) == {}
+        ours, theirs = make("by plain"), make("by sets")
+        assert plain.put(ours, plain.recall("n", ours.key).epoch, None).kept
+        assert sets.put(theirs, sets.recall("n", theirs.key).epoch, None).kept
+        assert sets.remove("n", [theirs.key]) == 1
+        fresh = RedisStorage.from_url(server.url, layout="plain", timeout=5.0)
+        assert ours.vector is not None
+        assert [found.entry.prompt for found in fresh.search("n", "p", ours.vector, 0.9, 16)] == ["by plain"]
+        plain.invalidate("n")
+        with server.client() as client:
+            eventually(lambda: [key.rpartition(b":")[2] for key in client.keys("*")] == [b"e"])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_clients_of_closed_loops_are_forgotten(redis_server: Server) -> None:
+    """A program that runs a loop for each of many tasks keeps no connection for each."""
+    storage = RedisStorage(redis.asyncio.Redis(port=redis_server.port), layout=LAYOUTS[redis_server.kind])
+
+    async def once() -> None:
+        await storage.aperform(Recall("n", "k"))
+        await storage.aclose()
+
+    for _ in range(5):
+        asyncio.run(once())
+    assert storage._clients is not None
+    assert len(storage._clients._clients) == 1
+
+
+def test_a_client_of_sentinels_says_what_it_cannot_do() -> None:
+    """Its connections cannot be made for another loop."""
+    sentinel: Any = redis.asyncio.Sentinel([("localhost", 1)])  # type: ignore[no-untyped-call]  # redis-py's own
+    storage = RedisStorage(sentinel.master_for("mymaster"))
+    with pytest.raises(InvalidTypeError, match="SentinelConnectionPool serves the event loop"):
+        storage.sizes(["n"])
+
+
+def test_who_is_cancelled_does_not_wait_for_a_silent_server(redis_server: Server) -> None:
+    """Not even where the client has no time limit of its own."""
+    redis_server.empty()
+
+    async def load_timed_out() -> float:
+        client = redis.asyncio.Redis(port=redis_server.port)
+        storage = RedisStorage(client, layout=LAYOUTS[redis_server.kind])
+        entry = make("entry")
+        epoch = (await storage.aperform(Recall("n", entry.key))).epoch
+        redis_server.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(storage.aperform(Put(entry, epoch, None)), 0.1)
+            return time.monotonic() - began
+        finally:
+            redis_server.signal(signal.SIGCONT)
+            assert (await storage.aperform(Put(entry, epoch, None))).kept
+            await client.aclose()
+
+    assert asyncio.run(load_timed_out()) < 0.9
+
+
+def by_hand(entry: Entry, epoch: Epoch) -> Any:
+    """Return the steps of a put on a plain server whose first try, though announced, is about to end."""
+    storage = RedisStorage(sync_client=redis.Redis(), layout="plain")
+    ready = storage._ground.ready()
+    assert isinstance(next(ready), Batch)
+    with pytest.raises(StopIteration):
+        ready.send([[1, 0]])
+    steps = storage._writing.put(entry, epoch.number, None)
+    assert isinstance(next(steps), Watch)
+    announcement: Any = steps.send([[epoch.generation.encode(), b"0", None], None, 0, 0, -1, None])
+    assert announcement.watching
+    return steps
+
+
+EPOCH = Epoch("0" * 16, 0)
+MEMBERS = Space("recallm", "n").generation(EPOCH.generation).members
+
+
+def test_a_store_whose_reply_was_lost_is_not_made_undone() -> None:
+    """The client takes a lost connection for a conflict: the second try finds the first one's entry."""
+    steps = by_hand(make("entry"), EPOCH)
+    stored = steps.send([b"1-1"])
+    assert isinstance(stored, Exec)
+    (kept,) = [command for command in stored.commands if command[0] == "HSET" and b"i" in command]
+    member = kept[kept.index(b"i") + 1]
+    assert isinstance(steps.send(None), Watch)
+    assert steps.send([[EPOCH.generation.encode(), b"0", None], None, 0, 0, -1, member]) == Batch([("ZCARD", MEMBERS)])
+    with pytest.raises(StopIteration) as ended:
+        steps.send([1])
+    assert ended.value.value == Stored(kept=True)
+
+
+@pytest.mark.parametrize(("generation", "buried"), [("0" * 16, False), ("1" * 16, True)])
+def test_a_store_that_came_too_late_buries_no_living_generation(generation: str, buried: bool) -> None:
+    """A single removal ends the epoch, and leaves the generation alive."""
+    steps = by_hand(make("entry"), EPOCH)
+    assert isinstance(steps.send([b"1-1"]), Exec)
+    assert isinstance(steps.send(None), Watch)
+    withdrawn = steps.send([[generation.encode(), b"1", None], None, 0, 0, -1, None])
+    assert {command[0] for command in withdrawn.commands} == {"XDEL", "HSETNX"} | ({"SADD"} if buried else set())
+
+
+def test_a_living_generation_is_never_swept(redis_server: Server) -> None:
+    """Whoever says that it is dead, and however many single entries were removed from it."""
+    redis_server.empty()
+    storage = storage_on(redis_server)
+    for number in range(5):
+        entry = make(f"entry {number}")
+        storage.put(entry, storage.recall("n", entry.key).epoch, None)
+    assert storage.remove("n", [make("entry 0").key]) == 1
+    space = Space("recallm", "n")
+    with redis_server.client() as client:
+        client.sadd(space.dead, client.hget(space.epoch, "g"))
+        entry = make("one more")
+        storage.put(entry, storage.recall("n", entry.key).epoch, None)
+        eventually(lambda: client.scard(space.dead) == 0)
+    assert storage.sizes(["n"]) == {"n": 5}
+
+
+def test_a_silent_server_costs_a_pool_no_connection(redis_server: Server) -> None:
+    """More operations time out than there are connections, and all is well afterwards."""
+    redis_server.empty()
+    client = redis_server.client(max_connections=2, socket_timeout=0.1, retry=None)
+    storage, entry = RedisStorage(sync_client=client, layout=LAYOUTS[redis_server.kind]), make("entry")
+    epoch = storage.recall("n", entry.key).epoch
+    redis_server.signal(signal.SIGSTOP)
+    try:
+        for _ in range(5):
+            with pytest.raises((redis.TimeoutError, redis.ConnectionError)) as raised:
+                storage.put(entry, epoch, None)
+            assert not isinstance(raised.value, redis.exceptions.MaxConnectionsError)
+    finally:
+        redis_server.signal(signal.SIGCONT)
+    assert storage.put(entry, epoch, None).kept
+    client.close()

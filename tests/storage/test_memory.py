@@ -1,0 +1,501 @@
+"""The in-process storages: the contract, and the bound, the clock and the threads that are theirs alone."""
+
+from __future__ import annotations
+
+import random
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recallm import InMemoryStorage, StorageBackend, ThreadSafeInMemoryStorage
+from recallm.errors import InvalidTypeError, InvalidValueError, OddVectorError
+from recallm.records import Entry
+from recallm.storage import memory
+from recallm.testing import Clock, FakeEmbedder, StorageContract
+
+KINDS = [InMemoryStorage, ThreadSafeInMemoryStorage]
+
+
+class OnAClock(StorageContract):
+    """The contract, with a clock that need not be waited for."""
+
+    kind: type[InMemoryStorage]
+
+    def make_storage(self) -> InMemoryStorage:
+        """Return an empty storage."""
+        self.clock = Clock()
+        return self.kind(clock=self.clock)
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the clock."""
+        self.clock.advance(seconds)
+
+
+class TestInMemoryStorage(OnAClock):
+    """The storage for one thread."""
+
+    kind = InMemoryStorage
+
+
+class TestThreadSafeInMemoryStorage(OnAClock):
+    """The storage for any number of threads."""
+
+    kind = ThreadSafeInMemoryStorage
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def storage_of_the_readme() -> dict[str, Any]:
+    """Return what the README's block with a storage of one's own defines."""
+    blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (block,) = [block for block in blocks if "(StorageBackend):" in block]
+    defined: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(block, "README.md", "exec"), defined)  # noqa: S102  # our own text, as a reader would run it
+    return defined
+
+
+class TestStorageOfTheReadme(StorageContract):
+    """The storage that the README shows to whoever writes one."""
+
+    def make_storage(self) -> StorageBackend:
+        """Return an empty storage, on a clock that need not be waited for."""
+        self.clock = Clock()
+        defined = storage_of_the_readme()
+        (kind,) = [
+            each
+            for each in defined.values()
+            if isinstance(each, type) and issubclass(each, StorageBackend) and each.__module__ == "readme"
+        ]
+        assert "monotonic" in defined
+        defined["monotonic"] = self.clock
+        made: StorageBackend = kind()
+        return made
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the clock."""
+        self.clock.advance(seconds)
+
+
+def entry(prompt: str, **fields: Any) -> Entry:
+    """Return an entry, its prompt for a key."""
+    known = {"namespace": "n", "partition": "p", "vector": FakeEmbedder(dim=16).embed(prompt), "payload": b""}
+    return Entry(key=prompt, prompt=prompt, **{**known, **fields})
+
+
+def keys(storage: InMemoryStorage) -> set[str]:
+    """Return what is stored."""
+    return set(storage._kept)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_least_recently_used_entry_makes_room(kind: type[InMemoryStorage]) -> None:
+    """A recall and a search are uses; what is evicted is found by neither."""
+    storage = kind(max_entries=3)
+    for prompt in ("one", "two", "three"):
+        assert storage.put(entry(prompt), 0, None).evicted == 0
+    storage.recall("n", "one")
+    storage.search("n", "p", FakeEmbedder(dim=16).embed("two"), 0.99, 1)
+    assert storage.put(entry("four"), 0, None).evicted == 1
+    assert keys(storage) == {"one", "two", "four"}
+    assert storage.recall("n", "three").candidate is None
+    assert storage.search("n", "p", FakeEmbedder(dim=16).embed("three"), 0.99, None) == []
+    assert len(storage) == storage.sizes(["n"])["n"] == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_prompt_is_one_entry(kind: type[InMemoryStorage]) -> None:
+    """Put again it takes the old one's place, in the index as well, and evicts nothing."""
+    storage = kind(max_entries=1)
+    for payload in (b"old", b"new"):
+        assert storage.put(entry("one", payload=payload), 0, None).evicted == 0
+    found = storage.search("n", "p", FakeEmbedder(dim=16).embed("one"), 0.9, None)
+    assert [candidate.entry.payload for candidate in found] == [b"new"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_entry_lives_as_long_as_it_was_stored_for(kind: type[InMemoryStorage]) -> None:
+    """Reading does not prolong it; a replacement begins anew, and its old deadline is forgotten."""
+    clock = Clock()
+    storage = kind(clock=clock)
+    storage.put(entry("one"), 0, 10.0)
+    storage.put(entry("two"), 0, None)
+    clock.advance(9.5)
+    assert storage.recall("n", "one").candidate is not None
+    storage.put(entry("one"), 0, 20.0)
+    clock.advance(19.5)
+    candidate = storage.recall("n", "one").candidate
+    assert candidate is not None
+    assert candidate.age == pytest.approx(19.5)
+    clock.advance(0.5)
+    assert storage.recall("n", "one").candidate is None
+    assert storage.sizes(["n", "absent"]) == {"n": 1}
+    assert "of 1 entries" in repr(storage)
+
+
+def test_expiry_is_noticed_by_whatever_is_asked_first() -> None:
+    """A search, a size, a removal and an invalidation all see live entries only."""
+    clock = Clock()
+    vector = FakeEmbedder(dim=16).embed("one")
+    for ask, expected in (
+        (lambda storage: storage.search("n", "p", vector, 0.5, None), []),
+        (lambda storage: storage.sizes(["n"]), {}),
+        (lambda storage: storage.remove("n", ["one"]), 0),
+        (lambda storage: storage.invalidate("n"), 0),
+        (len, 0),
+    ):
+        storage = InMemoryStorage(clock=clock)
+        storage.put(entry("one"), 0, 5.0)
+        clock.advance(5.0)
+        assert ask(storage) == expected
+
+
+def test_deadlines_of_replaced_entries_do_not_pile_up() -> None:
+    """However often one entry is stored with a time to live."""
+    storage = InMemoryStorage(clock=Clock())
+    for _ in range(1000):
+        storage.put(entry("one"), 0, 60.0)
+    assert len(storage._deadlines) < 100
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_from_before_an_invalidation_is_refused(kind: type[InMemoryStorage]) -> None:
+    """In the namespace invalidated, and in no other."""
+    storage = kind()
+    before, elsewhere = storage.recall("n", "one").epoch, storage.recall("m", "one").epoch
+    storage.invalidate("n")
+    assert not storage.put(entry("one"), before, None).kept
+    assert storage.put(entry("two", namespace="m"), elsewhere, None).kept
+    assert storage.put(entry("one"), storage.recall("n", "one").epoch, None).kept
+
+
+def test_a_forgotten_epoch_is_never_taken_for_a_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more namespaces than are told apart, a stale answer is refused all the same."""
+    monkeypatch.setattr(memory, "MAX_EPOCHS", 3)
+    storage = InMemoryStorage()
+    stale = {name: storage.recall(name, "k").epoch for name in "abcdefgh"}
+    for name in "abcdefgh":
+        storage.invalidate(name)
+    assert not any(storage.put(entry("one", namespace=name), stale[name], None).kept for name in "abcdefgh")
+    assert len(storage._epochs) == 3
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        np.full(16, np.nan, np.float32),
+        np.full(16, np.inf, np.float32),
+        np.zeros(16, np.float32),
+        np.ones(16, np.float32),
+        np.ones(8, np.float32) / np.sqrt(np.float32(8)),
+        np.eye(4, dtype=np.float32),
+        np.empty(0, np.float32),
+    ],
+    ids=["nan", "infinite", "zero", "not of unit length", "another dimension", "2-d", "empty"],
+)
+def test_an_odd_vector_is_refused_and_changes_nothing(vector: Any) -> None:
+    """Neither what was stored under its key, nor what a later search finds, nor the partition's dimension."""
+    storage = InMemoryStorage()
+    storage.put(entry("one"), 0, None)
+    with pytest.raises(ValueError, match=r"vector|dim"):
+        storage.put(entry("one", vector=vector), 0, None)
+    with pytest.raises(OddVectorError):
+        storage.search("n", "p", vector, 0.5, 16)
+    assert keys(storage) == {"one"}
+    assert len(storage.search("n", "p", FakeEmbedder(dim=16).embed("one"), 0.9, None)) == 1
+
+
+def test_an_odd_first_vector_does_not_set_the_partitions_dimension() -> None:
+    """The next sound one does."""
+    storage = InMemoryStorage()
+    with pytest.raises(OddVectorError):
+        storage.put(entry("one", vector=np.zeros(5, np.float32)), 0, None)
+    assert storage.put(entry("one"), 0, None).kept
+
+
+def test_an_entry_without_a_vector_is_found_by_its_key_only() -> None:
+    """It takes no place in the index."""
+    storage = InMemoryStorage()
+    storage.put(entry("one", vector=None), 0, None)
+    assert storage.recall("n", "one").candidate is not None
+    assert storage._partitions == {}
+
+
+def test_an_empty_partition_leaves_nothing_behind() -> None:
+    """Ten thousand users who come once cost nothing afterwards."""
+    storage = InMemoryStorage(max_entries=2)
+    for number in range(50):
+        storage.put(entry(f"question {number}", partition=f"p{number}", namespace=f"n{number}"), 0, None)
+    assert len(storage._partitions) == len(storage._namespaces) == len(storage) == 2
+
+
+@pytest.mark.parametrize(
+    ("bound", "error", "told"),
+    [
+        (0, InvalidValueError, "max_entries=0 is below 1"),
+        (-5, InvalidValueError, "max_entries=-5 is below 1"),
+        (True, InvalidTypeError, "max_entries=True is a bool; use an int or None"),
+        (1.5, InvalidTypeError, "max_entries=1.5 is a float; use an int or None"),
+        ("many", InvalidTypeError, "max_entries='many' is a str; use an int or None"),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bound_that_is_none_is_refused(kind: Any, bound: Any, error: type[Exception], told: str) -> None:
+    """The message has the value and what is allowed."""
+    with pytest.raises(error, match=told):
+        kind(max_entries=bound)
+
+
+@pytest.mark.usefixtures("restless")
+def test_threads_lose_nothing_and_see_nothing_foreign() -> None:
+    """Eight threads put, search, recall and remove in partitions of their own and in a common one."""
+    storage = ThreadSafeInMemoryStorage()
+    failures: list[BaseException] = []
+    vectors = [FakeEmbedder(dim=16).embed(f"word{number}") for number in range(40)]
+
+    def work(name: str) -> None:
+        chance = random.Random(name)  # noqa: S311  # a test
+        mine: set[str] = set()
+        try:
+            for _ in range(300):
+                number = chance.randrange(40)
+                key = f"{name} {number}"
+                made = entry(key, partition=name, namespace=name, vector=vectors[number])
+                if key in mine and chance.random() < 0.3:
+                    assert storage.remove(name, [key]) == 1
+                    mine.discard(key)
+                else:
+                    assert storage.put(made, storage.recall(name, key).epoch, None).kept
+                    mine.add(key)
+                found = storage.search(name, name, vectors[number], 0.999, None)
+                assert (key in {candidate.entry.key for candidate in found}) == (key in mine)
+                assert all(candidate.entry.partition == name for candidate in found)
+                storage.put(
+                    entry(f"common {key}", partition="common", namespace="common", vector=vectors[number]), 0, None
+                )
+                storage.search("common", "common", vectors[number], 0.5, 16)
+            assert storage.sizes([name]).get(name, 0) == len(mine)
+        except BaseException as error:  # noqa: BLE001  # raised in the test's own thread below
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(f"t{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(storage) == sum(storage.sizes([*(f"t{number}" for number in range(8)), "common"]).values())
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Have threads interrupt each other as often as they can, so that what is not locked shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+USES: dict[str, Callable[[InMemoryStorage], object]] = {
+    "a recall": lambda storage: storage.recall("n", "one"),
+    "a search": lambda storage: storage.search("n", "p", FakeEmbedder(dim=16).embed("one"), 0.99, None),
+    "a replacement": lambda storage: storage.put(entry("one"), 0, None),
+}
+GLANCES: dict[str, Callable[[InMemoryStorage], object]] = {
+    "sizes": lambda storage: storage.sizes(["n"]),
+    "its length": len,
+    "its representation": repr,
+    "a search that does not find it": lambda storage: storage.search(
+        "n", "p", FakeEmbedder(dim=16).embed("two"), 0.99, None
+    ),
+    "a recall of nothing": lambda storage: storage.recall("n", "absent"),
+    "a put that is refused": lambda storage: storage.put(entry("one"), 99, None),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_used_stays(kind: type[InMemoryStorage], use: str) -> None:
+    """The other entry makes room, though it came later."""
+    storage = kind(max_entries=2)
+    for prompt in ("one", "two"):
+        storage.put(entry(prompt), 0, None)
+    USES[use](storage)
+    assert storage.put(entry("three"), 0, None).evicted == 1
+    assert keys(storage) == {"one", "three"}
+
+
+@pytest.mark.parametrize("glance", GLANCES)
+def test_what_is_merely_looked_past_makes_room(glance: str) -> None:
+    """Only what is handed out, or stored again, is used."""
+    storage = InMemoryStorage(max_entries=2)
+    for prompt in ("one", "two"):
+        storage.put(entry(prompt), 0, None)
+    GLANCES[glance](storage)
+    storage.put(entry("three"), 0, None)
+    assert keys(storage) == {"two", "three"}
+
+
+def test_the_dead_make_room_before_the_living() -> None:
+    """An entry that has expired is not counted against the bound, nor as evicted."""
+    clock = Clock()
+    storage = InMemoryStorage(max_entries=2, clock=clock)
+    storage.put(entry("lasting"), 0, None)
+    storage.put(entry("brief"), 0, 5.0)
+    clock.advance(5.0)
+    assert storage.put(entry("new"), 0, None).evicted == 0
+    assert keys(storage) == {"lasting", "new"}
+
+
+def test_the_bound_is_over_all_namespaces_and_partitions() -> None:
+    """What is evicted is gone from the sizes of its namespace too."""
+    storage = InMemoryStorage(max_entries=2)
+    for number in range(4):
+        storage.put(entry(f"question {number}", namespace=f"n{number}", partition=f"p{number}"), 0, None)
+    assert storage.sizes([f"n{number}" for number in range(4)]) == {"n2": 1, "n3": 1}
+
+
+LEAVING: dict[str, Callable[[InMemoryStorage, Clock], object]] = {
+    "removed": lambda storage, clock: storage.remove("n", ["one"]),
+    "invalidated": lambda storage, clock: storage.invalidate("n"),
+    "expired": lambda storage, clock: clock.advance(60.0),
+    "evicted": lambda storage, clock: storage.put(entry("two", namespace="m"), 0, None),
+}
+
+
+@pytest.mark.parametrize("leave", LEAVING)
+@pytest.mark.parametrize("vector", [FakeEmbedder(dim=16).embed("one"), None], ids=["with a vector", "without"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_leaves_is_found_by_nothing(kind: type[InMemoryStorage], vector: Any, leave: str) -> None:
+    """However it leaves, whether it could be found by similarity or not; it may come again."""
+    clock = Clock()
+    storage = kind(max_entries=1, clock=clock)
+    storage.put(entry("one", vector=vector), 0, 60.0)
+    assert storage.sizes(["n"]) == {"n": 1}
+    LEAVING[leave](storage, clock)
+    assert storage.recall("n", "one").candidate is None
+    assert storage.search("n", "p", FakeEmbedder(dim=16).embed("one"), 0.9, None) == []
+    assert storage.sizes(["n"]) == {}
+    assert storage.put(entry("one", vector=vector), storage.recall("n", "one").epoch, None).kept
+    assert storage.sizes(["n"]) == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [({"partition": "q"}, {}), ({"vector": None}, {}), ({}, {"vector": None}), ({"namespace": "m"}, {})],
+    ids=["another partition", "gaining a vector", "losing its vector", "another namespace"],
+)
+def test_a_replacement_leaves_nothing_of_the_old_entry(first: dict[str, Any], then: dict[str, Any]) -> None:
+    """Not in its partition's index, nor in the sizes of its namespace."""
+    storage = InMemoryStorage()
+    storage.put(entry("one", **first), 0, None)
+    storage.put(entry("one", **then), 0, None)
+    vector = FakeEmbedder(dim=16).embed("one")
+    found = {name: len(storage.search("n", name, vector, 0.9, None)) for name in ("p", "q")}
+    assert found == {"p": 0 if "vector" in then else 1, "q": 0}
+    assert storage.sizes(["n", "m"]) == {"n": 1}
+    assert storage.invalidate("n") == 1
+    assert len(storage) == 0
+
+
+def test_removing_in_one_namespace_leaves_the_keys_of_another() -> None:
+    """A key given twice is one entry."""
+    storage = InMemoryStorage()
+    storage.put(entry("one"), 0, None)
+    storage.put(entry("two", namespace="m"), 0, None)
+    assert storage.remove("n", ["two", "one", "one"]) == 1
+    assert keys(storage) == {"two"}
+
+
+@pytest.mark.usefixtures("restless")
+def test_threads_that_invalidate_leave_nothing_older_than_their_last() -> None:
+    """Whatever was stored in between, and however the puts and the invalidations interleave."""
+    storage = ThreadSafeInMemoryStorage()
+    begin = threading.Barrier(6)
+    removed, kept, failures = [0, 0], [0] * 4, []
+
+    def fill(worker: int) -> None:
+        for number in range(200):
+            made = entry(f"{worker} {number}", vector=None)
+            kept[worker] += storage.put(made, storage.recall("n", made.key).epoch, None).kept
+
+    def empty(worker: int) -> None:
+        for _ in range(100):
+            removed[worker] += storage.invalidate("n")
+
+    def guarded(work: Callable[[int], None], worker: int) -> None:
+        try:
+            begin.wait(30)
+            work(worker)
+        except BaseException as error:  # noqa: BLE001  # raised in the test's own thread below
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(fill, number)) for number in range(4)]
+    threads += [threading.Thread(target=guarded, args=(empty, number)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert sum(removed) + len(storage) == sum(kept)
+    assert storage.sizes(["n"]).get("n", 0) == len(storage)
+
+
+@pytest.mark.usefixtures("restless")
+def test_a_bound_holds_under_threads() -> None:
+    """Every entry put is there or was evicted, and never more than the bound are there."""
+    storage = ThreadSafeInMemoryStorage(max_entries=10)
+    evicted, most = [0] * 4, [0] * 4
+
+    def fill(worker: int) -> None:
+        for number in range(100):
+            evicted[worker] += storage.put(entry(f"{worker} {number}", partition=f"p{worker}"), 0, None).evicted
+            most[worker] = max(most[worker], len(storage))
+
+    threads = [threading.Thread(target=fill, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(storage) == 10 >= max(most)
+    assert sum(evicted) == 390
+
+
+def test_an_invalidation_and_a_put_do_not_overlap() -> None:
+    """Else an answer could be written after the namespace it belongs to was emptied."""
+    within, emptied = threading.Event(), threading.Event()
+
+    def clock() -> float:
+        within.set()
+        emptied.wait(0.3)  # in vain, as the put that asks for the time keeps others out
+        return 0.0
+
+    storage = ThreadSafeInMemoryStorage(clock=clock)
+
+    def empty() -> None:
+        assert within.wait(10)
+        storage.invalidate("n")
+        emptied.set()
+
+    thread = threading.Thread(target=empty)
+    thread.start()
+    assert storage.put(entry("one"), 0, None).kept
+    thread.join(10)
+    assert emptied.is_set()
+    assert storage.sizes(["n"]) == {}
+
+
+def test_the_best_of_what_a_search_finds_is_used_last() -> None:
+    """Its neighbours make room before it."""
+    storage = InMemoryStorage(max_entries=2)
+    for prompt in ("a b c d", "a b c e"):
+        storage.put(entry(prompt), 0, None)
+    storage.search("n", "p", FakeEmbedder(dim=16).embed("a b c d"), 0.3, 16)
+    storage.put(entry("something else"), 0, None)
+    assert keys(storage) == {"a b c d", "something else"}

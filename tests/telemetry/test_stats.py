@@ -1,0 +1,208 @@
+"""Statistics as a value: one event at a time, and summed."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import FrozenInstanceError, fields
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recallm.records import (
+    Bypass,
+    Candidate,
+    Coalesced,
+    Compared,
+    Embedded,
+    Entry,
+    Event,
+    Failure,
+    Hit,
+    Miss,
+    Query,
+    ServedStale,
+    Stored,
+    Veto,
+)
+from recallm.telemetry.stats import CacheStats, Ledger, merge
+
+
+def hit(*, exact: bool, similarity: float = 1.0, seconds: float = 0.5, tokens: int = 7) -> Hit:
+    """Return a hit on an entry that took `seconds` and `tokens` to make."""
+    entry = Entry("k", "n", "p", "prompt", None, b"", seconds, tokens)
+    return Hit(Candidate(entry, similarity, 1.0), exact, "answer")
+
+
+MISS = Miss("unlike", Query("prompt", "n", "p", "k"), 0)
+
+
+def after(*events: Event) -> CacheStats:
+    """Return the statistics of these events."""
+    ledger = Ledger()
+    for event in events:
+        ledger.record(event)
+    return ledger.stats
+
+
+@pytest.mark.parametrize(
+    ("event", "changed"),
+    [
+        (hit(exact=True), {"exact_hits": 1, "similarity_sum": 1.0, "saved_seconds": 0.5, "saved_tokens": 7}),
+        (
+            hit(exact=False, similarity=0.95),
+            {"semantic_hits": 1, "similarity_sum": 0.95, "saved_seconds": 0.5, "saved_tokens": 7},
+        ),
+        (MISS, {"misses": 1}),
+        (Bypass("stream"), {"bypasses": {"stream": 1}}),
+        (Bypass("unfingerprintable", "client"), {"bypasses": {"unfingerprintable": 1}}),
+        (Failure("codec", ValueError()), {"errors": {"codec": 1}}),
+        (Veto("numbers_agree"), {"vetoes": {"numbers_agree": 1}}),
+        (Stored(kept=True, evicted=2), {"stored": 1, "evicted": 2}),
+        (Stored(kept=False), {}),
+        (Embedded(0.1), {}),
+        (Coalesced(), {"coalesced": 1}),
+        (ServedStale(), {"stale": 1}),
+        (Compared("a", "b", 0.9, "miss"), {}),
+    ],
+)
+def test_an_event_changes_its_own_fields_and_no_other(event: Event, changed: dict[str, Any]) -> None:
+    """An event changes its own fields, and adding it leaves the statistics it is added to as they were."""
+    start = CacheStats(1, 2, 3, 3.0, {"a": 1}, {"b": 1}, {"c": 1}, 5, 6, 7, 8.0, 9, {"n": 1}, {}, 10)
+    same = CacheStats(1, 2, 3, 3.0, {"a": 1}, {"b": 1}, {"c": 1}, 5, 6, 7, 8.0, 9, {"n": 1}, {}, 10)
+    result = merge([start, after(event)])
+    for field in fields(CacheStats):
+        before, now = getattr(start, field.name), getattr(result, field.name)
+        change = changed.get(field.name, {} if isinstance(before, dict) else 0)
+        assert now == ({**before, **change} if isinstance(before, dict) else before + change), field.name
+    assert start == same
+
+
+def test_counts_of_one_name_add_up() -> None:
+    """And those of another name stand beside them."""
+    stats = after(Bypass("stream"), Bypass("stream"), Bypass("model"), Veto("a"), Veto("a"))
+    assert (stats.bypasses, stats.vetoes) == ({"stream": 2, "model": 1}, {"a": 2})
+
+
+def test_rates_of_nothing_are_zero() -> None:
+    """Before the first call there is nothing to divide by."""
+    assert (CacheStats().hits, CacheStats().hit_rate, CacheStats().avg_similarity) == (0, 0.0, 0.0)
+    assert after(Bypass("stream"), Failure("model", ValueError())).hit_rate == 0.0
+
+
+def test_rates_are_of_the_cacheable_calls() -> None:
+    """Bypasses are no calls that could have hit; exact hits count as similarity 1."""
+    stats = after(
+        hit(exact=True), hit(exact=False, similarity=0.9), hit(exact=False, similarity=0.95), MISS, Bypass("stream")
+    )
+    assert (stats.hits, stats.misses, stats.hit_rate) == (3, 1, 0.75)
+    assert stats.avg_similarity == pytest.approx(0.95)
+
+
+names = st.sampled_from(["a", "b", "c"])
+events = st.one_of(
+    st.builds(hit, exact=st.booleans(), similarity=st.sampled_from([0.5, 1.0]), seconds=st.sampled_from([0.25, 2.0])),
+    st.just(MISS),
+    st.builds(Bypass, names),
+    st.builds(Failure, names, st.just(ValueError())),
+    st.builds(Veto, names),
+    st.builds(Stored, st.booleans(), st.integers(0, 3)),
+    st.builds(Embedded, st.just(0.5)),
+    st.just(Coalesced()),
+    st.just(ServedStale()),
+)
+
+
+@given(st.lists(st.lists(events, max_size=6), max_size=4))
+def test_the_sum_of_the_parts_is_that_of_all_events(parts: list[list[Event]]) -> None:
+    """Merging several caches' statistics gives what one cache would have counted."""
+    assert merge(after(*part) for part in parts) == after(*(event for part in parts for event in part))
+
+
+@given(st.lists(st.dictionaries(names, st.integers(0, 5), max_size=3), max_size=3))
+def test_sizes_add_up_by_namespace(sizes: list[dict[str, int]]) -> None:
+    """In whatever order the parts come."""
+    expected = {name: sum(part.get(name, 0) for part in sizes) for part in sizes for name in part}
+    for order in permutations(sizes):
+        assert merge(CacheStats(namespace_sizes=part) for part in order).namespace_sizes == expected
+
+
+@given(st.lists(events, max_size=20))
+def test_hits_and_misses_are_the_cacheable_calls(counted: list[Event]) -> None:
+    """And rates stay between 0 and 1."""
+    stats = after(*counted)
+    assert stats.hits + stats.misses == sum(isinstance(event, Hit | Miss) for event in counted)
+    assert 0.0 <= stats.hit_rate <= 1.0
+    assert 0.0 <= stats.avg_similarity <= 1.0
+
+
+def test_reads_well_in_a_repl() -> None:
+    """The figures that matter, each on its own line, and what is empty is left out."""
+    stats = after(hit(exact=True), hit(exact=False, similarity=0.9), MISS, Bypass("stream"), Veto("numbers_agree"))
+    text = repr(stats)
+    assert text.splitlines() == [
+        "CacheStats(",
+        "  hits            2 (1 exact, 1 semantic)",
+        "  misses          1",
+        "  hit_rate        66.7%",
+        "  avg_similarity  0.950",
+        "  stored          0 (evicted 0)",
+        "  saved           1.0 s, 14 tokens",
+        "  bypasses        stream 1",
+        "  vetoes          numbers_agree 1",
+        ")",
+    ]
+    stats = CacheStats(coalesced=2, stale=3, circuits={"storage": "open", "embedder": "probing"})
+    assert repr(stats).splitlines()[-4:] == [
+        "  coalesced       2",
+        "  stale           3",
+        "  circuits        storage open, embedder probing",
+        ")",
+    ]
+
+
+def test_a_long_list_is_cut_to_its_largest() -> None:
+    """A thousand namespaces do not fill the screen."""
+    text = repr(CacheStats(namespace_sizes={f"n{number}": number for number in range(1, 1001)}, coalesced=3))
+    assert "n1000 1000, n999 999" in text
+    assert "and 992 more" in text
+    assert "coalesced       3" in text
+    assert max(map(len, text.splitlines())) < 120
+    assert "more" not in repr(CacheStats(namespace_sizes=dict.fromkeys("abcdefgh", 1)))
+    assert "a 1, b 1, c 1" in repr(CacheStats(namespace_sizes=dict.fromkeys("cab", 1)))
+
+
+def test_circuits_of_all_caches_are_told() -> None:
+    """The state of a part is not summed."""
+    parts = [CacheStats(circuits={"storage": "open"}), CacheStats(circuits={"embedder": "probing"})]
+    assert merge(parts).circuits == {"storage": "open", "embedder": "probing"}
+
+
+def test_statistics_are_values() -> None:
+    """What was read does not change under the reader."""
+    ledger = Ledger()
+    before = ledger.stats
+    ledger.record(MISS)
+    assert (before.misses, ledger.stats.misses) == (0, 1)
+    with pytest.raises(FrozenInstanceError):
+        before.misses = 5  # type: ignore[misc]  # that it cannot be set is the point
+    ledger.reset()
+    assert ledger.stats == CacheStats()
+
+
+def test_no_event_is_lost_between_threads() -> None:
+    """Many threads may count at once."""
+    ledger = Ledger()
+
+    def count() -> None:
+        for _ in range(500):
+            ledger.record(MISS)
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ledger.stats.misses == 4000

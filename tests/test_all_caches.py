@@ -1,0 +1,301 @@
+"""What a REPL types: statistics, invalidation and clearing over every cache of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY, generate_latest
+
+import recallm
+from recallm import CacheConfig, InMemoryStorage, SemanticCache, semantic_cache
+from recallm.concurrency import breaker
+from recallm.testing import FakeEmbedder
+
+
+def cached(name: str, **options: Any) -> Any:
+    """Return a cached function whose cache has this name."""
+    known = {"context": {}, "storage": InMemoryStorage(), "embedder": FakeEmbedder(), "namespace": "n", "name": name}
+    return semantic_cache(**{**known, **options})(lambda prompt: f"an answer to {prompt}")
+
+
+def test_statistics_of_one_and_of_all() -> None:
+    """Those of all are the sum of each."""
+    one, other = cached("one"), cached("other")
+    before = recallm.stats()
+    one("q"), one("q"), other("q")  # three calls
+    assert {"one", "other"} <= set(recallm.caches())
+    assert (recallm.stats("one").hits, recallm.stats("one").misses) == (1, 1)
+    assert recallm.stats("other").namespace_sizes == {"n": 1}
+    total = recallm.stats()
+    assert (total.hits - before.hits, total.misses - before.misses) == (1, 2)
+
+
+def test_functions_of_one_name_are_reported_together() -> None:
+    """Each keeps its own statistics as well."""
+    one, same = cached("shared"), cached("shared")
+    one("q"), same("q")  # two calls
+    assert recallm.stats("shared").misses == 2
+    assert one.stats().misses == 1
+
+
+def test_resetting_leaves_the_entries() -> None:
+    """Of one cache, or of all."""
+    one, other = cached("one"), cached("other")
+    for ask in (one, other):
+        ask("q")
+    recallm.reset_stats("one")
+    assert (one.stats().misses, other.stats().misses) == (0, 1)
+    recallm.reset_stats()
+    assert other.stats().misses == 0
+    assert one("q") == "an answer to q"
+    assert one.stats().hits == 1
+
+
+@pytest.mark.parametrize("ask", [recallm.stats, recallm.reset_stats])
+def test_an_unknown_name_tells_which_are_live(ask: Any) -> None:
+    """As a `LookupError`."""
+    one = cached("one")
+    with pytest.raises(LookupError, match=r"no live cache is named 'absent'; there are: .*'one'"):
+        ask("absent")
+    assert one.cache.name == "one"
+
+
+@pytest.mark.parametrize(
+    "invalidate",
+    [recallm.invalidate_namespace, lambda namespace: asyncio.run(recallm.ainvalidate_namespace(namespace))],
+    ids=["sync", "async"],
+)
+def test_a_namespace_is_invalidated_in_every_storage_once(invalidate: Any) -> None:
+    """Entries of other namespaces stay."""
+    shared = InMemoryStorage()
+    one, same, other = cached("one", storage=shared), cached("two", storage=shared), cached("three")
+    stays = cached("four", namespace="m", storage=shared)
+    for ask in (one, other, stays):
+        ask("q")
+    same("another question")
+    assert invalidate("n") == 3
+    assert len(shared) == 1
+    assert invalidate("n") == 0
+    assert one("q") == "an answer to q"
+    assert one.stats().misses == 2
+
+
+@pytest.mark.parametrize("clear", [recallm.clear, lambda: asyncio.run(recallm.aclear())], ids=["sync", "async"])
+def test_clearing_empties_what_live_caches_have_used(clear: Any) -> None:
+    """And tells how many entries there were."""
+    recallm.clear()
+    one, other = cached("one"), cached("other", namespace=lambda kw: f"n-{kw['prompt']}")
+    one("q"), other("q"), other("r")  # three calls
+    assert clear() == 3
+    assert recallm.stats("other").namespace_sizes == {}
+
+
+@pytest.mark.parametrize("namespace", ["", 7, None])
+def test_a_namespace_that_is_none_is_refused(namespace: Any) -> None:
+    """The message has the value."""
+    ask = cached("one")
+    with pytest.raises((TypeError, ValueError), match="namespace="):
+        recallm.invalidate_namespace(namespace)
+    assert ask.stats().misses == 0
+
+
+def test_a_process_without_caches_has_done_nothing() -> None:
+    """It can be asked all the same."""
+    assert recallm.caches() == ()
+    assert recallm.stats() == recallm.CacheStats()
+    assert (recallm.clear(), recallm.invalidate_namespace("n")) == (0, 0)
+    assert (asyncio.run(recallm.aclear()), asyncio.run(recallm.ainvalidate_namespace("n"))) == (0, 0)
+    recallm.reset_stats()
+    with pytest.raises(LookupError, match=r"no live cache is named 'absent'; there are: none"):
+        recallm.stats("absent")
+
+
+def test_names_are_told_once_and_in_order() -> None:
+    """Those of caches that live, made by either front door."""
+    kept = [cached("b"), cached("a"), cached("b"), SemanticCache(embedder=FakeEmbedder(), name="c")]
+    assert recallm.caches() == ("a", "b", "c")
+    del kept[1:]
+    gc.collect()
+    assert recallm.caches() == ("b",)
+
+
+def test_a_function_is_reported_under_its_own_name() -> None:
+    """Where none is given: by its module and qualified name."""
+    ask = semantic_cache(context={}, storage=InMemoryStorage(), embedder=FakeEmbedder())(answer_in_full)
+    ask("q")
+    (name,) = recallm.caches()
+    assert name.endswith("answer_in_full")
+    assert recallm.stats(name).namespace_sizes == {name: 1}
+
+
+def answer_in_full(prompt: str) -> str:
+    """Answer."""
+    return f"an answer to {prompt}"
+
+
+def test_the_total_sums_every_field() -> None:
+    """Of caches that share a storage, each counts its own calls, and the entries are counted once."""
+    shared = InMemoryStorage()
+
+    def refuses(prompt: str, cached_prompt: str) -> bool:
+        return False
+
+    one, other = cached("one", storage=shared), cached("other", storage=shared, guards=(refuses,))
+    for ask in (one, other):
+        ask("a b c"), ask("a b c"), ask("c b a"), ask(None)  # four calls
+    first, second, total = recallm.stats("one"), recallm.stats("other"), recallm.stats()
+    assert (first.exact_hits, first.semantic_hits, first.misses) == (1, 1, 1)
+    assert (second.exact_hits, second.semantic_hits, second.misses) == (2, 0, 1)
+    assert (total.exact_hits, total.semantic_hits, total.misses, total.stored) == (3, 1, 2, 2)
+    assert dict(total.vetoes) == dict(second.vetoes) == {"refuses": 1}
+    assert dict(total.bypasses) == {"no_prompt": 2}
+    assert total.similarity_sum == pytest.approx(first.similarity_sum + second.similarity_sum)
+    assert total.hit_rate == pytest.approx(4 / 6)
+    assert total.namespace_sizes == first.namespace_sizes == second.namespace_sizes == {"n": 2}
+
+
+def test_a_representation_reads_as_a_report() -> None:
+    """A line for each figure, without prompts and answers."""
+    ask = cached("one")
+    ask("my password is hunter2"), ask("my password is hunter2")  # two calls
+    lines = [line.split() for line in repr(recallm.stats()).splitlines()]
+    assert ["hits", "1", "(1", "exact,", "0", "semantic)"] in lines
+    assert ["misses", "1"] in lines
+    assert ["hit_rate", "50.0%"] in lines
+    assert ["namespace_sizes", "n", "1"] in lines
+    assert "hunter2" not in repr(recallm.stats())
+
+
+PATIENT = CacheConfig(cache_timeout_seconds=30.0)
+"""A time limit that a busy machine does not reach."""
+
+
+class Away(InMemoryStorage):
+    """A storage on a server that is down but for storing."""
+
+    blocking = True
+
+    def invalidate(self, namespace: str) -> int:
+        """Fail."""
+        raise ConnectionError("down")
+
+    def sizes(self, namespaces: Iterable[str]) -> Mapping[str, int]:
+        """Fail."""
+        raise ConnectionError("down")
+
+
+def test_statistics_are_had_while_one_storage_is_away() -> None:
+    """Its sizes are missing, those of the others are not; the trouble is counted where it is."""
+    up, down = cached("up"), cached("down", storage=Away(), config=PATIENT)
+    up("q"), down("q")  # two calls
+    stats = recallm.stats()
+    assert (stats.misses, stats.namespace_sizes) == (2, {"n": 1})
+    assert dict(recallm.stats("down").errors) == {"storage": 1}
+    assert dict(recallm.stats("up").errors) == {}
+
+
+def test_the_total_tells_which_parts_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the value and in its representation; what was not tried is no further error."""
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 60.0)
+    ask = cached("down", storage=Away(), config=PATIENT)
+    for _ in range(4):
+        stats = recallm.stats("down")
+    assert dict(stats.circuits) == dict(recallm.stats().circuits) == {"storage": "open"}
+    assert "storage open" in repr(recallm.stats())
+    assert dict(ask.stats().errors) == {"storage": 3}
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        lambda: recallm.invalidate_namespace("n"),
+        lambda: asyncio.run(recallm.ainvalidate_namespace("n")),
+        recallm.clear,
+        lambda: asyncio.run(recallm.aclear()),
+    ],
+    ids=["invalidate_namespace", "ainvalidate_namespace", "clear", "aclear"],
+)
+def test_whoever_empties_a_storage_that_is_away_learns_of_it(empty: Any) -> None:
+    """What could not be removed may still be served, and so must not be reported as gone."""
+    up, down = cached("up"), cached("down", storage=Away(), config=PATIENT)
+    up("q"), down("q")  # two calls
+    with pytest.raises(ConnectionError, match="down"):
+        empty()
+    assert len(down.cache.storage) == 1
+
+
+class Counted(InMemoryStorage):
+    """Notes which namespaces it was asked to empty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emptied: list[str] = []
+
+    def invalidate(self, namespace: str) -> int:
+        """Note the namespace, and empty it."""
+        self.emptied.append(namespace)
+        return super().invalidate(namespace)
+
+
+@pytest.mark.parametrize(
+    "invalidate",
+    [recallm.invalidate_namespace, lambda namespace: asyncio.run(recallm.ainvalidate_namespace(namespace))],
+    ids=["sync", "async"],
+)
+def test_a_shared_storage_is_asked_once(invalidate: Any) -> None:
+    """However many caches use it: each time would begin a new epoch, and drop answers under way."""
+    shared = Counted()
+    kept = [cached(name, storage=shared) for name in ("one", "two", "three")]
+    kept[0]("q")
+    assert invalidate("n") == 1
+    assert shared.emptied == ["n"]
+
+
+def test_statistics_are_had_though_a_storage_is_no_longer_registered() -> None:
+    """Of every other cache as well; the trouble is counted."""
+    recallm.register_storage("mine", InMemoryStorage())
+    lost, sound = cached("lost", storage="mine"), cached("sound")
+    lost("q"), sound("q")
+    recallm.unregister_storage("mine")
+    assert recallm.stats().misses == 2
+    assert recallm.stats("lost").namespace_sizes == {}
+    assert lost.stats().errors["storage"] > 0
+    assert b"recallm_entries" in generate_latest(REGISTRY)
+    with pytest.raises(LookupError):
+        recallm.invalidate_namespace("n")
+    assert sound("q") == "an answer to q"
+    assert sound.stats().misses == 2
+
+
+class Down(InMemoryStorage):
+    """A storage that cannot be emptied."""
+
+    def invalidate(self, namespace: str) -> int:
+        """Fail."""
+        raise ConnectionError("away")
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        lambda: recallm.invalidate_namespace("n"),
+        recallm.clear,
+        lambda: asyncio.run(recallm.ainvalidate_namespace("n")),
+        lambda: asyncio.run(recallm.aclear()),
+    ],
+    ids=["invalidate", "clear", "ainvalidate", "aclear"],
+)
+def test_sound_storages_are_emptied_though_others_cannot_be(empty: Any) -> None:
+    """What the others raise is raised in the end, together."""
+    sound = [InMemoryStorage() for _ in range(4)]
+    functions = [cached(f"{number}", storage=storage) for number, storage in enumerate([Down(), *sound, Down()])]
+    for ask in functions:
+        ask("q")
+    with pytest.raises(ExceptionGroup, match="several storages could not be emptied") as caught:
+        empty()
+    assert [type(error) for error in caught.value.exceptions] == [ConnectionError] * 2
+    assert [len(storage) for storage in sound] == [0] * 4

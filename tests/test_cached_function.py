@@ -1,0 +1,379 @@
+"""The decorated function's handles, on the function and on bound methods, sync and async."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from recallm import Explanation, InMemoryStorage, SemanticCache, ThreadSafeInMemoryStorage, semantic_cache
+from recallm.cache import BoundCachedFunction, CachedFunction, CacheInfo
+from recallm.errors import MissingContextError
+from recallm.testing import Clock, FakeEmbedder
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    """Return options that cache whatever is decorated."""
+    return {"context": {}, "storage": InMemoryStorage(), "embedder": FakeEmbedder(), "guards": (), **changes}
+
+
+class Versions:
+    """Answers each call with the number of the call."""
+
+    def __init__(self) -> None:
+        self.version = 0
+
+    def next(self, question: str) -> str:
+        """Return a new answer."""
+        self.version += 1
+        return f"{question} #{self.version}"
+
+    def cached(self, *, asynchronous: bool = False, **changes: Any) -> Any:
+        """Return a cached function whose every run answers differently."""
+
+        def answer(question: str, *, user: Any = "u") -> str:
+            return self.next(question)
+
+        async def later(question: str, *, user: Any = "u") -> str:
+            return self.next(question)
+
+        return semantic_cache(**options(ignore=("self",), **changes))(later if asynchronous else answer)
+
+
+class Agent:
+    """Has cached methods of every kind."""
+
+    versions = Versions()
+
+    @semantic_cache(**options(ignore=("self",)))
+    def ask(self, question: str) -> str:
+        """Answer."""
+        return Agent.versions.next(question)
+
+    @semantic_cache(**options(ignore=("self",)))
+    async def later(self, question: str) -> str:
+        """Answer later."""
+        return Agent.versions.next(question)
+
+    @semantic_cache(**options())
+    @classmethod
+    def of_class(cls, question: str) -> str:
+        """Answer."""
+        return Agent.versions.next(question)
+
+    @semantic_cache(**options())
+    @staticmethod
+    def static(question: str) -> str:
+        """Answer."""
+        return Agent.versions.next(question)
+
+
+@pytest.fixture
+def versions() -> Versions:
+    """Return a counter of answers."""
+    return Versions()
+
+
+BOUND = {
+    "function": lambda: Versions().cached(),
+    "method": lambda: Agent().ask,
+    "classmethod": lambda: Agent.of_class,
+    "classmethod of an instance": lambda: Agent().of_class,
+    "staticmethod": lambda: Agent.static,
+    "staticmethod of an instance": lambda: Agent().static,
+}
+
+
+@pytest.fixture(params=BOUND)
+def cached(request: pytest.FixtureRequest) -> Any:
+    """Return a cached callable, its cache empty and uncounted."""
+    made: Any = BOUND[request.param]()  # type: ignore[no-untyped-call]  # a table of lambdas
+    made.cache_clear()
+    return made
+
+
+def test_refresh_overwrites_the_answer(cached: Any) -> None:
+    """The function runs whatever is stored, and the next call gets the new answer; it counts as a miss."""
+    first = cached("q")
+    second = cached.refresh("q")
+    assert second != first
+    assert cached("q") == second
+    stats = cached.stats()
+    assert (stats.hits, stats.misses, stats.stored) == (1, 2, 2)
+    assert sum(stats.namespace_sizes.values()) == 1
+
+
+def test_refresh_leaves_similar_answers(cached: Any) -> None:
+    """It replaces the answer of this very prompt alone."""
+    one = cached("what is a refund")
+    cached.refresh("a refund is what")
+    assert cached("what is a refund") == one
+
+
+def test_invalidate_removes_what_the_call_would_hit(cached: Any) -> None:
+    """Exact and similar entries, and no others; it tells how many."""
+    cached("what is a refund")
+    cached.refresh("a refund is what")
+    kept = cached("where is my parcel")
+    assert cached.invalidate("refund a what is") == 2
+    assert cached.invalidate("what is a refund") == 0
+    assert cached("where is my parcel") == kept
+    assert cached.explain("what is a refund").outcome == "miss"
+
+
+def test_explain_neither_calls_nor_counts(cached: Any) -> None:
+    """It tells of a miss, an exact hit and a similar hit what a call would get."""
+    assert cached.explain("what is a refund").reason == "empty"
+    cached("what is a refund")
+    before = cached.stats()
+    exact, similar = cached.explain("what is a refund"), cached.explain("a refund is what")
+    unlike = cached.explain("where is a parcel")
+    assert (exact.outcome, exact.exact, exact.similarity) == ("hit", True, 1.0)
+    assert (similar.outcome, similar.exact, similar.cached_prompt) == ("hit", False, "what is a refund")
+    assert (unlike.outcome, unlike.reason, unlike.cached_prompt) == ("miss", "unlike", "what is a refund")
+    assert similar.namespace == cached.cache.name
+    assert unlike.similarity is not None
+    assert unlike.threshold is not None
+    assert unlike.similarity < unlike.threshold <= similar.similarity
+    assert cached.stats() == before
+
+
+def test_clear_empties_the_namespaces_and_keeps_the_statistics(cached: Any) -> None:
+    """It tells how many entries there were."""
+    cached("a")
+    cached("b", cache_namespace="elsewhere")
+    assert cached.clear() == 2
+    assert cached.stats().misses == 2
+    assert cached.stats().namespace_sizes == {}
+
+
+def test_functools_habits(cached: Any) -> None:
+    """`cache_info` counts, and `cache_clear` begins everything anew."""
+    cached("a")
+    cached("a")
+    assert cached.cache_info() == CacheInfo(hits=1, misses=1, maxsize=None, currsize=1)
+    assert cached.cache_info()._asdict().keys() == {"hits", "misses", "maxsize", "currsize"}
+    cached.cache_clear()
+    assert cached.cache_info() == (0, 0, None, 0)
+
+
+def test_warmup_loads_the_model(cached: Any) -> None:
+    """It tells whether the model is ready."""
+    assert cached.warmup() is True
+    assert asyncio.run(cached.awarmup()) is True
+
+
+def test_async_handles_serve_sync_functions_too(cached: Any) -> None:
+    """From a coroutine, nothing blocks the event loop."""
+
+    async def scenario() -> None:
+        first = cached("q")
+        assert (await cached.aexplain("q")).outcome == "hit"
+        assert await cached.arefresh("q") != first
+        assert await cached.ainvalidate("q") == 1
+        cached("q")
+        assert await cached.aclear() == 1
+
+    asyncio.run(scenario())
+
+
+def test_the_cache_behind_a_function_is_one(cached: Any) -> None:
+    """Every way to a function leads to the same `SemanticCache`."""
+    assert isinstance(cached.cache, SemanticCache)
+    assert cached.cache is cached.cache
+    assert Agent().ask.cache is Agent.ask.cache is Agent.__dict__["ask"].cache
+    assert isinstance(cached, CachedFunction | BoundCachedFunction)
+
+
+@pytest.mark.parametrize("make", [lambda: Versions().cached(asynchronous=True), lambda: Agent().later])
+def test_handles_of_async_functions(make: Any) -> None:
+    """`refresh` gives an awaitable; the other plain handles wait, and each has an awaitable twin."""
+    later = make()
+    later.cache_clear()
+
+    async def scenario() -> None:
+        first = await later("what is a refund")
+        second = await later.refresh("what is a refund")
+        assert first != second
+        assert await later("what is a refund") == second
+        third = await later.arefresh("what is a refund")
+        assert third not in (first, second)
+        assert later.explain("a refund is what").outcome == "hit"
+        explanation = await later.aexplain("a refund is what")
+        assert (explanation.outcome, explanation.exact) == ("hit", False)
+        assert await later.ainvalidate("a refund is what") == 1
+        assert later.invalidate("what is a refund") == 0
+        assert (later.stats().hits, later.stats().misses) == (1, 3)
+
+    asyncio.run(scenario())
+
+
+HANDLES = ["refresh", "invalidate", "explain", "arefresh", "ainvalidate", "aexplain"]
+
+
+def reached(result: Any) -> Any:
+    """Return a result, awaited where it must be."""
+    return asyncio.run(result) if asyncio.iscoroutine(result) else result
+
+
+@pytest.mark.parametrize("handle", HANDLES)
+def test_handles_want_a_context_as_calls_do(versions: Versions, handle: str) -> None:
+    """They take the same arguments and the same options."""
+    cached = versions.cached(context=None)
+    with pytest.raises(MissingContextError):
+        reached(getattr(cached, handle)("q"))
+    assert versions.version == 0
+    answer = cached("q", cache_context={"doc": 1})
+    told = reached(getattr(cached, handle)("q", cache_context={"doc": 1}))
+    assert told in ("q #2", 1) or told.outcome == "hit"
+    assert answer == "q #1"
+
+
+@pytest.mark.parametrize(
+    ("make", "args", "reason"),
+    [
+        (Versions.cached, (), "arguments"),
+        (Versions.cached, (None,), "no_prompt"),
+        (lambda each: each.cached(namespace=lambda kw: kw["absent"]), ("q",), "keying"),
+    ],
+)
+def test_handles_of_calls_that_are_not_cached(versions: Versions, make: Any, args: Any, reason: str) -> None:
+    """There is nothing to remove, and explaining says why."""
+    cached = make(versions)
+    bypass = Explanation("bypass", reason)
+    assert cached.explain(*args) == asyncio.run(cached.aexplain(*args)) == bypass
+    assert cached.invalidate(*args) == asyncio.run(cached.ainvalidate(*args)) == 0
+    assert dict(cached.stats().bypasses) == {}
+    assert versions.version == 0
+
+
+def test_a_refresh_of_what_is_not_cached_calls_through(versions: Versions) -> None:
+    """It is counted as the bypass that it is."""
+    cached = versions.cached(namespace=lambda kw: kw["absent"])
+    assert [cached.refresh("q"), cached("q")] == ["q #1", "q #2"]
+    stats = cached.stats()
+    assert (stats.misses, dict(stats.bypasses), dict(stats.errors)) == (0, {"keying": 2}, {"keying": 2})
+
+
+def test_a_refresh_that_raises_leaves_the_old_answer(versions: Versions) -> None:
+    """What failed is not stored in the place of what did not."""
+    broken: list[bool] = []
+
+    def answer(question: str) -> str:
+        if broken:
+            raise ConnectionError(question)
+        return versions.next(question)
+
+    cached = semantic_cache(**options(ignore=("broken", "versions")))(answer)
+    cached("q")
+    broken.append(True)
+    with pytest.raises(ConnectionError):
+        cached.refresh("q")
+    assert cached("q") == "q #1"
+
+
+@pytest.mark.parametrize("begin", ["invalidate", "clear"])
+def test_an_answer_computed_before_an_invalidation_does_not_survive_it(begin: str) -> None:
+    """The caller gets it, and nobody after."""
+    running, go_on = threading.Event(), threading.Event()
+
+    def slow(question: str) -> str:
+        running.set()
+        assert go_on.wait(10)
+        return question
+
+    ignore = ("running", "go_on")
+    cached = semantic_cache(**options(storage=ThreadSafeInMemoryStorage(), ignore=ignore))(slow)
+    got: list[str] = []
+    thread = threading.Thread(target=lambda: got.append(cached("q")))
+    thread.start()
+    assert running.wait(10)
+    assert cached.invalidate("q") == 0 if begin == "invalidate" else cached.clear() == 0
+    go_on.set()
+    thread.join(10)
+    assert got == ["q"]
+    assert cached.explain("q").outcome == "miss"
+    assert cached.stats().stored == 0
+
+
+def test_an_explanation_tells_the_age() -> None:
+    """In seconds since the answer was stored."""
+    clock = Clock()
+    cached = Versions().cached(storage=InMemoryStorage(clock=clock))
+    cached("q")
+    clock.advance(90)
+    assert cached.explain("q").age == 90
+    assert cached.explain("absent").age == 90
+
+
+def test_an_explanation_names_the_guard() -> None:
+    """The nearest candidate that was refused is told of, with its prompt."""
+
+    def never(prompt: str, cached_prompt: str) -> bool:
+        return False
+
+    cached = Versions().cached(guards=(never,))
+    cached("a b")
+    told = cached.explain("b a")
+    assert (told.outcome, told.reason, told.vetoed_by, told.cached_prompt) == ("miss", "vetoed", "never", "a b")
+    assert dict(cached.stats().vetoes) == {}
+
+
+def test_the_bound_of_a_storage_is_the_maxsize() -> None:
+    """What made room is counted as evicted."""
+    cached = Versions().cached(storage=InMemoryStorage(max_entries=2))
+    for question in ("a", "b", "c"):
+        cached(question)
+    assert cached.cache_info() == CacheInfo(hits=0, misses=3, maxsize=2, currsize=2)
+    assert cached.stats().evicted == 1
+
+
+def generating(question: str) -> Iterator[str]:
+    """Yield."""
+    yield question
+
+
+async def async_generating(question: str) -> AsyncIterator[str]:
+    """Yield."""
+    yield question
+
+
+@pytest.mark.parametrize("fn", [generating, async_generating])
+def test_generators_have_handles_that_find_nothing(fn: Any) -> None:
+    """Nothing is ever stored, so there is nothing to explain or remove."""
+    cached = semantic_cache(**options())(fn)
+    assert (cached.explain("q").outcome, cached.explain("q").reason) == ("bypass", "generator")
+    assert cached.invalidate("q") == cached.clear() == 0
+    assert cached.cache_info() == (0, 0, None, 0)
+
+
+class BrokenStorage(InMemoryStorage):
+    """A storage that is away."""
+
+    def remove(self, namespace: str, keys: Sequence[str]) -> int:
+        """Fail."""
+        raise ConnectionError("away")
+
+    def invalidate(self, namespace: str) -> int:
+        """Fail."""
+        raise ConnectionError("away")
+
+
+def test_whoever_removes_an_answer_learns_that_it_is_still_there(versions: Versions) -> None:
+    """Trouble is raised by `invalidate` and `clear`, unlike by a call."""
+    cached = versions.cached(storage=BrokenStorage())
+    assert cached("q") == "q #1"
+    for remove in (lambda: cached.invalidate("q"), cached.clear, lambda: asyncio.run(cached.aclear())):
+        with pytest.raises(ConnectionError):
+            remove()
+
+
+def test_pickled_and_copied_by_name() -> None:
+    """A function that is not where its name says is refused by pickle, as functions are."""
+    import pickle
+
+    with pytest.raises((pickle.PicklingError, AttributeError), match="answer"):
+        pickle.dumps(Versions().cached())
