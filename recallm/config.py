@@ -12,7 +12,7 @@ DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
 
 
 class _Default(str):
-    """A default that can be told from the same text given by the user."""
+    """A default, which differs from an equal text that the user gives."""
 
     __slots__ = ()
 

@@ -23,7 +23,7 @@ class SignatureMismatchError(RecallmError, TypeError, ValueError):
 
 
 class MissingContextError(RecallmError, ValueError):
-    """A call came without a cache context, so whose answer it is cannot be told."""
+    """A call came without a cache context, which says what its answer depends on."""
 
 
 class UnknownNameError(RecallmError, LookupError):
@@ -43,7 +43,7 @@ class OddVectorError(RecallmError, ValueError):
 
 
 class UnfingerprintableError(RecallmError, TypeError):
-    """A value has no canonical form, so calls that carry it cannot be told apart."""
+    """A value has no canonical form, so calls that carry different ones would share an answer."""
 
 
 class UnstorableResponseError(RecallmError, TypeError):

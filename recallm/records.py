@@ -37,7 +37,7 @@ class Entry(NamedTuple):
         namespace: see `Query`.
         partition: see `Query`.
         prompt: the prompt it was made for.
-        vector: the prompt's embedding, or None where the prompt may match exactly only.
+        vector: the prompt's embedding, or None if the prompt may match exactly only.
         payload: the encoded response.
         seconds: how long the function took.
         tokens: what the function reported as ``usage.total_tokens``.
@@ -65,7 +65,7 @@ class Candidate(NamedTuple):
 
 
 class Recalled(NamedTuple):
-    """A storage's answer to an exact look-up: the entry, if any, and the namespace's epoch."""
+    """A storage's answer to an exact look-up: the entry, if any, and the namespace's epoch (see `StorageBackend`)."""
 
     candidate: Candidate | None
     epoch: int
@@ -184,7 +184,7 @@ class ServedStale:
 
 
 Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded | Compared | Coalesced | ServedStale
-"""What happened to a call, as the ledgers and the metrics see it."""
+"""What happened to a call, as statistics and metrics count it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +195,8 @@ class Explanation:
         outcome: ``"hit"``, ``"miss"`` or ``"bypass"``.
         reason: in a word or two, why.
         exact: whether this very prompt is stored.
-        similarity: cosine of the best candidate, or None where there is none.
-        threshold: the cosine asked for, or None where the embedder is not known yet.
+        similarity: cosine of the best candidate, or None if there is none.
+        threshold: the cosine asked for, or None if the embedder is not known yet.
         cached_prompt: the prompt of the best candidate, or of the entry that would be served.
         vetoed_by: name of the guard that refused the best candidate, or None.
         namespace: where the call looks, or None for a bypass.

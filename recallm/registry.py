@@ -296,7 +296,7 @@ def use_metrics_registry(registry: CollectorRegistry) -> None:
     """Have recallm's Prometheus metrics live in `registry` from the next event on.
 
     Args:
-        registry: a ``prometheus_client.CollectorRegistry``; the default one is used where none is given.
+        registry: a ``prometheus_client.CollectorRegistry``; the default one is used if none is given.
     """
     global _metrics, _metrics_registry  # the registry is where the process's state lives
     with _lock:

@@ -127,3 +127,13 @@ def test_a_calibrated_model_moves_its_profiles_only(
 def test_profiles_are_strict_to_loose() -> None:
     """The names say which serves more."""
     assert PROFILES["strict"] > PROFILES["balanced"] > PROFILES["loose"]
+
+
+def test_a_default_namespace_that_is_given_is_told_from_one_that_is_not() -> None:
+    """Both read the same; changing another setting leaves the difference."""
+    left, given = CacheConfig(), CacheConfig(default_namespace="default")
+    assert left.default_namespace == given.default_namespace == "default"
+    assert (left.gives_namespace, given.gives_namespace) == (False, True)
+    assert not replace(left, threshold=0.5).gives_namespace
+    assert replace(given, threshold=0.5).gives_namespace
+    assert left == given

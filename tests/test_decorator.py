@@ -631,3 +631,20 @@ def test_a_storage_by_name_follows_the_name(counting: Counting) -> None:
         assert cached.explain("q").outcome == "miss"
     finally:
         recallm.unregister_storage("followed")
+
+
+@pytest.mark.parametrize(
+    ("config", "namespace"),
+    [
+        (CacheConfig(default_namespace="default"), "default"),
+        (CacheConfig(default_namespace="mine"), "mine"),
+        (CacheConfig(), None),
+        (None, None),
+    ],
+)
+def test_a_default_namespace_that_is_given_is_honoured(config: CacheConfig | None, namespace: str | None) -> None:
+    """A config that gives a namespace gives it to decorated functions, too; else the function's path is one."""
+    cached = semantic_cache(**options(config=config))(ask)
+    cached("q")
+    path = f"{ask.__module__}.{ask.__qualname__}"
+    assert dict(cached.stats().namespace_sizes) == {namespace or path: 1}

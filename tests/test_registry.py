@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -396,3 +397,68 @@ def test_caches_may_be_made_while_they_are_listed() -> None:
         stop.set()
         maker.join()
         sys.setswitchinterval(interval)
+
+
+def test_a_scheme_of_ones_own_makes_urls_of_a_storage() -> None:
+    """The factory runs at the URL's first use, gets the URL, and equal URLs share one storage."""
+    urls: list[str] = []
+
+    def factory(url: str) -> InMemoryStorage:
+        urls.append(url)
+        return InMemoryStorage()
+
+    recallm.register_scheme("mine", factory)
+    assert urls == []
+    ask = semantic_cache(context={}, storage="mine://host/1", embedder=FakeEmbedder())(lambda prompt: prompt)
+    assert ask("q") == ask("q") == "q"
+    assert ask.cache.storage is recallm.get_storage("mine://host/1")
+    assert recallm.get_storage("mine://host/2") is not recallm.get_storage("mine://host/1")
+    assert urls == ["mine://host/1", "mine://host/2"]
+
+
+def test_a_scheme_that_is_taken_is_replaced_only_on_purpose() -> None:
+    """Replacing a scheme gives its URLs another storage from their next use on; recallm's own may be replaced, too."""
+    for scheme in ("memory", "redis", "mine"):
+        if scheme == "mine":
+            recallm.register_scheme(scheme, lambda url: InMemoryStorage())
+        before = recallm.get_storage(f"{scheme}://") if scheme != "redis" else None
+        with pytest.raises(InvalidValueError, match=f"'{scheme}' is registered; pass replace=True"):
+            recallm.register_scheme(scheme, lambda url: InMemoryStorage())
+        recallm.register_scheme(scheme, lambda url: InMemoryStorage(max_entries=7), replace=True)
+        after = recallm.get_storage(f"{scheme}://")
+        assert after is not before
+        assert isinstance(after, InMemoryStorage)
+        assert after.max_entries == 7
+
+
+@pytest.mark.parametrize(
+    ("scheme", "factory", "error", "match"),
+    [
+        ("", InMemoryStorage, InvalidValueError, "scheme='' is empty"),
+        (5, InMemoryStorage, InvalidTypeError, "scheme=5 is a int"),
+        ("a://", InMemoryStorage, InvalidValueError, "use letters, digits"),
+        ("1a", InMemoryStorage, InvalidValueError, "a letter first"),
+        ("café", InMemoryStorage, InvalidValueError, "use letters, digits"),
+        ("mine", "redis", InvalidTypeError, "factory='redis' is a str; use a callable of one URL"),
+    ],
+)
+def test_a_scheme_that_no_url_can_have_is_refused(
+    scheme: Any, factory: Any, error: type[Exception], match: str
+) -> None:
+    """A scheme is what stands before ``://``, and its factory can be called."""
+    with pytest.raises(error, match=re.escape(match)):
+        recallm.register_scheme(scheme, factory)
+
+
+def test_a_scheme_whose_factory_makes_no_storage_is_refused() -> None:
+    """The message names the scheme, and not the URL, which may hold a password."""
+    recallm.register_scheme("mine", lambda url: object())  # type: ignore[arg-type, return-value]  # that it is wrong is the point
+    with pytest.raises(InvalidTypeError, match="the factory of scheme 'mine' made a object, no StorageBackend"):
+        recallm.get_storage("mine://user:secret@host")
+
+
+def test_an_unknown_scheme_is_refused_with_those_that_are_known() -> None:
+    """Own schemes are among them."""
+    recallm.register_scheme("mine", lambda url: InMemoryStorage())
+    with pytest.raises(UnknownNameError, match=r"use memory://, mine://, redis://.*register_scheme\('other', \.\.\.\)"):
+        recallm.get_storage("other://host")

@@ -82,7 +82,7 @@ class Breaker:
     Args:
         part: its name, for messages.
         clock: seconds that never go back.
-        changed: told each new state, "open" or "closed".
+        changed: called with the part and its state when it opens or closes.
     """
 
     def __init__(self, part: str, *, clock: Callable[[], float], changed: Callable[[str, State], object]) -> None:
@@ -103,10 +103,10 @@ class Breaker:
         return self._circuit.state
 
     def admit(self) -> None:
-        """Let one operation begin, whose end is to be told to `record`.
+        """Let one operation begin; `record` must learn how it ends.
 
         Raises:
-            CircuitOpenError: the part is left alone for now.
+            CircuitOpenError: the part is skipped for now.
         """
         if self._circuit.state == "closed":
             return

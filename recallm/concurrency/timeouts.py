@@ -71,7 +71,7 @@ class PendingAwaitable(Pending):
     Attributes:
         awaitable: gives the result.
         timeout: seconds to wait for it.
-        breaker: the circuit that is told how it ended; None: none.
+        breaker: the circuit that learns how it ended; None: none.
     """
 
     awaitable: Awaitable[Any]
@@ -102,7 +102,7 @@ def submit(workers: Workers, task: Callable[[], Any], timeout: float, breaker: B
         workers: the threads.
         task: what to perform.
         timeout: seconds after which the wait for it ends.
-        breaker: the circuit that admits the task and is told how it ended; None: none.
+        breaker: the circuit that admits the task and learns how it ended; None: none.
 
     Raises:
         CircuitOpenError: the circuit is open.

@@ -17,7 +17,7 @@ def answers(candidate: Candidate, query: Query) -> bool:
 
 
 def sound(entry: Entry, query: Query) -> bool:
-    """Claim that an entry lies where the query looks, and tells figures that can be summed.
+    """Claim that an entry lies where the query looks, and that its figures can be summed.
 
     A storage may be shared, restored from elsewhere, or a user's own: what it returns is not trusted.
     """
@@ -30,17 +30,19 @@ def sound(entry: Entry, query: Query) -> bool:
 
 
 def is_fresh(candidate: Candidate) -> bool:
-    """Claim that a candidate may be served though the function could be asked."""
+    """Claim that a candidate may be served instead of calling the function; others only if the function raises."""
     lifetime = candidate.entry.fresh_for
     return lifetime is None or candidate.age < lifetime
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Which candidate serves, if any, and what spoke against those before it.
+    """Which candidates may serve.
 
-    `served` leads the candidates that serve; `refusals` pairs a refused candidate with its guard's name;
-    `doubts` are what guards raised.
+    Attributes:
+        served: the candidates that may serve, best first.
+        refusals: the candidates that a guard refused, best first, with the guard's name.
+        doubts: what guards raised; a guard that raises refuses.
     """
 
     served: tuple[Candidate, ...]
@@ -56,7 +58,7 @@ def decide(query: Query, candidates: Sequence[Candidate], threshold: float, guar
 
     Args:
         query: what was asked.
-        candidates: what a storage found, in any order; those that are not `sound` are passed over.
+        candidates: what a storage found, in any order; those that are not `sound` are left out.
         threshold: cosine in [0, 1] that a candidate must reach.
         guards: asked in order about each candidate at or above the threshold.
     """

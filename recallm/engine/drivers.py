@@ -33,7 +33,7 @@ class EffectHandler:
 
     Args:
         core: what the call shares with others of its cache.
-        observe: told each event, and the seconds since the call began.
+        observe: called with each event and the seconds since the call began.
         asynchronous: whether `arun` drives the call, so that a result may be awaited.
     """
 
@@ -253,7 +253,7 @@ def maintain(flow: Flow[T], core: Core, observe: Callable[[Event, float], object
     Args:
         flow: what to run.
         core: whose parts it uses.
-        observe: told each event; None: the cache's recorder.
+        observe: called with each event and the seconds since the flow began; None: the cache's recorder.
     """
     return run(flow, EffectHandler(core, observe or core.recorder.record, asynchronous=False), _uncalled)
 

@@ -62,7 +62,7 @@ class Plan:
         guards: asked in order about each candidate at or above the threshold.
         codec: turns responses into bytes and back.
         store_if: predicate of the responses that are stored; None: all but None.
-        verifier: asked last about a similar prompt's answer; None: nobody.
+        verifier: asked last about a similar prompt's answer; None: there is none.
         coalesce: whether calls that want the same answer at the same time wait for one to make it.
         stale_seconds: how long after its expiry an answer may be served if the function raises; None: not at all.
     """

@@ -18,7 +18,7 @@ QUIET_SECONDS = 60.0
 """How long one kind of message is not repeated."""
 
 MAX_KINDS = 256
-"""How many kinds of message are told apart; names of caches and exceptions are not bounded."""
+"""How many kinds of message are remembered; names of caches and exceptions are not bounded."""
 
 
 class Log:

@@ -1,0 +1,59 @@
+"""Each option is one row, which signatures, docstrings, checks and the README follow."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recallm import DEFAULT_GUARDS, InMemoryStorage, SemanticCache, semantic_cache
+from recallm.errors import InvalidTypeError
+from recallm.options import NOT_GIVEN, DecoratorOptions, WrapOptions, chosen, rows
+from recallm.testing import FakeEmbedder
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("function", "kind"), [(semantic_cache, DecoratorOptions), (SemanticCache.wrap, WrapOptions)])
+def test_the_signature_shows_every_option_with_its_default(function: Callable[..., Any], kind: type) -> None:
+    """Editors, `help` and `inspect.signature` see keyword options, not ``**options``."""
+    parameters = inspect.signature(function).parameters
+    named = {name: each.default for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY}
+    assert named == {name: option.default for name, option in rows(kind).items()}
+    assert not [each for each in parameters.values() if each.kind is each.VAR_KEYWORD]
+
+
+@pytest.mark.parametrize(("function", "kind"), [(semantic_cache, DecoratorOptions), (SemanticCache.wrap, WrapOptions)])
+def test_the_docstring_has_a_line_for_every_option(function: Callable[..., Any], kind: type) -> None:
+    """The Args section lists the options in the order of their rows."""
+    documented = re.findall(r"^    (\w+): ", inspect.getdoc(function) or "", re.MULTILINE)
+    assert [name for name in documented if name in rows(kind)] == list(rows(kind))
+
+
+def test_the_readme_has_a_line_for_every_option() -> None:
+    """The table of options names each option of the decorator."""
+    table = README.partition("| option | meaning |")[2].partition("\n\n")[0]
+    named = re.findall(r"`(\w+)`", " ".join(row.split("|")[1] for row in table.splitlines() if row.count("|") > 2))
+    assert sorted(named) == sorted(rows(DecoratorOptions))
+
+
+def test_an_option_that_does_not_exist_is_refused_with_the_one_that_was_meant() -> None:
+    """A misspelt option raises at decoration, as a `TypeError`, and names the nearest one."""
+    with pytest.raises(InvalidTypeError, match=r"semantic_cache\(\) got .* 'treshold'; use 'threshold'"):
+        semantic_cache(treshold=0.9)  # type: ignore[call-overload]  # that it is misspelt is the point
+    cache = SemanticCache(InMemoryStorage(), embedder=FakeEmbedder())
+    with pytest.raises(TypeError, match=r"wrap\(\) got .* argument 'xyz'; use 'coalesce', 'context'"):
+        cache.wrap(len, xyz=1)  # type: ignore[call-arg]  # likewise
+
+
+def test_what_is_not_given_has_its_default_and_what_is_given_is_checked() -> None:
+    """Choosing options fills in defaults, which need no check, and puts given values in the form used later."""
+    assert chosen(DecoratorOptions, {}, "f")["guards"] is DEFAULT_GUARDS
+    assert chosen(WrapOptions, {}, "f")["ttl"] is NOT_GIVEN
+    assert chosen(WrapOptions, {"ttl": 5}, "f")["ttl"] == 5.0
+    with pytest.raises(InvalidTypeError, match="coalesce='yes' is a str; use True or False"):
+        chosen(WrapOptions, {"coalesce": "yes"}, "f")
