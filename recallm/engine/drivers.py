@@ -27,6 +27,9 @@ VERIFY_WORKERS = Workers("recallm-verify", size=8)
 THREADS, TASKS = SingleFlight(), SingleFlight()
 """What threads, and what tasks, are computing."""
 
+OUTCOMES = (Hit, Miss, Bypass)
+"""The events of which each call has one."""
+
 
 class EffectHandler:
     """Performs the effects of one call.
@@ -37,12 +40,13 @@ class EffectHandler:
         asynchronous: whether `arun` drives the call, so that a result may be awaited.
     """
 
-    __slots__ = ("_asynchronous", "_core", "_counted", "_leadership", "_observe", "_started")
+    __slots__ = ("_asynchronous", "_core", "_counted", "_leadership", "_observe", "_single_flight", "_started")
 
     def __init__(self, core: Core, observe: Callable[[Event, float], object], *, asynchronous: bool) -> None:
         self._core = core
         self._observe = observe
         self._asynchronous = asynchronous
+        self._single_flight = TASKS if asynchronous else THREADS
         self._started = perf_counter()
         self._leadership: Leadership | None = None
         self._counted = False
@@ -72,7 +76,7 @@ class EffectHandler:
 
     def emit(self, event: Event) -> None:
         """Report an event."""
-        self._counted = self._counted or isinstance(event, Hit | Miss | Bypass)
+        self._counted = self._counted or isinstance(event, OUTCOMES)
         self._observe(event, perf_counter() - self._started)
 
     def _operate(self, operation: StorageOperation) -> Any:
@@ -123,10 +127,6 @@ class EffectHandler:
         if self._asynchronous and call_kind(effect.verifier) == "async":
             return PendingAwaitable(effect.verifier(effect.prompt, effect.cached_prompt, effect.response), timeout)
         return submit(VERIFY_WORKERS, lambda: _verdict(effect), timeout)
-
-    @property
-    def _single_flight(self) -> SingleFlight:
-        return TASKS if self._asynchronous else THREADS
 
     def function_raised(self, effect: Call, error: BaseException) -> Exception:
         """Return what the function raised if the flow may have an answer for it; else count the call, and raise it."""

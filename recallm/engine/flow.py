@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from recallm.config import resolve_threshold
@@ -77,32 +76,12 @@ class Plan:
 
 
 class _StageError(Exception):
-    """What was raised in one stage of a call."""
+    """What was raised in one stage of a call, under whose name it is counted."""
 
     def __init__(self, stage: str, error: Exception) -> None:
         super().__init__(stage)
         self.stage = stage
         self.error = error
-
-
-class _Stage:
-    """A part of a call under whose name its failures are counted. A cancellation passes."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, Exception):
-            raise _StageError(self._name, error) from error
-
-
-_MODEL, _EMBEDDING, _STORAGE = _Stage("model"), _Stage("embedding"), _Stage("storage")
-_STORE_IF, _CODEC = _Stage("store_if"), _Stage("codec")
 
 
 def answer(plan: Plan, request: Request, *, reuse: bool = True, recorded: bool = False) -> Flow[object]:
@@ -158,9 +137,11 @@ def look_up(
     """
     query: Query | None = None
     try:
-        with _MODEL:
+        try:
             model: ModelInfo = yield LoadModel()
             query = request.query(model.model_id)
+        except Exception as error:
+            raise _StageError("model", error) from error
         return (yield from _look_up(plan, query, model, reuse=reuse, coalesce=coalesce, floor=floor))
     except _StageError as failed:
         if isinstance(failed.error, CircuitOpenError):
@@ -174,32 +155,45 @@ def look_up(
 def _look_up(
     plan: Plan, query: Query, model: ModelInfo, *, reuse: bool, coalesce: bool, floor: float | None
 ) -> Flow[Hit | Miss]:
-    with _STORAGE:
+    try:
         recalled: Recalled = yield Recall(query.namespace, query.key)
         hit = (yield from _exact_hit(plan, query, recalled)) if reuse else None
         if hit is None and coalesce:
             recalled, hit = yield from _await_role(plan, query, recalled)
-        known, epoch = recalled
-    if hit is not None:
-        return hit
-    with _EMBEDDING:
-        vector: Vector | None = yield Embed(query.text)
-    if vector is None or not reuse:
-        return Miss("exact_only" if reuse else "refresh", query, epoch, vector)
-    with _STORAGE:
-        threshold = resolve_threshold(plan.threshold, model.thresholds)
-        least = threshold if floor is None else min(threshold, floor)
-        found: Sequence[Candidate] = yield Search(query.namespace, query.partition, vector, least, CANDIDATES)
-        fresh = [candidate for candidate in found if is_fresh(candidate)]
-        decision = decide(query, fresh, threshold, plan.guards)
-        yield from _emit_refusals(decision)
-        hit = yield from _first_sound(plan, query, decision.served, exact=False)
         if hit is not None:
             return hit
-        expired = [candidate for candidate in (known, *found) if candidate and not is_fresh(candidate)]
-        stale = next(iter(decide(query, expired, threshold, plan.guards).served), None)
-        nearest = _nearest(plan, query, fresh or found, decision)
-        return Miss(_why(plan, decision), query, epoch, vector, stale=stale, nearest=nearest)
+        epoch = recalled.epoch
+    except Exception as error:
+        raise _StageError("storage", error) from error
+    try:
+        vector: Vector | None = yield Embed(query.text)
+    except Exception as error:
+        raise _StageError("embedding", error) from error
+    if vector is None or not reuse:
+        return Miss("exact_only" if reuse else "refresh", query, epoch, vector)
+    try:
+        return (yield from _search(plan, query, recalled, vector, model, floor))
+    except Exception as error:
+        raise _StageError("storage", error) from error
+
+
+def _search(
+    plan: Plan, query: Query, recalled: Recalled, vector: Vector, model: ModelInfo, floor: float | None
+) -> Flow[Hit | Miss]:
+    """Return the best similar answer that may serve, or why there is none."""
+    threshold = resolve_threshold(plan.threshold, model.thresholds)
+    least = threshold if floor is None else min(threshold, floor)
+    found: Sequence[Candidate] = yield Search(query.namespace, query.partition, vector, least, CANDIDATES)
+    fresh = [candidate for candidate in found if is_fresh(candidate)]
+    decision = decide(query, fresh, threshold, plan.guards)
+    yield from _emit_refusals(decision)
+    hit = yield from _first_sound(plan, query, decision.served, exact=False)
+    if hit is not None:
+        return hit
+    expired = [candidate for candidate in (recalled.candidate, *found) if candidate and not is_fresh(candidate)]
+    stale = next(iter(decide(query, expired, threshold, plan.guards).served), None)
+    nearest = _nearest(plan, query, fresh or found, decision)
+    return Miss(_why(plan, decision), query, recalled.epoch, vector, stale=stale, nearest=nearest)
 
 
 def _exact_hit(plan: Plan, query: Query, recalled: Recalled) -> Flow[Hit | None]:
@@ -302,34 +296,44 @@ def _serve_stale(plan: Plan, miss: Miss, error: Exception) -> Flow[object]:
 def remember(plan: Plan, request: Request, miss: Miss, called: Called) -> Flow[None]:
     """Store the function's answer, unless the user or the codec declines it."""
     try:
-        with _STORE_IF:
-            keep = called.response is not None if plan.store_if is None else plan.store_if(called.response)
-        if not keep:
-            return
-        with _CODEC:
-            entry = _entry(plan, request, miss, called)
-        with _STORAGE:
-            kept_for = None if request.ttl is None else request.ttl + (plan.stale_seconds or 0.0)
-            stored: Stored = yield Put(entry, miss.epoch, kept_for)
-            if not isinstance(stored, Stored) or not isinstance(stored.evicted, int):
-                raise TypeError(f"a storage's put returned a {type(stored).__name__}; it must return a Stored")
+        entry = _entry_to_store(plan, request, miss, called)
+        if entry is not None:
+            yield Emit((yield from _put(plan, request, entry, miss.epoch)))
     except _StageError as failed:
         if not isinstance(failed.error, CircuitOpenError):
             yield Emit(Failure(failed.stage, failed.error))
-    else:
-        yield Emit(stored)
 
 
-def _entry(plan: Plan, request: Request, miss: Miss, called: Called) -> Entry:
+def _entry_to_store(plan: Plan, request: Request, miss: Miss, called: Called) -> Entry | None:
+    try:
+        keep = called.response is not None if plan.store_if is None else plan.store_if(called.response)
+    except Exception as error:
+        raise _StageError("store_if", error) from error
+    if not keep:
+        return None
     query = miss.query
-    return Entry(
-        key=query.key,
-        namespace=query.namespace,
-        partition=query.partition,
-        prompt=query.text,
-        vector=miss.vector,
-        payload=plan.codec.encode(called.response),
-        seconds=called.seconds,
-        tokens=total_tokens(called.response),
-        fresh_for=None if plan.stale_seconds is None else request.ttl,
-    )
+    try:
+        return Entry(
+            key=query.key,
+            namespace=query.namespace,
+            partition=query.partition,
+            prompt=query.text,
+            vector=miss.vector,
+            payload=plan.codec.encode(called.response),
+            seconds=called.seconds,
+            tokens=total_tokens(called.response),
+            fresh_for=None if plan.stale_seconds is None else request.ttl,
+        )
+    except Exception as error:
+        raise _StageError("codec", error) from error
+
+
+def _put(plan: Plan, request: Request, entry: Entry, epoch: int) -> Flow[Stored]:
+    kept_for = None if request.ttl is None else request.ttl + (plan.stale_seconds or 0.0)
+    try:
+        stored: Stored = yield Put(entry, epoch, kept_for)
+        if not isinstance(stored, Stored) or not isinstance(stored.evicted, int):
+            raise TypeError(f"a storage's put returned a {type(stored).__name__}; it must return a Stored")
+    except Exception as error:
+        raise _StageError("storage", error) from error
+    return stored

@@ -18,6 +18,7 @@ MODES = ("auto", "sync", "async")
 USUAL_NAMES = ("messages", "prompt")
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_BY_KEYWORD = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 def unwrap_function(fn: Any, *, through_wrappers: bool = False) -> Any:
@@ -89,12 +90,16 @@ class Binder:
         fn: the function; one without a readable signature is taken for ``(*args, **kwargs)``.
     """
 
-    __slots__ = ("_defaults", "_extra_name", "_positional", "_required", "_rest_name", "names", "order", "parameters")
+    __slots__ = (
+        "_by_keyword", "_defaults", "_extra_name", "_positional", "_required", "_rest_name", "names", "order",
+        "parameters",
+    )  # fmt: skip
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         self.parameters = _parameters(fn)
         kinds = self.parameters.values()
         self._positional = tuple(p.name for p in kinds if p.kind in _POSITIONAL)
+        self._by_keyword = frozenset(p.name for p in kinds if p.kind in _BY_KEYWORD)
         self._rest_name = next((p.name for p in kinds if p.kind is Parameter.VAR_POSITIONAL), None)
         self._extra_name = next((p.name for p in kinds if p.kind is Parameter.VAR_KEYWORD), None)
         self.names = frozenset(p.name for p in kinds if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD))
@@ -122,7 +127,7 @@ class Binder:
         elif len(args) > bound:
             return None
         for name, value in kwargs.items():
-            if name in self.names and not self._is_positional_only(name):
+            if name in self._by_keyword:
                 if name in named:
                     return None
                 named[name] = value
@@ -135,9 +140,6 @@ class Binder:
         for name, value in self._defaults.items():
             named.setdefault(name, value)
         return named, extra
-
-    def _is_positional_only(self, name: str) -> bool:
-        return self.parameters[name].kind is Parameter.POSITIONAL_ONLY
 
 
 def _parameters(fn: Callable[..., Any]) -> Mapping[str, Parameter]:

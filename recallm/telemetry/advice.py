@@ -10,7 +10,7 @@ from typing import Any
 from recallm.errors import RecallmWarning, UnfingerprintableError, UnstorableResponseError
 from recallm.keying.canonical import canonical
 from recallm.keying.identity import Identity
-from recallm.records import Bypass, Event, Failure, Miss
+from recallm.records import Bypass, Event, Failure, Hit, Miss
 from recallm.telemetry.log import LOG
 
 UNIQUE_MISSES = 100
@@ -38,6 +38,8 @@ class Advice:
             event: what happened.
             context: the call's cache context.
         """
+        if isinstance(event, Hit):
+            return
         try:
             match event:
                 case Bypass("unfingerprintable", str(name)):

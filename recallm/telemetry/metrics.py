@@ -125,7 +125,8 @@ class CacheMetrics:
         """
         if isinstance(event, Hit):
             self._record_hit(event, elapsed)
-        elif isinstance(event, Embedded):
+            return
+        if isinstance(event, Embedded):
             self._embedding.observe(event.seconds)
         for name, by, count in increments(event):
             self._counter(name, by).inc(count)

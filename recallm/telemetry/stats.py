@@ -7,8 +7,8 @@ Prometheus counters follow from the fields.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any, NamedTuple, TypeAlias, assert_never
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, TypeAlias, assert_never
 
 from recallm.concurrency.forking import ForkSafeLock
 from recallm.records import Bypass, Coalesced, Compared, Embedded, Event, Failure, Hit, Miss, ServedStale, Stored, Veto
@@ -160,27 +160,25 @@ def increments(event: Event) -> tuple[Increment, ...]:
     assert_never(event)
 
 
-class HitTotals(NamedTuple):
-    """What hits change of the statistics, summed apart: a whole `CacheStats` an event would take a fifth of a hit."""
+class _HitTotals:
+    """What hits add up to: summed in place, as a new `CacheStats` for each would take a fifth of a hit."""
 
-    exact_hits: int = 0
-    semantic_hits: int = 0
-    similarity_sum: float = 0.0
-    saved_seconds: float = 0.0
-    saved_tokens: int = 0
+    __slots__ = ("exact_hits", "saved_seconds", "saved_tokens", "semantic_hits", "similarity_sum")
 
-    def and_one(self, hit: Hit) -> HitTotals:
-        """Return the sums with one more hit."""
-        exact, semantic, similarity_sum, seconds, tokens = self
-        candidate, was_exact, _ = hit
-        entry = candidate.entry
-        return HitTotals(
-            exact + was_exact,
-            semantic + (not was_exact),
-            similarity_sum + candidate.similarity,
-            seconds + entry.seconds,
-            tokens + entry.tokens,
-        )
+    def __init__(self) -> None:
+        self.exact_hits = self.semantic_hits = self.saved_tokens = 0
+        self.similarity_sum = self.saved_seconds = 0.0
+
+    def add(self, hit: Hit) -> None:
+        """Count one hit."""
+        candidate = hit.candidate
+        if hit.exact:
+            self.exact_hits += 1
+        else:
+            self.semantic_hits += 1
+        self.similarity_sum += candidate.similarity
+        self.saved_seconds += candidate.entry.seconds
+        self.saved_tokens += candidate.entry.tokens
 
 
 class Ledger:
@@ -188,27 +186,25 @@ class Ledger:
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
-        self._hits = HitTotals()
-        self._others: dict[tuple[str, str | None], int] = {}
+        self.reset()
 
     @property
     def stats(self) -> CacheStats:
         """The statistics up to now."""
         with self._lock:
-            hits, others = self._hits, dict(self._others)
-        counted: dict[str, Any] = {}
-        for (name, by), count in others.items():
-            if by is None:
-                counted[name] = count
-            else:
-                counted.setdefault(name, {})[by] = count
-        return replace(CacheStats(**hits._asdict()), **counted)
+            counted: dict[str, Any] = {name: getattr(self._hits, name) for name in self._hits.__slots__}
+            for (name, by), count in self._others.items():
+                if by is None:
+                    counted[name] = count
+                else:
+                    counted.setdefault(name, {})[by] = count
+        return CacheStats(**counted)
 
     def record(self, event: Event) -> None:
         """Count one event."""
         with self._lock:
             if isinstance(event, Hit):
-                self._hits = self._hits.and_one(event)
+                self._hits.add(event)
                 return
             for name, by, count in increments(event):
                 self._others[name, by] = self._others.get((name, by), 0) + count
@@ -216,4 +212,5 @@ class Ledger:
     def reset(self) -> None:
         """Begin again from nothing."""
         with self._lock:
-            self._hits, self._others = HitTotals(), {}
+            self._hits = _HitTotals()
+            self._others: dict[tuple[str, str | None], int] = {}
