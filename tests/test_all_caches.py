@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY, generate_latest
+from support.faulty import PATIENT, Away
 
 import recallm
-from recallm import CacheConfig, InMemoryStorage, SemanticCache, semantic_cache
+from recallm import InMemoryStorage, SemanticCache, semantic_cache
 from recallm.concurrency import breaker
 from recallm.testing import FakeEmbedder
 
@@ -168,24 +168,6 @@ def test_a_representation_reads_as_a_report() -> None:
     assert ["hit_rate", "50.0%"] in lines
     assert ["namespace_sizes", "n", "1"] in lines
     assert "hunter2" not in repr(recallm.stats())
-
-
-PATIENT = CacheConfig(cache_timeout_seconds=30.0)
-"""A time limit that a busy machine does not reach."""
-
-
-class Away(InMemoryStorage):
-    """A storage on a server that is down but for storing."""
-
-    blocking = True
-
-    def invalidate(self, namespace: str) -> int:
-        """Fail."""
-        raise ConnectionError("down")
-
-    def sizes(self, namespaces: Iterable[str]) -> Mapping[str, int]:
-        """Fail."""
-        raise ConnectionError("down")
 
 
 def test_statistics_are_had_while_one_storage_is_away() -> None:

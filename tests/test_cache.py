@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from support.faulty import PATIENT, Away
 
 import recallm
 from recallm import CacheConfig, InMemoryStorage, SemanticCache, ThreadSafeInMemoryStorage
@@ -466,24 +467,6 @@ def test_the_oldest_of_very_many_namespaces_are_forgotten(monkeypatch: pytest.Mo
     for name in "abcbd":
         cache._core.remember_namespace(name)
     assert cache._core.namespaces == ("b", "c", "d")
-
-
-PATIENT = CacheConfig(cache_timeout_seconds=30.0)
-"""A time limit that a busy machine does not reach."""
-
-
-class Away(InMemoryStorage):
-    """A storage on a server that is down."""
-
-    blocking = True
-
-    def invalidate(self, namespace: str) -> int:
-        """Fail."""
-        raise ConnectionError("down")
-
-    def sizes(self, namespaces: Iterable[str]) -> Mapping[str, int]:
-        """Fail."""
-        raise ConnectionError("down")
 
 
 @pytest.mark.parametrize("name", [*EMPTYING, *CLEARING])

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import driving
+from support.driving import AsResult, InTurn, by_type
 
 from recallm.codec.codec import Codec
 from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, LoadModel, Verify
@@ -90,37 +92,9 @@ REPLIES: dict[type, Any] = {
 }
 
 
-class InTurn:
-    """Replies to effects of one type, one after the other."""
-
-    def __init__(self, replies: list[Any]) -> None:
-        self.replies = list(replies)
-
-
-class AsResult:
-    """An exception that is a result, and not thrown."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
 def drive(flow: Flow[Any], replies: dict[type, Any] | None = None) -> tuple[Any, list[Effect]]:
-    """Run a flow by hand: each effect gets the reply of its type, which is thrown where it is an exception."""
-    table = {**REPLIES, **(replies or {})}
-    effects: list[Effect] = []
-    advance, value = flow.send, None
-    while True:
-        try:
-            effect = advance(value)
-        except StopIteration as end:
-            return end.value, effects
-        effects.append(effect)
-        value = table[type(effect)]
-        if isinstance(value, InTurn):
-            value = value.replies.pop(0)
-        advance = flow.throw if isinstance(value, BaseException) else flow.send
-        if isinstance(value, AsResult):
-            value = value.error
+    """Run a flow by hand: each effect gets the reply of its type, by default one of `REPLIES`."""
+    return driving.drive(flow, by_type({**REPLIES, **(replies or {})}))
 
 
 def noted(effects: Sequence[Effect]) -> list[Event]:

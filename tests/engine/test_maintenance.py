@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import driving
 
 from recallm.codec.codec import Codec
 from recallm.engine.effects import Call, Called, Effect, Embed, Emit, LoadModel
@@ -62,18 +63,16 @@ def drive(flow: Flow[Any], replies: dict[type, Any]) -> tuple[Any, list[Effect]]
         Emit: None,
         **replies,
     }
-    effects: list[Effect] = []
-    advance, value = flow.send, None
-    while True:
-        try:
-            effect = advance(value)
-        except StopIteration as end:
-            return end.value, effects
-        effects.append(effect)
-        value = len(effect.keys) if isinstance(effect, Remove) and Remove not in replies else table[type(effect)]
+
+    def reply(effect: Effect) -> Any:
+        if isinstance(effect, Remove) and Remove not in replies:
+            return len(effect.keys)
+        value = table[type(effect)]
         if isinstance(effect, Search) and isinstance(value, list):
-            value = [found for found in value if not found.similarity < effect.threshold]
-        advance = flow.throw if isinstance(value, BaseException) else flow.send
+            return [found for found in value if not found.similarity < effect.threshold]
+        return value
+
+    return driving.drive(flow, reply)
 
 
 def kinds(effects: Sequence[Effect]) -> set[type]:

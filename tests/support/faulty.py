@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from recallm import CacheConfig, InMemoryStorage, semantic_cache
@@ -114,6 +114,20 @@ class Obstinate(InMemoryStorage):
     def sizes(self, namespaces: Any) -> Any:
         """Count, or do as told."""
         return self._perform("sizes", namespaces)
+
+
+class Away(InMemoryStorage):
+    """A storage on a server that is down, but for storing and finding."""
+
+    blocking = True
+
+    def invalidate(self, namespace: str) -> int:
+        """Fail."""
+        raise ConnectionError("down")
+
+    def sizes(self, namespaces: Iterable[str]) -> Mapping[str, int]:
+        """Fail."""
+        raise ConnectionError("down")
 
 
 def returning(result: Any) -> Callable[..., Any]:
