@@ -18,7 +18,6 @@ from recallm.all_caches import (
     reset_stats,
     stats,
 )
-from recallm.cache import CachedFunction, CacheInfo, SemanticCache
 from recallm.config import CacheConfig
 from recallm.decorator import semantic_cache
 from recallm.errors import RecallmError, RecallmWarning
@@ -40,6 +39,7 @@ from recallm.telemetry.stats import CacheStats
 from recallm.typing import Embedder, EmbedderLike, Guard
 
 if TYPE_CHECKING:
+    from recallm.cache import CachedFunction, CacheInfo, SemanticCache
     from recallm.embedders.fastembed import FastEmbedEmbedder
     from recallm.embedders.sentence_transformers import SentenceTransformerEmbedder
     from recallm.evaluation.evaluate import Evaluation, evaluate
@@ -106,11 +106,14 @@ __all__ = [
 ]
 
 _ON_USE = {
+    "CacheInfo": "recallm.cache",
+    "CachedFunction": "recallm.cache",
     "Evaluation": "recallm.evaluation.evaluate",
     "FastEmbedEmbedder": "recallm.embedders.fastembed",
     "Pair": "recallm.evaluation.pairs",
     "Recording": "recallm.telemetry.recording",
     "RedisStorage": "recallm.storage.redis.storage",
+    "SemanticCache": "recallm.cache",
     "SentenceTransformerEmbedder": "recallm.embedders.sentence_transformers",
     "Tuning": "recallm.evaluation.tune",
     "evaluate": "recallm.evaluation.evaluate",
@@ -126,3 +129,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(_ON_USE[name]), name)
     raise AttributeError(f"module 'recallm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List what is imported on use among the rest."""
+    return sorted({*globals(), *__all__})

@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import wraps
-from pickle import PicklingError
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, Unpack, overload
 
 from recallm import checks, registry
 from recallm.codec.codec import Codec
-from recallm.config import CacheConfig
+from recallm.config import CacheConfig, checked_config
 from recallm.engine.callsite import CallSite, Invocation
 from recallm.engine.core import Core
 from recallm.engine.drivers import amaintain, awaited, checked_storage, maintain
@@ -216,19 +215,6 @@ class SemanticCache:
         return await amaintain(load_model(), self._core)
 
 
-def checked_config(config: object) -> CacheConfig:
-    """Return a `CacheConfig`; None: the default one.
-
-    Raises:
-        InvalidTypeError: `config` is something else.
-    """
-    if config is None:
-        return CacheConfig()
-    if isinstance(config, CacheConfig):
-        return config
-    raise InvalidTypeError(f"config={config!r} is a {type(config).__name__}; use a CacheConfig")
-
-
 class CacheInfo(NamedTuple):
     """What `functools.lru_cache` tells of itself."""
 
@@ -411,6 +397,8 @@ class CachedFunction(_Handles[P, R], FunctionWrapper):
         # Pickled by name, as functions are.
         name = getattr(self.__wrapped__, "__qualname__", None)
         if name is None:
+            from pickle import PicklingError
+
             raise PicklingError(f"{self.__wrapped__!r} has no name to be pickled by; pickle it undecorated")
         return str(name)
 

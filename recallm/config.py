@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recallm import checks
+from recallm.errors import InvalidTypeError
 from recallm.typing import PROFILES, Seconds, Threshold
 
 DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
@@ -68,6 +69,19 @@ class CacheConfig:
     def resolved_threshold(self) -> float:
         """Return the threshold as a cosine."""
         return resolve_threshold(self.threshold, PROFILES)
+
+
+def checked_config(config: object) -> CacheConfig:
+    """Return a `CacheConfig`; None: the default one.
+
+    Raises:
+        InvalidTypeError: `config` is something else.
+    """
+    if config is None:
+        return CacheConfig()
+    if isinstance(config, CacheConfig):
+        return config
+    raise InvalidTypeError(f"config={config!r} is a {type(config).__name__}; use a CacheConfig")
 
 
 def resolve_threshold(threshold: Threshold, calibrated: Mapping[str, float]) -> float:

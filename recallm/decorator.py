@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
-from recallm.cache import CachedFunction, SemanticCache, checked_config
+from recallm.config import checked_config
 from recallm.keying.signature import function_path
 from recallm.options import NOT_GIVEN, DecoratorOptions, WrapOptions, chosen, with_options
+
+if TYPE_CHECKING:
+    from recallm.cache import CachedFunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,6 +53,8 @@ def semantic_cache(fn: Callable[..., Any] | None = None, **options: Any) -> Any:
         config = replace(config, threshold=settings["threshold"])
 
     def decorate(function: Callable[..., Any]) -> CachedFunction[..., Any]:
+        from recallm.cache import SemanticCache  # with wrapt a fifth of the import time; whoever decorates pays it
+
         path, name, namespace = function_path(function), settings["name"], settings["namespace"]
         cache = SemanticCache(
             settings["storage"],

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from inspect import Parameter
 from textwrap import fill, indent
 from typing import Annotated, Any, TypedDict, TypeVar, get_type_hints
@@ -181,6 +180,8 @@ def chosen(kind: type, given: Mapping[str, Any], caller: str) -> Any:
     known = rows(kind)
     unknown = [name for name in given if name not in known]
     if unknown:
+        from difflib import get_close_matches
+
         near = get_close_matches(unknown[0], known, n=1) or sorted(known)
         raise InvalidTypeError(
             f"{caller}() got an unexpected keyword argument {unknown[0]!r}; use {', '.join(map(repr, near))}"

@@ -54,3 +54,10 @@ def test_an_unknown_name_is_no_attribute() -> None:
 
     with pytest.raises(AttributeError, match="'recallm' has no attribute 'semantic_cahce'"):
         recallm.semantic_cahce  # noqa: B018  # the misspelling is the point
+
+
+def test_names_that_are_imported_on_use_are_listed() -> None:
+    """``dir`` and tab completion show every public name before it is used."""
+    import recallm
+
+    assert set(recallm.__all__) <= set(dir(recallm))
