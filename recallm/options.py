@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from inspect import Parameter
 from textwrap import fill, indent
 from typing import Annotated, Any, TypedDict, TypeVar, get_type_hints
@@ -160,6 +161,7 @@ class DecoratorOptions(WrapOptions, total=False):
     ]
 
 
+@cache
 def rows(kind: type) -> Mapping[str, Option]:
     """Return the row of each option of a kind, in order."""
     return {name: hint.__metadata__[0] for name, hint in get_type_hints(kind, include_extras=True).items()}
