@@ -23,7 +23,7 @@ def cached(name: str, **options: Any) -> Any:
 
 
 def test_statistics_of_one_and_of_all() -> None:
-    """Those of all are the sum of each."""
+    """The statistics of all caches are the sum of each one's."""
     one, other = cached("one"), cached("other")
     before = recallm.stats()
     one("q"), one("q"), other("q")  # three calls
@@ -35,7 +35,7 @@ def test_statistics_of_one_and_of_all() -> None:
 
 
 def test_functions_of_one_name_are_reported_together() -> None:
-    """Each keeps its own statistics as well."""
+    """Caches of one name are reported together, and each keeps its own statistics as well."""
     one, same = cached("shared"), cached("shared")
     one("q"), same("q")  # two calls
     assert recallm.stats("shared").misses == 2
@@ -43,7 +43,7 @@ def test_functions_of_one_name_are_reported_together() -> None:
 
 
 def test_resetting_leaves_the_entries() -> None:
-    """Of one cache, or of all."""
+    """Resetting the statistics of one cache, or of all, removes no entry."""
     one, other = cached("one"), cached("other")
     for ask in (one, other):
         ask("q")
@@ -57,7 +57,7 @@ def test_resetting_leaves_the_entries() -> None:
 
 @pytest.mark.parametrize("ask", [recallm.stats, recallm.reset_stats])
 def test_an_unknown_name_tells_which_are_live(ask: Any) -> None:
-    """As a `LookupError`."""
+    """An unknown name raises a `LookupError` that lists the live caches."""
     one = cached("one")
     with pytest.raises(LookupError, match=r"no live cache is named 'absent'; there are: .*'one'"):
         ask("absent")
@@ -70,7 +70,7 @@ def test_an_unknown_name_tells_which_are_live(ask: Any) -> None:
     ids=["sync", "async"],
 )
 def test_a_namespace_is_invalidated_in_every_storage_once(invalidate: Any) -> None:
-    """Entries of other namespaces stay."""
+    """Invalidating a namespace reaches every storage in use and leaves other namespaces."""
     shared = InMemoryStorage()
     one, same, other = cached("one", storage=shared), cached("two", storage=shared), cached("three")
     stays = cached("four", namespace="m", storage=shared)
@@ -86,7 +86,7 @@ def test_a_namespace_is_invalidated_in_every_storage_once(invalidate: Any) -> No
 
 @pytest.mark.parametrize("clear", [recallm.clear, lambda: asyncio.run(recallm.aclear())], ids=["sync", "async"])
 def test_clearing_empties_what_live_caches_have_used(clear: Any) -> None:
-    """And tells how many entries there were."""
+    """Clearing removes the entries of all live caches and returns how many there were."""
     recallm.clear()
     one, other = cached("one"), cached("other", namespace=lambda kw: f"n-{kw['prompt']}")
     one("q"), other("q"), other("r")  # three calls
@@ -96,7 +96,7 @@ def test_clearing_empties_what_live_caches_have_used(clear: Any) -> None:
 
 @pytest.mark.parametrize("namespace", ["", 7, None])
 def test_a_namespace_that_is_none_is_refused(namespace: Any) -> None:
-    """The message has the value."""
+    """Invalidating something else than a text raises, with the value."""
     ask = cached("one")
     with pytest.raises((TypeError, ValueError), match="namespace="):
         recallm.invalidate_namespace(namespace)
@@ -104,7 +104,7 @@ def test_a_namespace_that_is_none_is_refused(namespace: Any) -> None:
 
 
 def test_a_process_without_caches_has_done_nothing() -> None:
-    """It can be asked all the same."""
+    """Statistics of a process without caches are all zero."""
     assert recallm.caches() == ()
     assert recallm.stats() == recallm.CacheStats()
     assert (recallm.clear(), recallm.invalidate_namespace("n")) == (0, 0)
@@ -115,7 +115,7 @@ def test_a_process_without_caches_has_done_nothing() -> None:
 
 
 def test_names_are_told_once_and_in_order() -> None:
-    """Those of caches that live, made by either front door."""
+    """The names of live caches, made by either front door, are listed once and sorted."""
     kept = [cached("b"), cached("a"), cached("b"), SemanticCache(embedder=FakeEmbedder(), name="c")]
     assert recallm.caches() == ("a", "b", "c")
     del kept[1:]
@@ -124,7 +124,7 @@ def test_names_are_told_once_and_in_order() -> None:
 
 
 def test_a_function_is_reported_under_its_own_name() -> None:
-    """Where none is given: by its module and qualified name."""
+    """A decorated function without a name is reported by its module and qualified name."""
     ask = semantic_cache(context={}, storage=InMemoryStorage(), embedder=FakeEmbedder())(answer_in_full)
     ask("q")
     (name,) = recallm.caches()
@@ -138,7 +138,7 @@ def answer_in_full(prompt: str) -> str:
 
 
 def test_the_total_sums_every_field() -> None:
-    """Of caches that share a storage, each counts its own calls, and the entries are counted once."""
+    """Caches that share a storage count their own calls each, and the entries once."""
     shared = InMemoryStorage()
 
     def refuses(prompt: str, cached_prompt: str) -> bool:
@@ -159,7 +159,7 @@ def test_the_total_sums_every_field() -> None:
 
 
 def test_a_representation_reads_as_a_report() -> None:
-    """A line for each figure, without prompts and answers."""
+    """The ``repr`` of the statistics has a line for each figure, and no prompt or answer."""
     ask = cached("one")
     ask("my password is hunter2"), ask("my password is hunter2")  # two calls
     lines = [line.split() for line in repr(recallm.stats()).splitlines()]
@@ -171,7 +171,7 @@ def test_a_representation_reads_as_a_report() -> None:
 
 
 def test_statistics_are_had_while_one_storage_is_away() -> None:
-    """Its sizes are missing, those of the others are not; the trouble is counted where it is."""
+    """If one storage is in trouble, only its sizes are missing, and the trouble is counted where it is."""
     up, down = cached("up"), cached("down", storage=Away(), config=PATIENT)
     up("q"), down("q")  # two calls
     stats = recallm.stats()
@@ -181,7 +181,7 @@ def test_statistics_are_had_while_one_storage_is_away() -> None:
 
 
 def test_the_total_tells_which_parts_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the value and in its representation; what was not tried is no further error."""
+    """The statistics of all caches show open circuits; an operation that was not tried is no further error."""
     monkeypatch.setattr(breaker, "FIRST_PAUSE", 60.0)
     ask = cached("down", storage=Away(), config=PATIENT)
     for _ in range(4):
@@ -202,7 +202,7 @@ def test_the_total_tells_which_parts_are_left_alone(monkeypatch: pytest.MonkeyPa
     ids=["invalidate_namespace", "ainvalidate_namespace", "clear", "aclear"],
 )
 def test_whoever_empties_a_storage_that_is_away_learns_of_it(empty: Any) -> None:
-    """What could not be removed may still be served, and so must not be reported as gone."""
+    """Emptying raises if a storage does: what could not be removed must not be reported as gone."""
     up, down = cached("up"), cached("down", storage=Away(), config=PATIENT)
     up("q"), down("q")  # two calls
     with pytest.raises(ConnectionError, match="down"):
@@ -229,7 +229,7 @@ class Counted(InMemoryStorage):
     ids=["sync", "async"],
 )
 def test_a_shared_storage_is_asked_once(invalidate: Any) -> None:
-    """However many caches use it: each time would begin a new epoch, and drop answers under way."""
+    """A storage shared by many caches is invalidated once: each time would drop the answers under way."""
     shared = Counted()
     kept = [cached(name, storage=shared) for name in ("one", "two", "three")]
     kept[0]("q")
@@ -238,7 +238,7 @@ def test_a_shared_storage_is_asked_once(invalidate: Any) -> None:
 
 
 def test_statistics_are_had_though_a_storage_is_no_longer_registered() -> None:
-    """Of every other cache as well; the trouble is counted."""
+    """A cache whose storage is no longer registered hides no other's statistics; the trouble is counted."""
     recallm.register_storage("mine", InMemoryStorage())
     lost, sound = cached("lost", storage="mine"), cached("sound")
     lost("q"), sound("q")
@@ -272,7 +272,7 @@ class Down(InMemoryStorage):
     ids=["invalidate", "clear", "ainvalidate", "aclear"],
 )
 def test_sound_storages_are_emptied_though_others_cannot_be(empty: Any) -> None:
-    """What the others raise is raised in the end, together."""
+    """Emptying goes on past a storage that raises, and raises its error, or all of them together, in the end."""
     sound = [InMemoryStorage() for _ in range(4)]
     functions = [cached(f"{number}", storage=storage) for number, storage in enumerate([Down(), *sound, Down()])]
     for ask in functions:

@@ -101,7 +101,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]
 def test_a_mistake_is_told_when_the_cache_is_made(
     mistake: dict[str, Any], error: type[Exception], builtin: type[Exception], got: str, remedy: str
 ) -> None:
-    """The message has the value, what is allowed and what to do; no cache is left behind."""
+    """A wrong argument raises at construction, with the value and the remedy, and leaves no cache behind."""
     before = set(recallm.caches())
     with pytest.raises(error) as caught:
         made(**mistake)
@@ -113,14 +113,14 @@ def test_a_mistake_is_told_when_the_cache_is_made(
 
 
 def test_what_follows_the_embedder_is_passed_by_name() -> None:
-    """Guards in a fourth place would read as anything."""
+    """Guards cannot be passed by position, where a reader could take them for anything."""
     positional: Any = SemanticCache
     with pytest.raises(TypeError):
         positional(InMemoryStorage(), CacheConfig(), FakeEmbedder(), ())
 
 
 def test_everything_has_a_default() -> None:
-    """The storage and the embedder are those of the process, and neither is made before it is needed."""
+    """A cache made without arguments uses the process's storage and embedder, made when they are needed."""
     mine = FakeEmbedder()
     recallm.set_default_embedder(mine)
     cache = SemanticCache()
@@ -132,14 +132,14 @@ def test_everything_has_a_default() -> None:
 
 
 def test_without_a_name_a_cache_is_called_as_its_namespace_is() -> None:
-    """A name given comes first."""
+    """A cache is named by its default namespace, unless it is given a name."""
     config = CacheConfig(default_namespace="docs")
     assert made(config=config).name == "docs"
     assert made(config=config, name="mine").name == "mine"
 
 
 def test_the_process_knows_a_cache_while_it_lives() -> None:
-    """And forgets it with its last user."""
+    """`recallm.caches` lists a cache until its last user drops it."""
     cache = made(name="short-lived")
     assert "short-lived" in recallm.caches()
     del cache
@@ -149,13 +149,13 @@ def test_the_process_knows_a_cache_while_it_lives() -> None:
 
 @pytest.mark.parametrize("storage", ["mine", "memory://?max_entries=9"])
 def test_a_storage_is_given_by_name_or_url(storage: str) -> None:
-    """It is the one that the process has under it."""
+    """A cache given a name or a URL uses the storage that the process has under it."""
     recallm.register_storage("mine", InMemoryStorage)
     assert made(storage=storage).storage is recallm.get_storage(storage)
 
 
 def test_a_named_storage_may_be_replaced_under_a_cache(model: Model) -> None:
-    """Its entries are then those of the new one."""
+    """A cache given a name uses the new storage once the name stands for another."""
     recallm.register_storage("mine", InMemoryStorage())
     cache = made(storage="mine")
     cached = cache.wrap(model.chat, context={})
@@ -168,7 +168,7 @@ def test_a_named_storage_may_be_replaced_under_a_cache(model: Model) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "sync", "async"])
 def test_the_documented_call(model: Model, mode: Any) -> None:
-    """The cache's keywords reach the cache, all others the function; a repetition is a hit."""
+    """The cache's keywords reach the cache, all others reach the function, and a repetition is a hit."""
     cache = made()
     cached: Any = cache.wrap(model.chat, mode=mode)
 
@@ -198,7 +198,7 @@ def test_the_documented_call(model: Model, mode: Any) -> None:
     ids=lambda value: str(value)[:50],
 )
 def test_what_calls_must_have_in_common(model: Model, change: dict[str, Any], hits: int) -> None:
-    """The prompts are similar, and everything else is equal."""
+    """Two calls share an answer if their prompts are similar and everything else is equal."""
     cache = made()
     cached: Any = cache.wrap(model.chat)
     first = {"model": "m", "messages": asked("what is a refund"), "cache_context": {"document_id": "v1"}}
@@ -221,7 +221,7 @@ def test_what_calls_must_have_in_common(model: Model, change: dict[str, Any], hi
 def test_a_mistake_in_a_call_is_told_and_the_function_not_called(
     model: Model, mode: Any, options: dict[str, Any], error: type[Exception], told: str
 ) -> None:
-    """Of an async function, when it is awaited."""
+    """A wrong context, namespace or ttl raises (once awaited, if async), and the function is not called."""
     cached: Any = made().wrap(model.chat, mode=mode)
     with pytest.raises(error, match=told):
         reached(cached(messages=asked("q"), **options))
@@ -249,7 +249,7 @@ async def async_generating(prompt: str) -> AsyncIterator[str]:
     ],
 )
 def test_the_mode_chooses_how_the_result_is_had(model: Model, method: str, mode: Any, is_async: bool) -> None:
-    """Only an async one is awaited; the answer and its repetition are the same."""
+    """The result of an async function is awaited, and the answer and its repetition are the same in every mode."""
     cached: Any = made().wrap(getattr(model, method), mode=mode, context={})
     assert asyncio.iscoroutinefunction(cached) is is_async
     for _ in range(2):
@@ -257,7 +257,7 @@ def test_the_mode_chooses_how_the_result_is_had(model: Model, method: str, mode:
 
 
 def test_async_mode_awaits_what_a_plain_function_returns(model: Model) -> None:
-    """As a lambda around an async client does."""
+    """With ``mode="async"`` a plain function may return an awaitable, as a lambda around an async client does."""
     cache = made()
 
     def through_a_client(**kwargs: Any) -> Any:
@@ -271,7 +271,7 @@ def test_async_mode_awaits_what_a_plain_function_returns(model: Model) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "sync", "async"])
 def test_generators_pass_through_in_every_mode(mode: Any) -> None:
-    """They are bypasses, and nothing of them is kept."""
+    """Calls of generator functions are bypasses, and nothing of them is stored."""
 
     async def gather(values: AsyncIterator[str]) -> list[str]:
         return [value async for value in values]
@@ -315,7 +315,7 @@ def plain(prompt: str, user: str = "u") -> str:
 def test_a_mistake_is_told_when_a_function_is_wrapped(
     mistake: dict[str, Any], error: type[Exception], got: str, remedy: str
 ) -> None:
-    """The message has the value, what is allowed and what to do."""
+    """A wrong option raises when the function is wrapped, with the value, what is allowed and what to do."""
     with pytest.raises(error) as caught:
         made().wrap(plain, **mistake)
     assert got in str(caught.value)
@@ -324,14 +324,14 @@ def test_a_mistake_is_told_when_a_function_is_wrapped(
 
 @pytest.mark.parametrize("thing", ["strict", 7, None, {}])
 def test_only_what_can_be_called_is_wrapped(thing: Any) -> None:
-    """The message shows what came in its place."""
+    """Wrapping something else than a callable raises, and the message shows what it was."""
     with pytest.raises(InvalidTypeError, match="only what can be called can be cached") as caught:
         made().wrap(thing)
     assert repr(thing) in str(caught.value)
 
 
 def test_an_async_function_is_not_made_sync(model: Model) -> None:
-    """The message names the function and the modes that fit."""
+    """``mode="sync"`` for an async function raises, and the message names the function and the modes that fit."""
     with pytest.raises(InvalidTypeError, match=r"mode='sync' does not fit .*achat, which is async; use 'auto'"):
         made().wrap(model.achat, mode="sync")
 
@@ -343,7 +343,7 @@ class AsyncOnly(InMemoryStorage):
 
 
 def test_a_sync_function_on_an_async_storage_is_refused(model: Model) -> None:
-    """When it is wrapped; called as an async one, it is served."""
+    """A sync function on an async-only storage raises when it is wrapped; in async mode it is served."""
     cache = made(storage=AsyncOnly())
     with pytest.raises(InvalidTypeError, match=r"only an async client.*give it a sync_client as well, or decorate"):
         cache.wrap(model.chat)
@@ -363,7 +363,7 @@ def test_a_sync_function_on_an_async_storage_is_refused(model: Model) -> None:
     ],
 )
 def test_the_nearest_time_to_live_counts(default_ttl: Any, options: Any, call: Any, lives: bool) -> None:
-    """That of the call, else of the function, else of the config."""
+    """The ttl of the call comes first, then the function's, then the config's."""
     clock = Clock()
     cache = made(storage=InMemoryStorage(clock=clock), config=CacheConfig(default_ttl=default_ttl))
     cached: Any = cache.wrap(plain, context={}, **options)
@@ -373,7 +373,7 @@ def test_the_nearest_time_to_live_counts(default_ttl: Any, options: Any, call: A
 
 
 def test_settings_are_those_of_the_cache() -> None:
-    """Its threshold and its guards, for every function that it wraps."""
+    """The cache's threshold and guards hold for every function that it wraps."""
 
     def never(prompt: str, cached_prompt: str) -> bool:
         return False
@@ -389,7 +389,7 @@ def test_settings_are_those_of_the_cache() -> None:
 
 
 def test_functions_of_one_cache_do_not_share_answers() -> None:
-    """They share the storage, the namespace and the statistics."""
+    """Functions of one cache share its storage, namespace and statistics, and no answers."""
     cache = made()
     one, other = cache.wrap(lambda prompt: "one", context={}), cache.wrap(lambda prompt: "other", context={})
     assert [one("q"), other("q"), one("q"), other("q")] == ["one", "other", "one", "other"]
@@ -423,7 +423,7 @@ CLEARING: dict[str, Callable[[SemanticCache], Any]] = {
 
 @pytest.mark.parametrize("name", EMPTYING)
 def test_a_namespace_is_emptied_alone(name: str) -> None:
-    """It tells how many entries there were, whichever function stored them."""
+    """Invalidating a namespace removes its entries, whichever function stored them, and returns how many there were."""
     storage = Counted()
     cache = made(storage=storage)
     for number in range(2):
@@ -437,7 +437,7 @@ def test_a_namespace_is_emptied_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", CLEARING)
 def test_clearing_empties_what_the_cache_has_used(name: str) -> None:
-    """Entries of others in the same storage stay, and so do the statistics."""
+    """Clearing removes this cache's entries, not those of others in the same storage, and keeps the statistics."""
     storage = Counted()
     cache, other = made(storage=storage), made(storage=storage, config=CacheConfig(default_namespace="others"))
     cached: Any = cache.wrap(plain, context={}, namespace=lambda kw: f"of {kw['user']}")
@@ -453,7 +453,7 @@ def test_clearing_empties_what_the_cache_has_used(name: str) -> None:
 @pytest.mark.parametrize(("namespace", "error"), [("", ValueError), (7, TypeError), (None, TypeError)])
 @pytest.mark.parametrize("name", ["invalidate_namespace", "ainvalidate_namespace"])
 def test_a_namespace_that_is_none_is_refused(name: str, namespace: Any, error: type[Exception]) -> None:
-    """Before any entry is touched."""
+    """Invalidating something else than a text raises before any entry is touched."""
     storage = Counted()
     with pytest.raises(error, match=f"namespace={namespace!r} .*use a non-empty str"):
         reached(getattr(made(storage=storage), name)(namespace))
@@ -461,7 +461,7 @@ def test_a_namespace_that_is_none_is_refused(name: str, namespace: Any, error: t
 
 
 def test_the_oldest_of_very_many_namespaces_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a namespace a user does not grow a cache without end."""
+    """A cache with a namespace for each user does not grow without end."""
     monkeypatch.setattr(core, "MAX_NAMESPACES", 3)
     cache = made()
     for name in "abcbd":
@@ -471,7 +471,7 @@ def test_the_oldest_of_very_many_namespaces_are_forgotten(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", [*EMPTYING, *CLEARING])
 def test_whoever_empties_a_storage_that_is_away_learns_of_it(name: str) -> None:
-    """What could not be removed may still be served."""
+    """Emptying raises if the storage does: what could not be removed may still be served."""
     cache = made(storage=Away(), config=PATIENT)
     cache._core.remember_namespace("n")
     with pytest.raises(ConnectionError, match="down"):
@@ -479,7 +479,7 @@ def test_whoever_empties_a_storage_that_is_away_learns_of_it(name: str) -> None:
 
 
 def test_statistics_are_had_while_the_storage_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without sizes: each failure counts, and an open circuit is told of and counts no more."""
+    """Statistics of a storage in trouble have no sizes; each failure counts until the circuit opens."""
     monkeypatch.setattr(breaker, "FIRST_PAUSE", 60.0)
     cache = made(storage=Away(), config=PATIENT)
     cache._core.remember_namespace("n")
@@ -491,7 +491,7 @@ def test_statistics_are_had_while_the_storage_is_left_alone(monkeypatch: pytest.
 
 
 def test_statistics_begin_anew_and_entries_stay(model: Model) -> None:
-    """What is stored is served as before."""
+    """Resetting the statistics removes no entry."""
     cache = made()
     cached = cache.wrap(model.chat, context={})
     cached(messages=asked("q"))
@@ -517,7 +517,7 @@ WARMING: dict[str, Callable[[SemanticCache], Any]] = {
 
 @pytest.mark.parametrize("name", WARMING)
 def test_warming_up_loads_the_model_and_embeds_nothing(name: str) -> None:
-    """Twice is as good as once."""
+    """Warming up loads the model, once however often it is done, and embeds no text."""
     loads: list[bool] = []
 
     class Loadable(FakeEmbedder):
@@ -533,7 +533,7 @@ def test_warming_up_loads_the_model_and_embeds_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", WARMING)
 def test_a_service_starts_without_its_model(name: str, model: Model) -> None:
-    """Warming up says so and counts it; calls go straight to the function."""
+    """If the model cannot be loaded, warming up returns False and counts it, and calls go straight to the function."""
     cache = made(embedder=Unloadable())
     assert reached(WARMING[name](cache)) is False
     assert dict(cache.stats().errors) == {"model": 1}
@@ -543,7 +543,7 @@ def test_a_service_starts_without_its_model(name: str, model: Model) -> None:
 
 
 def test_a_representation_tells_the_name_and_the_counts(model: Model) -> None:
-    """And neither prompts, contexts, answers nor where the entries are."""
+    """The ``repr`` of a cache shows no prompt, context, answer or storage address."""
     cache = made(name="mine")
     cached: Any = cache.wrap(model.chat)
     for _ in range(2):
@@ -553,7 +553,7 @@ def test_a_representation_tells_the_name_and_the_counts(model: Model) -> None:
 
 
 def test_a_representation_needs_no_storage() -> None:
-    """A REPL shows a cache whose storage was never made, or cannot be."""
+    """The ``repr`` of a cache works though its storage was never made, or cannot be."""
 
     def unmade() -> Any:
         raise ConnectionError(SECRET)
@@ -563,7 +563,7 @@ def test_a_representation_needs_no_storage() -> None:
 
 
 def test_a_storage_url_that_is_refused_keeps_its_password() -> None:
-    """An error message ends up in logs."""
+    """The error about a storage URL quotes no password."""
     with pytest.raises(UnknownNameError) as caught:
         made(storage=f"ftp://user:{SECRET}@host")
     assert SECRET not in str(caught.value)

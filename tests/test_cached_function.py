@@ -96,7 +96,7 @@ def cached(request: pytest.FixtureRequest) -> Any:
 
 
 def test_refresh_overwrites_the_answer(cached: Any) -> None:
-    """The function runs whatever is stored, and the next call gets the new answer; it counts as a miss."""
+    """`refresh` runs the function whatever is stored, counts as a miss, and later calls get the new answer."""
     first = cached("q")
     second = cached.refresh("q")
     assert second != first
@@ -107,14 +107,14 @@ def test_refresh_overwrites_the_answer(cached: Any) -> None:
 
 
 def test_refresh_leaves_similar_answers(cached: Any) -> None:
-    """It replaces the answer of this very prompt alone."""
+    """`refresh` replaces the answer of this very prompt alone."""
     one = cached("what is a refund")
     cached.refresh("a refund is what")
     assert cached("what is a refund") == one
 
 
 def test_invalidate_removes_what_the_call_would_hit(cached: Any) -> None:
-    """Exact and similar entries, and no others; it tells how many."""
+    """`invalidate` removes the exact and similar entries that the call would hit, and returns how many."""
     cached("what is a refund")
     cached.refresh("a refund is what")
     kept = cached("where is my parcel")
@@ -125,7 +125,7 @@ def test_invalidate_removes_what_the_call_would_hit(cached: Any) -> None:
 
 
 def test_explain_neither_calls_nor_counts(cached: Any) -> None:
-    """It tells of a miss, an exact hit and a similar hit what a call would get."""
+    """`explain` describes a miss, an exact hit and a similar hit without calling or counting."""
     assert cached.explain("what is a refund").reason == "empty"
     cached("what is a refund")
     before = cached.stats()
@@ -142,7 +142,7 @@ def test_explain_neither_calls_nor_counts(cached: Any) -> None:
 
 
 def test_clear_empties_the_namespaces_and_keeps_the_statistics(cached: Any) -> None:
-    """It tells how many entries there were."""
+    """`clear` removes the entries, returns how many there were, and keeps the statistics."""
     cached("a")
     cached("b", cache_namespace="elsewhere")
     assert cached.clear() == 2
@@ -151,7 +151,7 @@ def test_clear_empties_the_namespaces_and_keeps_the_statistics(cached: Any) -> N
 
 
 def test_functools_habits(cached: Any) -> None:
-    """`cache_info` counts, and `cache_clear` begins everything anew."""
+    """`cache_info` and `cache_clear` work as those of `functools.lru_cache`."""
     cached("a")
     cached("a")
     assert cached.cache_info() == CacheInfo(hits=1, misses=1, maxsize=None, currsize=1)
@@ -161,13 +161,13 @@ def test_functools_habits(cached: Any) -> None:
 
 
 def test_warmup_loads_the_model(cached: Any) -> None:
-    """It tells whether the model is ready."""
+    """`warmup` loads the model and returns whether it is ready."""
     assert cached.warmup() is True
     assert asyncio.run(cached.awarmup()) is True
 
 
 def test_async_handles_serve_sync_functions_too(cached: Any) -> None:
-    """From a coroutine, nothing blocks the event loop."""
+    """The async handles of a sync function work from a coroutine without blocking the event loop."""
 
     async def scenario() -> None:
         first = cached("q")
@@ -190,7 +190,7 @@ def test_the_cache_behind_a_function_is_one(cached: Any) -> None:
 
 @pytest.mark.parametrize("make", [lambda: Versions().cached(asynchronous=True), lambda: Agent().later])
 def test_handles_of_async_functions(make: Any) -> None:
-    """`refresh` gives an awaitable; the other plain handles wait, and each has an awaitable twin."""
+    """`refresh` of an async function gives an awaitable; the other handles wait, and have an awaitable twin."""
     later = make()
     later.cache_clear()
 
@@ -221,7 +221,7 @@ def reached(result: Any) -> Any:
 
 @pytest.mark.parametrize("handle", HANDLES)
 def test_handles_want_a_context_as_calls_do(versions: Versions, handle: str) -> None:
-    """They take the same arguments and the same options."""
+    """The handles take the same arguments and options as calls, and need a context likewise."""
     cached = versions.cached(context=None)
     with pytest.raises(MissingContextError):
         reached(getattr(cached, handle)("q"))
@@ -241,7 +241,7 @@ def test_handles_want_a_context_as_calls_do(versions: Versions, handle: str) -> 
     ],
 )
 def test_handles_of_calls_that_are_not_cached(versions: Versions, make: Any, args: Any, reason: str) -> None:
-    """There is nothing to remove, and explaining says why."""
+    """For a call that is a bypass there is nothing to remove, and explaining gives the reason."""
     cached = make(versions)
     bypass = Explanation("bypass", reason)
     assert cached.explain(*args) == asyncio.run(cached.aexplain(*args)) == bypass
@@ -251,7 +251,7 @@ def test_handles_of_calls_that_are_not_cached(versions: Versions, make: Any, arg
 
 
 def test_a_refresh_of_what_is_not_cached_calls_through(versions: Versions) -> None:
-    """It is counted as the bypass that it is."""
+    """Refreshing a call that is a bypass calls the function and counts a bypass."""
     cached = versions.cached(namespace=lambda kw: kw["absent"])
     assert [cached.refresh("q"), cached("q")] == ["q #1", "q #2"]
     stats = cached.stats()
@@ -259,7 +259,7 @@ def test_a_refresh_of_what_is_not_cached_calls_through(versions: Versions) -> No
 
 
 def test_a_refresh_that_raises_leaves_the_old_answer(versions: Versions) -> None:
-    """What failed is not stored in the place of what did not."""
+    """If the function raises in a refresh, the old answer stays."""
     broken: list[bool] = []
 
     def answer(question: str) -> str:
@@ -277,7 +277,7 @@ def test_a_refresh_that_raises_leaves_the_old_answer(versions: Versions) -> None
 
 @pytest.mark.parametrize("begin", ["invalidate", "clear"])
 def test_an_answer_computed_before_an_invalidation_does_not_survive_it(begin: str) -> None:
-    """The caller gets it, and nobody after."""
+    """An answer under way when entries are removed reaches its caller and is not stored."""
     running, go_on = threading.Event(), threading.Event()
 
     def slow(question: str) -> str:
@@ -300,7 +300,7 @@ def test_an_answer_computed_before_an_invalidation_does_not_survive_it(begin: st
 
 
 def test_an_explanation_tells_the_age() -> None:
-    """In seconds since the answer was stored."""
+    """An explanation has the age of the answer, in seconds since it was stored."""
     clock = Clock()
     cached = Versions().cached(storage=InMemoryStorage(clock=clock))
     cached("q")
@@ -310,7 +310,7 @@ def test_an_explanation_tells_the_age() -> None:
 
 
 def test_an_explanation_names_the_guard() -> None:
-    """The nearest candidate that was refused is told of, with its prompt."""
+    """An explanation of a vetoed call names the guard and shows the nearest prompt."""
 
     def never(prompt: str, cached_prompt: str) -> bool:
         return False
@@ -323,7 +323,7 @@ def test_an_explanation_names_the_guard() -> None:
 
 
 def test_the_bound_of_a_storage_is_the_maxsize() -> None:
-    """What made room is counted as evicted."""
+    """`cache_info` shows a storage's bound as maxsize, and entries that made room count as evicted."""
     cached = Versions().cached(storage=InMemoryStorage(max_entries=2))
     for question in ("a", "b", "c"):
         cached(question)
@@ -343,7 +343,7 @@ async def async_generating(question: str) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("fn", [generating, async_generating])
 def test_generators_have_handles_that_find_nothing(fn: Any) -> None:
-    """Nothing is ever stored, so there is nothing to explain or remove."""
+    """The handles of a generator function find nothing, as nothing is ever stored."""
     cached = semantic_cache(**options())(fn)
     assert (cached.explain("q").outcome, cached.explain("q").reason) == ("bypass", "generator")
     assert cached.invalidate("q") == cached.clear() == 0
@@ -363,7 +363,7 @@ class BrokenStorage(InMemoryStorage):
 
 
 def test_whoever_removes_an_answer_learns_that_it_is_still_there(versions: Versions) -> None:
-    """Trouble is raised by `invalidate` and `clear`, unlike by a call."""
+    """`invalidate` and `clear` raise if the storage does, unlike a call."""
     cached = versions.cached(storage=BrokenStorage())
     assert cached("q") == "q #1"
     for remove in (lambda: cached.invalidate("q"), cached.clear, lambda: asyncio.run(cached.aclear())):
@@ -372,7 +372,7 @@ def test_whoever_removes_an_answer_learns_that_it_is_still_there(versions: Versi
 
 
 def test_pickled_and_copied_by_name() -> None:
-    """A function that is not where its name says is refused by pickle, as functions are."""
+    """Pickling a cached function that is not where its name says raises, as for any function."""
     import pickle
 
     with pytest.raises((pickle.PicklingError, AttributeError), match="answer"):

@@ -49,20 +49,20 @@ WRONG = [
 
 
 def test_the_table_has_every_field() -> None:
-    """A new setting needs its rows."""
+    """Every setting has rows in the table of wrong values."""
     assert {field.name for field in fields(CacheConfig)} == FIELDS.keys()
 
 
 @pytest.mark.parametrize(("field", "value", "error", "allowed"), WRONG)
 def test_a_wrong_value_is_refused(field: str, value: Any, error: type[Exception], allowed: str) -> None:
-    """As a built-in error and recallm's own, naming the field, the value and what is allowed."""
+    """A wrong value raises recallm's error and the built-in one, with the field, the value and what is allowed."""
     with pytest.raises(error, match=f"{field}={re.escape(repr(value))}.*{allowed}") as caught:
         CacheConfig(**{field: value})
     assert isinstance(caught.value, RecallmError)
 
 
 def test_the_type_of_a_wrong_value_is_told() -> None:
-    """A bool is no number, whatever Python says."""
+    """The message names the wrong type; a bool is no number."""
     with pytest.raises(InvalidTypeError, match="threshold=True is a bool"):
         CacheConfig(threshold=True)
 
@@ -72,12 +72,12 @@ def test_the_type_of_a_wrong_value_is_told() -> None:
     [("strict", 0.97), ("balanced", 0.92), ("loose", 0.85), (0, 0.0), (1, 1.0), (0.5, 0.5), (np.float64(0.5), 0.5)],
 )
 def test_a_threshold_is_a_profile_or_a_cosine(threshold: Any, cosine: float) -> None:
-    """0 and 1 are cosines like others."""
+    """A threshold is a profile's name or a cosine; 0 and 1 are cosines like others."""
     assert CacheConfig(threshold=threshold).resolved_threshold() == cosine
 
 
 def test_defaults() -> None:
-    """What a cache does that is told nothing."""
+    """A config made without arguments has the documented defaults."""
     config = CacheConfig()
     assert (config.resolved_threshold(), config.default_namespace, config.default_ttl) == (0.92, "default", None)
     assert config.embedding_model == "BAAI/bge-small-en-v1.5"
@@ -86,20 +86,20 @@ def test_defaults() -> None:
 
 
 def test_a_time_limit_given_as_a_timedelta_is_kept_in_seconds() -> None:
-    """Whatever waits for it can use it as it is."""
+    """A time limit given as a timedelta reads as seconds."""
     limit: Any = timedelta(milliseconds=500)
     assert CacheConfig(cache_timeout_seconds=limit).cache_timeout_seconds == 0.5
 
 
 @pytest.mark.parametrize(("ttl", "seconds"), [(None, None), (1, 1.0), (0.5, 0.5), (timedelta(minutes=2), 120.0)])
 def test_a_ttl_is_seconds_or_a_timedelta(ttl: Any, seconds: float | None) -> None:
-    """Both mean the same."""
+    """A ttl in seconds and as a timedelta mean the same."""
     assert checks.ttl(ttl) == seconds
     assert CacheConfig(default_ttl=ttl).default_ttl == ttl
 
 
 def test_settings_are_fixed_once_made() -> None:
-    """They change by `replace`, which checks again."""
+    """A config cannot be assigned to; `replace` makes another one and checks it."""
     config = CacheConfig()
     with pytest.raises(FrozenInstanceError):
         config.threshold = 0.5  # type: ignore[misc]  # that it cannot be set is the point
@@ -120,17 +120,17 @@ def test_settings_are_fixed_once_made() -> None:
 def test_a_calibrated_model_moves_its_profiles_only(
     threshold: Any, calibrated: dict[str, float], cosine: float
 ) -> None:
-    """A cosine means the same with every model."""
+    """A model's calibrated thresholds move the profiles; a cosine means the same with every model."""
     assert resolve_threshold(threshold, calibrated) == cosine
 
 
 def test_profiles_are_strict_to_loose() -> None:
-    """The names say which serves more."""
+    """A looser profile has a lower threshold."""
     assert PROFILES["strict"] > PROFILES["balanced"] > PROFILES["loose"]
 
 
 def test_a_default_namespace_that_is_given_is_told_from_one_that_is_not() -> None:
-    """Both read the same; changing another setting leaves the difference."""
+    """A namespace given as ``"default"`` differs from one left to its default, also after `replace`."""
     left, given = CacheConfig(), CacheConfig(default_namespace="default")
     assert left.default_namespace == given.default_namespace == "default"
     assert (left.gives_namespace, given.gives_namespace) == (False, True)

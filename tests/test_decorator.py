@@ -158,7 +158,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]
 def test_a_configuration_mistake_is_told_at_decoration(
     mistake: dict[str, Any], error: type[Exception], builtin: type[Exception], got: str, remedy: str
 ) -> None:
-    """The message has the value, what is allowed and what to do; the type fits recallm and the built-in."""
+    """A wrong option raises at decoration, as recallm's error and the built-in one, with the value and the remedy."""
     with pytest.raises(error) as caught:
         semantic_cache(**options(**mistake))(ask)
     assert isinstance(caught.value, RecallmError)
@@ -169,7 +169,7 @@ def test_a_configuration_mistake_is_told_at_decoration(
 
 @pytest.mark.parametrize("thing", ["strict", 7, 0.9, {}])
 def test_only_what_can_be_called_is_decorated(thing: Any) -> None:
-    """An option passed by position is no function."""
+    """Decorating something else than a callable raises: an option passed by position is no function."""
     with pytest.raises(InvalidTypeError, match="only what can be called can be cached") as caught:
         semantic_cache(thing)
     assert repr(thing) in str(caught.value)
@@ -181,7 +181,7 @@ def two_texts(question: str, style: str) -> str:
 
 
 def test_a_prompt_that_cannot_be_inferred_is_refused_at_decoration() -> None:
-    """The candidates are named, and so is the remedy; a name or a callable settles it."""
+    """If the prompt cannot be inferred, the error names the candidates, and a name or a callable settles it."""
     with pytest.raises(TypeError, match=r"two_texts.*candidates are 'question', 'style'; pass prompt='<name>'"):
         semantic_cache(**options())(two_texts)
     for prompt in ("style", lambda kw: kw["style"]):
@@ -219,7 +219,7 @@ def test_the_bare_and_the_called_form_are_the_same() -> None:
 def test_a_mistake_at_the_call_raises_before_the_function_is_called(
     counting: Counting, given: dict[str, Any], call: dict[str, Any], error: type[Exception], told: str
 ) -> None:
-    """Whose answer it would be cannot be told, so there is none."""
+    """A call without a context, or with a wrong one, raises and does not call the function."""
     cached = decorated(counting, **given)
     with pytest.raises(error) as caught:
         cached("q", **call)
@@ -228,7 +228,7 @@ def test_a_mistake_at_the_call_raises_before_the_function_is_called(
 
 
 def test_options_of_the_call_are_taken_from_the_function(counting: Counting) -> None:
-    """A context, namespace and ttl of the call count, and the function sees none of them."""
+    """A call's context, namespace and ttl count, and the function sees none of them."""
     cached = decorated(counting, context=None)
     cached("q", cache_context={"doc": 1}, cache_namespace="docs", cache_ttl=60)
     cached("q", cache_context={"doc": 1}, cache_namespace="docs", cache_ttl=None)
@@ -240,7 +240,7 @@ def test_options_of_the_call_are_taken_from_the_function(counting: Counting) -> 
 
 
 def test_an_argument_without_a_form_is_a_bypass_with_one_warning(counting: Counting) -> None:
-    """The function is called each time; the warning comes once and names `ignore`."""
+    """A call with an argument that cannot be fingerprinted is a bypass; one warning names `ignore`."""
     cached = decorated(counting)
     with pytest.warns(RecallmWarning, match=r"'client' .*pass ignore=\('client',\)") as caught:
         answers = [cached("q", client=object()) for _ in range(3)]
@@ -252,7 +252,7 @@ def test_an_argument_without_a_form_is_a_bypass_with_one_warning(counting: Count
 
 
 def test_warnings_turned_into_errors_do_not_fail_a_call(counting: Counting) -> None:
-    """The answer arrives, whatever the user does with warnings."""
+    """A call is answered whatever the user does with warnings."""
     cached = decorated(counting)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -272,7 +272,7 @@ def test_what_is_ignored_does_not_affect_the_answer(counting: Counting) -> None:
 
 @pytest.mark.parametrize(("distinct", "warned"), [(100, True), (99, False)])
 def test_a_context_key_that_is_never_the_same_is_warned_about(counting: Counting, distinct: int, warned: bool) -> None:
-    """After a hundred misses with a hundred values, once, with the key's name."""
+    """A context key with a new value in each of a hundred misses is warned about once, by its name."""
     cached = decorated(counting, context=None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -298,7 +298,7 @@ def test_a_context_key_that_is_never_the_same_is_warned_about(counting: Counting
 def test_the_namespace_is_a_text_or_derived(
     counting: Counting, given: dict[str, Any], call: dict[str, Any], expected: str | None
 ) -> None:
-    """Not given, it is the config's, else the function's own path."""
+    """The namespace is a text or derived from the arguments; if not given, the config's, else the function's path."""
     cached = decorated(counting, **given)
     cached("q", **call)
     own = f"{__name__}.Counting.function.<locals>.answer"
@@ -307,7 +307,7 @@ def test_the_namespace_is_a_text_or_derived(
 
 
 def test_settings_come_from_the_config_where_they_are_not_given(counting: Counting) -> None:
-    """The decorator's own threshold and ttl, None included, take precedence."""
+    """The decorator's own threshold and ttl, None included, take precedence over the config's."""
     clock = Clock()
     config = CacheConfig(threshold=0.5, default_ttl=10)
     kept = {"config": config, "storage": InMemoryStorage(clock=clock)}
@@ -324,7 +324,7 @@ def test_settings_come_from_the_config_where_they_are_not_given(counting: Counti
 
 @pytest.mark.parametrize(("ttl", "lives"), [(10, False), (timedelta(minutes=1), True), (None, True)])
 def test_answers_expire(counting: Counting, ttl: Any, lives: bool) -> None:
-    """A ttl is seconds or a timedelta; without one, answers stay."""
+    """An answer with a ttl, in seconds or as a timedelta, expires; without one it stays."""
     clock = Clock()
     cached = decorated(counting, ttl=ttl, storage=InMemoryStorage(clock=clock))
     cached("q")
@@ -334,7 +334,7 @@ def test_answers_expire(counting: Counting, ttl: Any, lives: bool) -> None:
 
 
 def test_a_similar_question_is_answered_from_the_cache(counting: Counting) -> None:
-    """At the threshold and without a guard's objection; the function runs for the first alone."""
+    """A prompt that reaches the threshold, and that no guard refuses, is answered without calling the function."""
     cached = decorated(counting, threshold=0.9)
     assert cached("what is a refund") == cached("a refund is what") == "what is a refund for u"
     assert cached("where is my parcel") == "where is my parcel for u"
@@ -344,7 +344,7 @@ def test_a_similar_question_is_answered_from_the_cache(counting: Counting) -> No
 
 
 def test_guards_and_verifiers_may_refuse(counting: Counting) -> None:
-    """Both are asked with the two prompts, in their order, and what they refuse is a counted miss."""
+    """Guards and verifiers get the two prompts in their order, and what they refuse is a counted miss."""
     seen: list[tuple[Any, ...]] = []
 
     def never(prompt: str, cached_prompt: str) -> bool:
@@ -373,14 +373,14 @@ async def agreeing_later(prompt: str, cached_prompt: str, response: Any) -> bool
 
 @pytest.mark.parametrize("verify", [agreeing_later, lambda prompt, cached_prompt, response: "for u" in response])
 def test_what_a_verifier_agrees_to_is_served(counting: Counting, verify: Any) -> None:
-    """Sync or async; it is not asked about the very prompt."""
+    """A sync or async verifier that agrees lets a similar answer through; it is not asked about the very prompt."""
     cached = decorated(counting, verify=verify)
     assert [cached("a b"), cached("b a"), cached("a b")] == ["a b for u"] * 3
     assert (cached.stats().semantic_hits, cached.stats().exact_hits) == (1, 1)
 
 
 def test_store_if_chooses_what_is_kept(counting: Counting) -> None:
-    """What it declines is returned and computed again."""
+    """A response that `store_if` declines is returned, not stored, and computed again."""
     cached = decorated(counting, store_if=lambda response: "for u" in response)
     for user in ("u", "v", "u", "v"):
         assert cached("q", user=user) == f"q for {user}"
@@ -389,7 +389,7 @@ def test_store_if_chooses_what_is_kept(counting: Counting) -> None:
 
 
 def test_a_name_is_what_the_statistics_are_asked_by(counting: Counting) -> None:
-    """Not given, it is the function's path."""
+    """`recallm.stats` reports a function under its name, which is its path if none is given."""
     cached = decorated(counting, name="support")
     cached("q")
     assert cached.cache.name == "support"
@@ -492,12 +492,12 @@ DECORATED = [module_level, asynchronous, generating, async_generating]
     ],
 )
 def test_a_decorated_function_looks_as_it_did(cached: Any, look: Callable[[Any], object]) -> None:
-    """Whatever `inspect` and `functools` ask, they are told of the function."""
+    """`inspect` and `functools` see the undecorated function."""
     assert look(cached) == look(plain(cached))
 
 
 def test_bound_methods_look_as_they_did() -> None:
-    """``self`` is gone from the signature; the name, the doc and the object are there."""
+    """A bound cached method has the method's name, doc and object, and no ``self`` in its signature."""
     agent = Agent("a")
     assert str(inspect.signature(agent.method)) == "(question: 'str') -> 'str'"
     assert inspect.ismethod(agent.method)
@@ -521,12 +521,12 @@ def test_bound_methods_look_as_they_did() -> None:
     ],
 )
 def test_methods_of_every_kind_answer_and_hit(call: Callable[[], str], expected: str) -> None:
-    """Bound, through the class, inherited; the second call hits, and gets the same."""
+    """Methods called bound, through the class or inherited hit on the second call."""
     assert [call(), call()] == [expected, expected]
 
 
 def test_subclasses_do_not_share_answers() -> None:
-    """The class that a classmethod is called on counts."""
+    """The class that a classmethod is called on is part of the key."""
     assert Agent.of_class("which") == "Agent: which"
     assert Specialist.of_class("which") == "Specialist: which"
     assert Agent.outside("which") == "Agent: which"
@@ -550,7 +550,7 @@ class Configured:
 
 
 def test_the_context_sees_self() -> None:
-    """What of the object matters is told by the context, where the object itself is ignored."""
+    """A context callable sees ``self`` even if the object itself is ignored."""
     assert [Configured("a").method("q"), Configured("b").method("q")] == ["a: q", "b: q"]
     assert Configured.method.stats().misses == 2
     assert Configured("a").method("q") == "a: q"
@@ -558,7 +558,7 @@ def test_the_context_sees_self() -> None:
 
 
 def test_partials_hold_their_arguments() -> None:
-    """A partial of a cached function and a cached partial both count what they hold."""
+    """A partial of a cached function and a cached partial both key the arguments they hold."""
     cached = semantic_cache(**options())(functools.partial(ask, user="p"))
     assert [cached("q"), cached("q")] == ["q for p"] * 2
     assert cached.stats().hits == 1
@@ -569,7 +569,7 @@ def test_partials_hold_their_arguments() -> None:
 
 
 def test_callable_objects_keep_their_attributes() -> None:
-    """They are called through the cache, and are what they were besides."""
+    """A cached callable object is called through the cache and keeps its attributes."""
     cached = semantic_cache(**options())(Configured("a"))
     assert [cached("q"), cached("q")] == ["a: q"] * 2
     assert cached.stats().hits == 1
@@ -579,12 +579,12 @@ def test_callable_objects_keep_their_attributes() -> None:
 
 @pytest.mark.parametrize("same", [copy.copy, copy.deepcopy, lambda fn: pickle.loads(pickle.dumps(fn))])  # noqa: S301  # ours
 def test_a_decorated_function_is_copied_and_pickled_as_functions_are(same: Callable[[Any], Any]) -> None:
-    """By name: it is itself again."""
+    """Copying or pickling a cached function gives the function itself, by its name."""
     assert same(module_level) is module_level
 
 
 def test_bound_methods_are_copied_and_pickled_as_methods_are() -> None:
-    """A copy is the same; a deep copy and a pickled one belong to a copy of the object."""
+    """A copy of a bound method is the same; a deep copy or a pickled one belongs to a copy of the object."""
     agent = Agent("a")
     same: Any = copy.copy(agent.method)
     assert same.__self__ is agent
@@ -594,14 +594,14 @@ def test_bound_methods_are_copied_and_pickled_as_methods_are() -> None:
 
 
 def test_a_cached_object_without_a_name_is_refused_by_pickle() -> None:
-    """The error says so."""
+    """Pickling a cached object that has no name raises an error that says so."""
     cached = semantic_cache(**options())(Configured("a"))
     with pytest.raises(pickle.PicklingError, match="has no name"):
         pickle.dumps(cached)
 
 
 def test_a_deep_copy_of_a_holder_shares_the_function() -> None:
-    """A client object that holds a cached function can be copied."""
+    """A deep copy of an object that holds a cached function holds the same function."""
     holder = {"ask": module_level, "names": ["a"]}
     twin = copy.deepcopy(holder)
     assert twin["ask"] is module_level
@@ -609,7 +609,7 @@ def test_a_deep_copy_of_a_holder_shares_the_function() -> None:
 
 
 def test_wrapping_again_leaves_the_cache_in_place() -> None:
-    """`functools.wraps` and a second decorator see through it."""
+    """`functools.wraps` and a second decorator see through a cached function."""
 
     @functools.wraps(module_level)
     def outer(*args: Any, **kwargs: Any) -> str:
@@ -621,7 +621,7 @@ def test_wrapping_again_leaves_the_cache_in_place() -> None:
 
 
 def test_a_storage_by_name_follows_the_name(counting: Counting) -> None:
-    """A function decorated with a name moves to another storage when the name does."""
+    """A function decorated with a storage's name moves to another storage when the name does."""
     recallm.register_storage("followed", InMemoryStorage)
     try:
         cached = decorated(counting, storage="followed")

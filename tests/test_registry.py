@@ -19,7 +19,7 @@ from recallm.testing import FakeEmbedder
 
 
 def test_the_default_is_made_on_first_use_and_kept() -> None:
-    """It is the thread-safe one, and everybody gets the same."""
+    """The default storage is a thread-safe one, made once for everybody."""
     assert recallm.storages()["default"] is ThreadSafeInMemoryStorage
     made = recallm.get_storage()
     assert isinstance(made, ThreadSafeInMemoryStorage)
@@ -27,7 +27,7 @@ def test_the_default_is_made_on_first_use_and_kept() -> None:
 
 
 def test_a_factory_is_called_once_and_only_when_it_is_needed() -> None:
-    """Decorating with the name does not make the storage."""
+    """Decorating with a registered name does not make its storage; the first call does."""
     made: list[InMemoryStorage] = []
 
     def factory() -> InMemoryStorage:
@@ -43,7 +43,7 @@ def test_a_factory_is_called_once_and_only_when_it_is_needed() -> None:
 
 
 def test_replacing_the_default_moves_functions_from_their_next_call_on() -> None:
-    """Those that were decorated with the name, or with none."""
+    """Functions decorated with ``"default"``, or with no storage, use its replacement from their next call on."""
     ask = semantic_cache(context={}, embedder=FakeEmbedder())(lambda prompt: "a")
     ask("q")
     other = InMemoryStorage()
@@ -66,13 +66,13 @@ def test_replacing_the_default_moves_functions_from_their_next_call_on() -> None
     ],
 )
 def test_a_registration_that_cannot_be_is_refused(name: Any, storage: Any, error: type[Exception], told: str) -> None:
-    """The message has the value and what to do."""
+    """A wrong name or storage raises, with the value and what to do."""
     with pytest.raises(error, match=told):
         recallm.register_storage(name, storage)
 
 
 def test_an_unknown_name_tells_which_are_known() -> None:
-    """As a `LookupError`."""
+    """An unknown name raises a `LookupError` that lists the registered ones."""
     recallm.register_storage("mine", InMemoryStorage())
     for look in (recallm.get_storage, recallm.unregister_storage):
         with pytest.raises(UnknownNameError, match=r"'absent'; registered: 'default', 'mine'; register_storage"):
@@ -83,7 +83,7 @@ def test_an_unknown_name_tells_which_are_known() -> None:
 
 
 def test_a_factory_that_makes_no_storage_is_told() -> None:
-    """When it is asked."""
+    """A factory that makes something else than a storage raises when the storage is asked for."""
     wrong: Any = dict
     recallm.register_storage("wrong", wrong)
     with pytest.raises(InvalidTypeError, match="the factory of storage 'wrong' made a dict"):
@@ -91,7 +91,7 @@ def test_a_factory_that_makes_no_storage_is_told() -> None:
 
 
 def test_equal_urls_share_one_storage() -> None:
-    """And others do not."""
+    """Equal URLs share one storage, and others do not."""
     assert recallm.get_storage("memory://") is recallm.get_storage("memory://")
     bounded = recallm.get_storage("memory://?max_entries=7")
     assert isinstance(bounded, ThreadSafeInMemoryStorage)
@@ -103,19 +103,19 @@ def test_equal_urls_share_one_storage() -> None:
     ["memory://?max_entries=-1", "memory://?size=3", "memory://?max_entries=", "memory://?max_entries=3&max_entries=9"],
 )
 def test_a_url_with_unknown_options_is_refused(url: str) -> None:
-    """It says what a memory URL takes."""
+    """A memory URL with unknown options raises, and the message says which it takes."""
     with pytest.raises(InvalidValueError, match="max_entries=<positive int> and nothing else"):
         recallm.get_storage(url)
 
 
 def test_a_url_of_an_unknown_scheme_tells_which_are_known() -> None:
-    """As a `LookupError`."""
+    """A URL of an unknown scheme raises a `LookupError` that lists the known ones."""
     with pytest.raises(UnknownNameError, match="'ftp'; use memory://, redis://"):
         recallm.get_storage("ftp://host")
 
 
 def test_redis_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By name and by URL, whose password is in no message."""
+    """Without the extra, a Redis storage raises with the line to install, and quotes no password of a URL."""
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(ImportError, match=r'pip install "recallm\[redis\]"'):
         recallm.RedisStorage()
@@ -125,7 +125,7 @@ def test_redis_without_its_extra_says_what_to_install(monkeypatch: pytest.Monkey
 
 
 def test_the_default_embedder_may_be_set_and_unset() -> None:
-    """Functions that name none use it from their next call on."""
+    """Functions that name no embedder use the default one from their next call on."""
     mine = FakeEmbedder()
     ask = semantic_cache(context={}, storage=InMemoryStorage())(lambda prompt: "a")
     recallm.set_default_embedder(mine)
@@ -138,14 +138,14 @@ def test_the_default_embedder_may_be_set_and_unset() -> None:
 
 
 def test_an_embedder_without_embed_is_refused_as_default() -> None:
-    """The message says what an embedder has."""
+    """A default embedder without `embed` raises, and the message says what an embedder has."""
     wrong: Any = object()
     with pytest.raises(InvalidTypeError, match="no embed method"):
         recallm.set_default_embedder(wrong)
 
 
 def test_one_embedder_is_managed_once_while_it_lives() -> None:
-    """Its memo and its load are shared; an object that takes its place in memory is another."""
+    """Users of one embedder share its memo and its load; an object that takes its place in memory is another."""
     mine = FakeEmbedder()
     assert registry.managed(mine) is registry.managed(mine)
     assert registry.managed(mine) is not registry.managed(FakeEmbedder())
@@ -157,7 +157,7 @@ def test_one_embedder_is_managed_once_while_it_lives() -> None:
 
 
 def test_each_storage_has_one_circuit_while_it_lives() -> None:
-    """Even one that is equal to others and has no hash."""
+    """Each storage has a circuit of its own, even one that equals others and has no hash."""
 
     class Equal(InMemoryStorage):
         __hash__ = None  # type: ignore[assignment]
@@ -175,7 +175,7 @@ def test_each_storage_has_one_circuit_while_it_lives() -> None:
 
 
 def test_metrics_live_in_the_registry_given_once_each() -> None:
-    """Going back to a registry finds the metrics that are there."""
+    """Going back to a Prometheus registry finds the metrics that are there."""
     one, other = CollectorRegistry(), CollectorRegistry()
     recallm.use_metrics_registry(one)
     first = registry.metrics()
@@ -188,7 +188,7 @@ def test_metrics_live_in_the_registry_given_once_each() -> None:
 
 
 def test_entries_of_a_shared_storage_count_once() -> None:
-    """Two caches of one storage see the same entries; two storages have entries of their own."""
+    """Two caches of one storage count the same entries once; two storages have entries of their own."""
     shared = InMemoryStorage()
     options: dict[str, Any] = {"context": {}, "embedder": FakeEmbedder(), "namespace": "n"}
     functions = [
@@ -206,7 +206,7 @@ def test_entries_of_a_shared_storage_count_once() -> None:
 
 
 def test_threads_that_come_first_together_share_one_storage() -> None:
-    """The factory runs once, and whoever comes meanwhile waits for what it makes."""
+    """Threads that ask for a storage at once wait for the one that the factory makes."""
     making, go_on = threading.Event(), threading.Event()
     made: list[InMemoryStorage] = []
     got: list[object] = []
@@ -242,7 +242,7 @@ def test_threads_that_come_first_together_share_one_storage() -> None:
 
 
 def test_a_factory_that_failed_is_asked_again() -> None:
-    """Its error reaches who asked; the next one may find the server back."""
+    """The error of a factory reaches whoever asked, and the next one asks the factory again."""
     attempts: list[int] = []
 
     def factory() -> InMemoryStorage:
@@ -260,13 +260,13 @@ def test_a_factory_that_failed_is_asked_again() -> None:
 
 
 def test_a_factory_may_ask_for_another_storage() -> None:
-    """As one that wraps the default does."""
+    """A factory may ask for another storage, as one that wraps the default does."""
     recallm.register_storage("wrapping", recallm.get_storage)
     assert recallm.get_storage("wrapping") is recallm.get_storage("default")
 
 
 def test_a_call_goes_on_where_its_storage_cannot_be_made() -> None:
-    """It is a bypass, and counted as trouble with the storage."""
+    """A call whose storage cannot be made is a bypass, counted as trouble with the storage."""
 
     def factory() -> InMemoryStorage:
         raise ConnectionError("down")
@@ -282,7 +282,7 @@ def test_a_call_goes_on_where_its_storage_cannot_be_made() -> None:
 
 
 def test_the_names_are_a_look_and_not_a_handle() -> None:
-    """What is returned cannot be written to, and does not change later."""
+    """The mapping of registered names cannot be written to and does not change later."""
     names: Any = recallm.storages()
     with pytest.raises(TypeError):
         names["mine"] = InMemoryStorage()
@@ -292,7 +292,7 @@ def test_the_names_are_a_look_and_not_a_handle() -> None:
 
 
 def test_urls_are_not_names() -> None:
-    """They are found without registering, and listed nowhere."""
+    """URLs are found without registering and are not listed among the names."""
     recallm.get_storage("memory://?max_entries=5")
     assert set(recallm.storages()) == {"default"}
     with pytest.raises(UnknownNameError):
@@ -304,7 +304,7 @@ def test_urls_are_not_names() -> None:
     [("absent", "no storage is named 'absent'; registered: 'default'"), ("ftp://h", "scheme 'ftp'; use memory://")],
 )
 def test_a_cache_of_an_unknown_storage_is_refused(storage: str, told: str) -> None:
-    """When it is made, not at its first call."""
+    """A cache of an unknown storage raises when it is made, not at its first call."""
     with pytest.raises(UnknownNameError, match=told):
         SemanticCache(storage)
     with pytest.raises(UnknownNameError, match=told):
@@ -313,7 +313,7 @@ def test_a_cache_of_an_unknown_storage_is_refused(storage: str, told: str) -> No
 
 @pytest.mark.parametrize("url", ["redis://:hunter2@h:1/2", "rediss://:hunter2@h:1/2", "unix://:hunter2@/run/r?db=2"])
 def test_urls_of_redis_lead_to_its_storage(url: str) -> None:
-    """One for each URL, and the password is not shown."""
+    """Each Redis URL has one storage, whose ``repr`` shows no password."""
     storage = recallm.get_storage(url)
     assert isinstance(storage, recallm.RedisStorage)
     assert recallm.get_storage(url) is storage
@@ -329,7 +329,7 @@ EMBEDDERS: list[tuple[str, Callable[[], Any]]] = [
 
 @pytest.mark.parametrize("get", [get for _, get in EMBEDDERS], ids=[name for name, _ in EMBEDDERS])
 def test_a_default_embedder_is_made_once_for_each_model(monkeypatch: pytest.MonkeyPatch, get: Any) -> None:
-    """Nothing is loaded; the model that the environment names comes before the one asked for."""
+    """The default embedder loads nothing, and ``RECALLM_EMBEDDER`` comes before the model asked for."""
     monkeypatch.setattr(registry, "_default_embedders", {})
     monkeypatch.setenv("RECALLM_EMBEDDER", "named/by-environment")
     embedder = get()
@@ -339,7 +339,7 @@ def test_a_default_embedder_is_made_once_for_each_model(monkeypatch: pytest.Monk
 
 
 def test_a_chosen_embedder_comes_before_every_model_name() -> None:
-    """But not before the one that a cache was given."""
+    """A default embedder that was set comes before every model's name, but not before a cache's own."""
     chosen, given = FakeEmbedder(), FakeEmbedder()
     recallm.set_default_embedder(chosen)
     assert recallm.get_default_embedder("an/other") is chosen
@@ -347,7 +347,7 @@ def test_a_chosen_embedder_comes_before_every_model_name() -> None:
 
 
 def test_metrics_move_with_the_registry() -> None:
-    """Events count where they happen; entries are told in whichever is scraped."""
+    """After a move, events count in the new Prometheus registry; entries show in whichever is scraped."""
     first, second = CollectorRegistry(), CollectorRegistry()
     options: dict[str, Any] = {"context": {}, "storage": InMemoryStorage(), "embedder": FakeEmbedder()}
     ask = semantic_cache(**options, name="moving", namespace="moving")(lambda prompt: "a")
@@ -365,20 +365,20 @@ def test_metrics_move_with_the_registry() -> None:
 
 @pytest.mark.parametrize("name", [7, [], None, b"default"])
 def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
-    """The message has the value."""
+    """Asking for a storage by something else than a text raises, with the value."""
     with pytest.raises(InvalidTypeError, match="name="):
         recallm.get_storage(name)
 
 
 def test_a_password_in_a_name_is_not_told() -> None:
-    """It may end in a log."""
+    """The error about a URL used as a name quotes no password."""
     with pytest.raises(InvalidValueError) as caught:
         recallm.register_storage("redis://:hunter2@host", InMemoryStorage())
     assert "hunter2" not in str(caught.value)
 
 
 def test_caches_may_be_made_while_they_are_listed() -> None:
-    """By other threads, which are switched as often as can be."""
+    """Listing caches is safe while other threads make some."""
     stop = threading.Event()
 
     def make() -> None:

@@ -54,7 +54,7 @@ thresholds = st.floats(0.0, 1.0) | st.sampled_from([0.92, 1.0])
     found, thresholds, thresholds, st.sampled_from([(), (refuses,), (raises,), (lambda one, other: "1" not in other,)])
 )
 def test_raising_the_threshold_never_adds_a_hit(candidates: Any, one: float, other: float, guards: Any) -> None:
-    """What serves at a higher threshold serves at a lower one."""
+    """A candidate that serves at a threshold serves at every lower one."""
     low, high = sorted([one, other])
     loose = decide(QUERY, candidates, low, guards).served
     assert all(served in loose for served in decide(QUERY, candidates, high, guards).served)
@@ -62,7 +62,7 @@ def test_raising_the_threshold_never_adds_a_hit(candidates: Any, one: float, oth
 
 @given(found, thresholds)
 def test_what_serves_is_near_ours_and_sorted(candidates: list[Candidate], threshold: float) -> None:
-    """Whatever a storage returns, finite cosines at the threshold serve, of the query's partition, best first."""
+    """Of what a storage returns, finite cosines at the threshold and of the query's partition serve, best first."""
     served = decide(QUERY, candidates, threshold, ()).served
     expected = [
         each for each in candidates if threshold <= each.similarity < float("inf") and each.entry.partition == "p"
@@ -85,12 +85,12 @@ def test_what_serves_is_near_ours_and_sorted(candidates: list[Candidate], thresh
     ],
 )
 def test_the_threshold_is_reached_by_what_equals_it(similarity: float, partition: str, serves: bool) -> None:
-    """The bound itself serves; less, another partition, and what is no cosine do not."""
+    """A similarity equal to the threshold serves; a lower one, another partition's, and what is no cosine do not."""
     assert bool(decide(QUERY, [candidate("a", similarity, partition=partition)], 0.92, ()).served) is serves
 
 
 def test_guards_are_asked_in_order_until_one_refuses() -> None:
-    """Only about candidates at the threshold, with the prompt first, and not after a refusal."""
+    """Guards are asked in order about candidates at the threshold, prompt first, and not after a refusal."""
     asked: list[tuple[str, str, str]] = []
 
     def first(prompt: str, cached_prompt: str) -> bool:
@@ -109,7 +109,7 @@ def test_guards_are_asked_in_order_until_one_refuses() -> None:
 
 
 def test_a_guard_that_raises_refuses() -> None:
-    """Doubt about an answer is a refusal in the guard's name, and what it raised is kept."""
+    """A guard that raises refuses under its name, and its exception is kept."""
     near = candidate("near", 1.0)
     decision = decide(QUERY, [near], 0.9, (allows, raises))
     assert (decision.served, decision.refusals) == ((), ((near, "raises"),))
@@ -118,18 +118,18 @@ def test_a_guard_that_raises_refuses() -> None:
 
 @pytest.mark.parametrize(("verdict", "serves"), [(None, False), (0, False), ("", False), (1, True), ("yes", True)])
 def test_a_verdict_counts_by_its_truth(verdict: Any, serves: bool) -> None:
-    """A guard that forgets to return refuses."""
+    """A verdict counts by its truth value: a guard that forgets to return refuses."""
     assert bool(decide(QUERY, [candidate("a", 1.0)], 0.9, (lambda one, other: verdict,)).served) is serves
 
 
 def test_guards_are_not_asked_about_the_very_same_prompt() -> None:
-    """A prompt never contradicts itself."""
+    """Guards are not asked whether a prompt contradicts itself."""
     assert decide(QUERY, [candidate("question", 1.0)], 0.9, (refuses, raises)).refusals == ()
 
 
 @pytest.mark.parametrize(("guard", "name"), [(refuses, "refuses"), (Nameless(), "Nameless")])
 def test_vetoes_are_counted_under_the_guards_name(guard: Any, name: str) -> None:
-    """A function by its name, an object by its class."""
+    """A guard is counted by a function's name, or by an object's class."""
     assert guard_name(guard) == name
 
 
@@ -143,5 +143,5 @@ def test_vetoes_are_counted_under_the_guards_name(guard: Any, name: str) -> None
     ],
 )
 def test_an_exact_entry_answers_only_its_own_prompt(entry: Entry, expected: bool) -> None:
-    """A storage that returns another entry under the key is not believed."""
+    """An entry that a storage returns under the key of another prompt is not believed."""
     assert answers(Candidate(entry, 1.0, 0.0), QUERY) is expected

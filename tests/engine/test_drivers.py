@@ -208,7 +208,7 @@ def entry(prompt: str = "hello") -> Entry:
 def test_every_operation_reaches_the_storage(
     drive: Callable[[Flow[Any], Place], Any], storage: Callable[[], InMemoryStorage]
 ) -> None:
-    """Whether it answers in place, in a thread or awaited, the results are the same."""
+    """Operations give the same results in place, in a thread and awaited."""
     kept = entry()
     assert kept.vector is not None
     effects = (
@@ -228,7 +228,7 @@ def test_every_operation_reaches_the_storage(
 
 
 def test_the_model_is_prepared_and_embeds(drive: Callable[[Flow[Any], Place], Any]) -> None:
-    """The first time by a worker, whose time is told; from then on at hand, and nothing is told."""
+    """A model is loaded, and a text embedded, once by a worker, with its time reported; then both are at hand."""
     place = Place()
     prepared, again, vector, memoised, blank = drive(
         asking(LoadModel(), LoadModel(), Embed("hello"), Embed("hello"), Embed(" ")), place
@@ -241,7 +241,7 @@ def test_the_model_is_prepared_and_embeds(drive: Callable[[Flow[Any], Place], An
 
 
 def test_the_function_is_called_and_timed(drive: Callable[[Flow[Any], Place], Any]) -> None:
-    """Its response comes back as it is, and nothing is counted."""
+    """The function's response comes back as it is, with the time it took, and nothing is counted."""
     place = Place()
     (called,) = drive(asking(Call(otherwise=Bypass("model"))), place)
     assert isinstance(called, Called)
@@ -251,7 +251,7 @@ def test_the_function_is_called_and_timed(drive: Callable[[Flow[Any], Place], An
 
 
 def test_events_are_told_in_order(drive: Callable[[Flow[Any], Place], Any]) -> None:
-    """As the flow notes them."""
+    """Events reach the observer in the order in which the flow emits them."""
     place = Place()
     drive(asking(Emit(Bypass("one")), Emit(Bypass("two"))), place)
     assert place.events == [Bypass("one"), Bypass("two")]
@@ -267,7 +267,7 @@ async def agrees_later(prompt: str, cached_prompt: str, response: object) -> boo
 def test_a_verifier_of_either_kind_is_asked(
     drive: Callable[[Flow[Any], Place], Any], verifier: Callable[[str, str, Any], Any]
 ) -> None:
-    """Its verdict comes back, whoever asks."""
+    """Sync and async verifiers give their verdict to sync and async callers."""
     effects = (Verify(verifier, "a", "a", 1), Verify(verifier, "a", "b", 1))
     assert drive(asking(*effects), Place()) == [True, False]
 
@@ -332,7 +332,7 @@ TROUBLE: list[tuple[Callable[[], Place], Effect]] = [
 def test_trouble_is_thrown_into_the_flow(
     drive: Callable[[Flow[Any], Place], Any], make_place: Callable[[], Place], effect: Effect
 ) -> None:
-    """And the flow goes on, here to the function."""
+    """An exception of an effect is thrown into the flow, which may go on."""
     trouble, called = drive(asking(effect, Call()), make_place())
     assert isinstance(trouble, OddVectorError)
     assert called.response == "answer"
@@ -341,7 +341,7 @@ def test_trouble_is_thrown_into_the_flow(
 @pytest.mark.parametrize("otherwise", [Bypass("storage"), None])
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_what_the_function_raises_passes_by_the_flow(otherwise: Event | None, asynchronous: bool) -> None:
-    """The very error, counted as the flow asked; the flow is closed, not told."""
+    """An exception of the function reaches the caller unchanged; the flow is closed and its event counted."""
     place, ended, error = Place(), [], KeyError("own")
 
     def flow() -> Flow[None]:
@@ -371,7 +371,7 @@ def test_what_the_function_raises_passes_by_the_flow(otherwise: Event | None, as
 
 
 def test_what_the_flow_raises_reaches_the_caller(drive: Callable[[Flow[Any], Place], Any]) -> None:
-    """A flow that does not catch what is thrown into it ends with it."""
+    """An exception that the flow does not catch reaches the caller."""
 
     def flow() -> Flow[None]:
         yield Recall("n", "k")
@@ -398,7 +398,7 @@ def test_what_hangs_is_left_behind(
     make_place: Callable[[Callable[[], None]], Place],
     make_effect: Callable[[Callable[[], None]], Effect],
 ) -> None:
-    """The flow is told of the time-out and goes on while the worker still hangs."""
+    """After a time limit the flow goes on while the worker still hangs."""
     place = make_place(gate.hold)
     place.config = limits(SHORT)
     timeout, called = drive(asking(make_effect(gate.hold), Call()), place)
@@ -408,7 +408,7 @@ def test_what_hangs_is_left_behind(
 
 
 def test_a_model_that_hangs_is_waited_for_once(drive: Callable[[Flow[Any], Place], Any], gate: Gate) -> None:
-    """Later calls go on without it at once."""
+    """Once the wait for a model has timed out, later calls go on without it at once."""
     place = Place(embedder=ManagedEmbedder(Loading(gate.hold)), config=limits(SHORT))
     first, second = drive(asking(LoadModel(), LoadModel()), place)
     assert isinstance(first, TimeoutError)
@@ -422,7 +422,7 @@ async def never(*_: object) -> bool:
 
 @pytest.mark.parametrize(("storage", "effect"), [(Silent, Recall("n", "k")), (Remote, Verify(never, "a", "b", 1))])
 def test_what_is_awaited_in_vain_is_left_behind(storage: Callable[[], Any], effect: Effect) -> None:
-    """A server that never answers costs the call its limit and no more."""
+    """A server that never answers costs an async call its time limit and no more."""
     timeout, called = on_a_loop(asking(effect, Call()), Place(storage(), config=limits(SHORT)))
     assert isinstance(timeout, TimeoutError)
     assert called.response == "answer"
@@ -434,7 +434,7 @@ def test_the_event_loop_runs_while_a_worker_waits(
     make_place: Callable[[Callable[[], None]], Place],
     make_effect: Callable[[Callable[[], None]], Effect],
 ) -> None:
-    """What the worker waits for is done by another task of the same loop."""
+    """A worker may wait for something that another task of the same loop does."""
 
     async def main() -> list[Any]:
         async def let_through() -> int:
@@ -466,7 +466,7 @@ def test_a_storage_that_may_wait_is_never_asked_on_the_loop() -> None:
 
 
 def test_an_async_storage_is_awaited_by_async_callers_only() -> None:
-    """A sync caller uses its sync operations."""
+    """A sync caller of an async storage uses its sync operations."""
     remote = Remote()
     in_place(asking(Recall("n", "k")), Place(remote))
     assert remote.awaited == []
@@ -504,7 +504,7 @@ def test_a_caller_cancelled_while_a_worker_waits(
     make_place: Callable[[Callable[[], None]], Place],
     make_effect: Callable[[Callable[[], None]], Effect],
 ) -> None:
-    """Stops waiting at once; the flow is closed, and takes it for no trouble of the cache's."""
+    """A cancelled caller stops waiting for a worker at once, and the storage's circuit counts no trouble."""
     told: list[type[BaseException]] = []
     cancelled_while(noting(make_effect(gate.hold), told), make_place(gate.hold), gate.entered.is_set, aanswer)
     assert told == [GeneratorExit]
@@ -513,7 +513,7 @@ def test_a_caller_cancelled_while_a_worker_waits(
 
 @pytest.mark.parametrize("what", ["storage", "verifier", "function"])
 def test_a_caller_cancelled_while_it_awaits(what: str) -> None:
-    """The awaited operation is cancelled with it; it is counted, of the function as what it would have been."""
+    """A cancelled caller cancels the operation that it awaits, and the call is counted once."""
     entered = threading.Event()
 
     async def held(*_: object) -> bool:
@@ -533,7 +533,7 @@ def test_a_caller_cancelled_while_it_awaits(what: str) -> None:
 
 
 def test_a_sync_function_is_cached_inside_a_running_loop() -> None:
-    """Called from a coroutine, with a storage that may wait, it misses, then hits."""
+    """A sync function called from a coroutine, with a storage that may wait, misses and then hits."""
     asked: list[str] = []
 
     def ask(prompt: str) -> str:
@@ -550,7 +550,7 @@ def test_a_sync_function_is_cached_inside_a_running_loop() -> None:
 
 
 def test_the_function_sees_the_callers_context() -> None:
-    """And a sync one may change it."""
+    """The function sees the caller's context variables, and a sync one may change them."""
     seen: list[str] = []
 
     def ask() -> None:
@@ -576,7 +576,7 @@ def test_the_function_sees_the_callers_context() -> None:
 
 
 def test_a_result_is_awaited_where_it_can_be() -> None:
-    """And is otherwise itself."""
+    """`awaited` awaits an awaitable and returns everything else as it is."""
     assert asyncio.run(awaited("answer")) == "answer"
     assert asyncio.run(awaited(aanswer())) == "answer"
 
@@ -591,12 +591,12 @@ class AsyncOnly(Remote):
     ("storage", "asynchronous"), [(InMemoryStorage, False), (InMemoryStorage, True), (Remote, False), (AsyncOnly, True)]
 )
 def test_a_storage_that_serves_the_function_is_returned(storage: Callable[[], Any], asynchronous: bool) -> None:
-    """As it is."""
+    """A storage that serves functions of a kind is returned as it is."""
     made = storage()
     assert checked_storage(made, asynchronous=asynchronous) is made
 
 
 def test_a_sync_function_on_an_async_storage_is_refused() -> None:
-    """The message says what to give."""
+    """A storage with an async client alone refuses sync functions, and the message says what to give."""
     with pytest.raises(InvalidTypeError, match=r"only an async client.*sync_client"):
         checked_storage(AsyncOnly(), asynchronous=False)

@@ -119,7 +119,7 @@ def put(effects: Sequence[Effect]) -> Put:
 
 
 def test_an_exact_hit_embeds_nothing() -> None:
-    """The very prompt is answered after one look at the storage."""
+    """The very prompt is answered after one look at the storage, without an embedding."""
     response, effects = drive(answer(plan(), REQUEST), {Recall: exactly()})
     assert response == "cached"
     assert steps(effects) == [LoadModel, Recall, Emit]
@@ -130,7 +130,7 @@ def test_an_exact_hit_embeds_nothing() -> None:
 
 
 def test_a_similar_prompt_is_a_hit() -> None:
-    """What a search finds at the threshold is served; the function is not called."""
+    """A candidate at the threshold is served, and the function is not called."""
     response, effects = drive(answer(plan(), REQUEST), {Search: [near()]})
     assert response == "cached"
     assert steps(effects) == [LoadModel, Recall, Embed, Search, Emit]
@@ -141,7 +141,7 @@ def test_a_similar_prompt_is_a_hit() -> None:
 
 
 def test_a_miss_calls_and_keeps_the_answer() -> None:
-    """The function's own object is returned; the entry is stored under the epoch seen before the call."""
+    """A miss returns the function's own object and stores it under the epoch seen before the call."""
     answered = {"text": "fresh", "usage": {"total_tokens": 12}}
     response, effects = drive(answer(plan(), REQUEST), {Call: Called(answered, 0.3)})
     assert response is answered
@@ -185,7 +185,7 @@ ODD = OddVectorError("odd")
     ],
 )
 def test_trouble_with_the_machinery_is_a_bypass(effect: type, reply: Any, outcome: str, stage: str) -> None:
-    """The function is called once, nothing is stored, and the error is counted by its stage."""
+    """If an effect raises, the function is called once, nothing is stored, and the error is counted by its stage."""
     response, effects = drive(answer(plan(), REQUEST), {effect: reply})
     assert response == "fresh"
     assert outcomes(effects) == [Bypass(outcome)]
@@ -196,7 +196,7 @@ def test_trouble_with_the_machinery_is_a_bypass(effect: type, reply: Any, outcom
 
 @pytest.mark.parametrize(("effect", "stage"), [(Embed, "embedding"), (Search, "storage")])
 def test_an_odd_vector_is_a_miss_and_never_stored(effect: type, stage: str) -> None:
-    """A vector that is no vector, or of another dimension, is doubt about an answer."""
+    """A vector that is none, or of another dimension, makes a miss whose answer is not stored."""
     response, effects = drive(answer(plan(), REQUEST), {effect: ODD})
     assert response == "fresh"
     (missed,) = outcomes(effects)
@@ -226,7 +226,7 @@ def test_an_odd_vector_is_a_miss_and_never_stored(effect: type, stage: str) -> N
 def test_doubt_about_an_answer_is_a_miss(
     changes: dict[str, Any], replies: dict[type, Any], reason: str, counted: list[Any]
 ) -> None:
-    """The function is called, its answer takes the place of the doubtful one, and the doubt is counted."""
+    """A doubtful entry is counted and not served, and the function's answer takes its place."""
     response, effects = drive(answer(plan(**changes), REQUEST), replies)
     assert response == "fresh"
     (missed,) = outcomes(effects)
@@ -238,7 +238,7 @@ def test_doubt_about_an_answer_is_a_miss(
 
 
 def test_the_next_candidate_serves_where_the_first_is_refused_or_corrupt() -> None:
-    """One bad entry does not hide a good one."""
+    """A refused or corrupt candidate does not hide a good one."""
     found = [
         near("good", 0.93, response="right"),
         near("vetoed", 0.99, response="wrong"),
@@ -252,13 +252,13 @@ def test_the_next_candidate_serves_where_the_first_is_refused_or_corrupt() -> No
 
 
 def test_an_exact_entry_that_is_corrupt_leaves_the_search() -> None:
-    """A reworded prompt may still answer."""
+    """If the exact entry is corrupt, a similar one may still answer."""
     response, _ = drive(answer(plan(), REQUEST), {Recall: exactly(payload=b"garbage"), Search: [near()]})
     assert response == "cached"
 
 
 def test_a_text_without_an_embedding_matches_exactly_only() -> None:
-    """It is not searched for, and kept without a vector."""
+    """A text without an embedding is not searched for, and stored without a vector."""
     response, effects = drive(answer(plan(), REQUEST), {Embed: None})
     assert response == "fresh"
     assert Search not in steps(effects)
@@ -266,7 +266,7 @@ def test_a_text_without_an_embedding_matches_exactly_only() -> None:
 
 
 def test_a_refresh_calls_whatever_is_stored() -> None:
-    """Neither tier answers, and the new answer is put in the place of the old."""
+    """A refresh asks neither tier and stores the new answer in the place of the old."""
     response, effects = drive(answer(plan(), REQUEST, reuse=False), {Recall: exactly(), Search: [near()]})
     assert response == "fresh"
     assert Search not in steps(effects)
@@ -288,7 +288,7 @@ def test_a_refresh_calls_whatever_is_stored() -> None:
     ],
 )
 def test_what_is_kept_is_the_users_choice(store_if: Any, response: object, kept: bool) -> None:
-    """Without a predicate, all but None is kept."""
+    """`store_if` decides what is stored; without it, everything but None is."""
     returned, effects = drive(answer(plan(store_if=store_if), REQUEST), {Call: Called(response, 0.0)})
     assert returned is response
     assert (Put in steps(effects)) is kept
@@ -307,7 +307,7 @@ def test_what_is_kept_is_the_users_choice(store_if: Any, response: object, kept:
 def test_an_answer_that_cannot_be_kept_still_reaches_the_caller(
     changes: dict[str, Any], replies: dict[type, Any], stage: str, error: type[Exception]
 ) -> None:
-    """The call is a miss, and the failure is counted by its stage."""
+    """If an answer cannot be stored, the call is a miss, and the failure is counted by its stage."""
     expected = replies.get(Call, REPLIES[Call]).response
     response, effects = drive(answer(plan(**changes), REQUEST), replies)
     assert response is expected
@@ -344,7 +344,7 @@ class Evasive:
 
 
 def test_a_stream_is_neither_consumed_nor_kept() -> None:
-    """The caller gets it whole, and the call counts as a bypass."""
+    """A stream reaches the caller whole, and the call counts as a bypass."""
     stream = (chunk for chunk in ["a", "b"])
     response, effects = drive(answer(plan(store_if=list), REQUEST), {Call: Called(stream, 0.0)})
     assert response is stream
@@ -405,7 +405,7 @@ def test_tokens_are_what_a_response_reports(response: object, expected: int) -> 
 @pytest.mark.parametrize("effect", [LoadModel, Recall, Embed, Search, Call, Put])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_what_ends_the_program_passes(effect: type, error: type[BaseException]) -> None:
-    """An interrupt or a cancellation is nobody's to swallow, wherever it comes."""
+    """An interrupt or a cancellation passes through the flow, wherever it comes from."""
     with pytest.raises(error):
         drive(answer(plan(), REQUEST), {effect: error()})
 
@@ -418,7 +418,7 @@ def test_what_ends_the_program_passes(effect: type, error: type[BaseException]) 
     ],
 )
 def test_a_bypassed_call_only_calls(reason: Bypass | Failure, expected: list[Event]) -> None:
-    """Neither the model nor the storage is asked."""
+    """A bypass asks neither the model nor the storage."""
     response, effects = drive(bypass(reason))
     assert response == "fresh"
     assert noted(effects) == expected
@@ -451,7 +451,7 @@ worlds = st.fixed_dictionaries(
 
 @given(worlds, st.sampled_from([(), (refuses,), (raises,)]), st.sampled_from([None, raises, bool]), st.booleans())
 def test_whatever_fails_the_caller_gets_an_answer(world: Any, guards: Any, store_if: Any, reuse: bool) -> None:
-    """Either a hit, or the function called once and its own object returned; and the call is counted once."""
+    """Whatever fails, the caller gets a hit or the function's own object, and the call is counted once."""
     response, effects = drive(answer(plan(guards=guards, store_if=store_if), REQUEST, reuse=reuse), world)
     (outcome,) = outcomes(effects)
     if isinstance(outcome, Hit):
@@ -470,7 +470,7 @@ def verified(reply: Any) -> tuple[Any, list[Effect]]:
 
 
 def test_a_verifier_is_asked_last_about_the_similar_answer() -> None:
-    """With both prompts and the response; what it agrees to is served."""
+    """A verifier gets both prompts and the response, and what it agrees to is served."""
     response, effects = verified(True)
     assert response == "cached"
     assert [effect for effect in effects if isinstance(effect, Verify)] == [
@@ -483,7 +483,7 @@ def test_a_verifier_is_asked_last_about_the_similar_answer() -> None:
     ("reply", "counted"), [(False, Veto("verify")), (0, Veto("verify")), (ODD, Failure("verify", ODD))]
 )
 def test_what_a_verifier_does_not_agree_to_is_a_miss(reply: Any, counted: Event) -> None:
-    """Its refusal is a veto, its failure an error; the new answer is kept."""
+    """A verifier's refusal is a veto and its failure an error; both are misses, and the new answer is stored."""
     response, effects = verified(reply)
     assert response == "fresh"
     (missed,) = outcomes(effects)
@@ -494,7 +494,7 @@ def test_what_a_verifier_does_not_agree_to_is_a_miss(reply: Any, counted: Event)
 
 
 def test_a_verifier_is_not_asked_about_the_very_prompt() -> None:
-    """Nor about what a guard refuses."""
+    """A verifier is asked neither about the very prompt nor about what a guard refuses."""
     cases: list[tuple[dict[str, Any], dict[type, Any]]] = [
         ({}, {Recall: exactly()}),
         ({"guards": (refuses,)}, {Search: [near()]}),
@@ -528,7 +528,7 @@ def test_a_verifier_is_not_asked_about_the_very_prompt() -> None:
 def test_a_call_that_finds_nothing_takes_its_turn(
     turns: list[Any], recalls: list[Recalled], response: str, taken: list[type]
 ) -> None:
-    """Whoever waited looks again, and so does whoever leads: the one before may just have ended."""
+    """A call that waited looks again, and so does one that leads: the leader before may just have ended."""
     replies = {Coalesce: InTurn(turns), Recall: InTurn(recalls)}
     got, effects = drive(answer(plan(coalesce=True), REQUEST), replies)
     assert got == response
@@ -541,14 +541,14 @@ def test_a_call_that_finds_nothing_takes_its_turn(
 
 
 def test_the_epoch_is_that_of_the_last_look() -> None:
-    """Whatever was invalidated while the call waited."""
+    """An answer is stored under the epoch of the last look, after any wait."""
     recalls = [NOTHING, Recalled(None, epoch=8)]
     _, effects = drive(answer(plan(coalesce=True), REQUEST), {Coalesce: "leading", Recall: InTurn(recalls)})
     assert put(effects).epoch == 8
 
 
 def test_an_entry_that_has_expired_is_looked_at_once_by_whoever_leads() -> None:
-    """It is there: only whoever waited has reason to look again."""
+    """A leading call that saw an expired entry does not look again; only one that waited does."""
     expired = exactly(fresh_for=0.5)
     _, effects = drive(answer(plan(coalesce=True), REQUEST), {Coalesce: "leading", Recall: expired})
     assert steps(effects).count(Recall) == 1
@@ -557,7 +557,7 @@ def test_an_entry_that_has_expired_is_looked_at_once_by_whoever_leads() -> None:
 
 @pytest.mark.parametrize(("coalesce", "reuse"), [(False, True), (True, False), (False, False)])
 def test_calls_that_share_nothing_take_no_turn(coalesce: bool, reuse: bool) -> None:
-    """Where it is switched off, and where the answer is to be made anew."""
+    """A refresh, and a call with ``coalesce=False``, wait for nobody."""
     _, effects = drive(answer(plan(coalesce=coalesce), REQUEST, reuse=reuse))
     assert Coalesce not in steps(effects)
 
@@ -575,7 +575,7 @@ def test_calls_that_share_nothing_take_no_turn(coalesce: bool, reuse: bool) -> N
 def test_a_miss_tells_why_and_is_counted_where_the_function_fails(
     replies: dict[type, Any], reuse: bool, expected: Miss
 ) -> None:
-    """The function's own failure leaves the flow; what is counted then goes along with the call."""
+    """A miss has its reason, and goes along with the call, to be counted if the function raises."""
     _, effects = drive(answer(plan(), REQUEST, reuse=reuse), replies)
     (missed,) = outcomes(effects)
     assert isinstance(missed, Miss)
@@ -612,27 +612,27 @@ def compared(found: list[Candidate], *, recorded: bool = True, **changes: Any) -
 def test_a_look_up_that_is_recorded_tells_what_it_compared(
     found: list[Candidate], changes: dict[str, Any], expected: Compared | None
 ) -> None:
-    """What was served, or else the most similar of ours; from below the threshold as well, which serves nothing."""
+    """A recorded look-up reports what was served, else the nearest candidate, from below the threshold too."""
     told, floor = compared(found, **changes)
     assert told == ([] if expected is None else [expected])
     assert floor == 0.7
 
 
 def test_a_look_up_that_is_not_recorded_asks_for_the_threshold_and_tells_nothing() -> None:
-    """A threshold below what is worth recording is asked for as it is."""
+    """A look-up that is not recorded searches from the threshold on and reports no comparison."""
     assert compared([near()], recorded=False) == ([], 0.9)
     assert compared([near()], threshold=0.6)[1] == 0.6
 
 
 def test_a_recorded_hit_is_told_with_the_candidate_that_served() -> None:
-    """Not with the one before it, which a guard refused."""
+    """A recorded hit reports the candidate that served, not a better one that a guard refused."""
     guard = lambda prompt, cached_prompt: cached_prompt != "vetoed"  # noqa: E731  # a guard as users write them
     told, _ = compared([near("vetoed", 0.99), near("good", 0.93)], guards=(guard,))
     assert told == [Compared("question", "good", 0.93, "hit")]
 
 
 def test_an_expired_answer_stands_in_where_the_function_fails() -> None:
-    """The most similar one that guards let through, read anew; a corrupt one cannot."""
+    """If the function raises, the most similar expired answer that guards allow is served, unless it is corrupt."""
     expired: dict[str, Any] = {"fresh_for": 0.5}
     cases: list[dict[type, Any]] = [{Recall: exactly(**expired)}, {Search: [near(**expired)]}]
     for replies in cases:
@@ -650,7 +650,7 @@ def test_an_expired_answer_stands_in_where_the_function_fails() -> None:
 
 
 def test_what_is_kept_for_longer_tells_how_long_it_is_served() -> None:
-    """The storage keeps it until it can stand in no more."""
+    """An entry kept for the case that the function raises knows how long it is fresh."""
     _, effects = drive(answer(plan(stale_seconds=9.0), REQUEST))
     assert (put(effects).ttl, put(effects).entry.fresh_for) == (69.0, 60.0)
     _, effects = drive(answer(plan(), REQUEST))

@@ -115,7 +115,7 @@ def kinds(effects: Sequence[Effect]) -> set[type]:
     ],
 )
 def test_explains_what_a_call_would_get(guards: Any, replies: dict[type, Any], expected: Explanation) -> None:
-    """Outcome, reason and the nearest entry, below the threshold too."""
+    """An explanation has the outcome, the reason and the nearest entry, below the threshold too."""
     explanation, effects = drive(explain(plan(*guards), REQUEST), replies)
     assert explanation == expected
     assert not kinds(effects) & {Call, Put, Remove}
@@ -160,7 +160,7 @@ def removed_keys(effects: Sequence[Effect]) -> list[str]:
 
 
 def test_forgets_all_that_the_call_would_hit() -> None:
-    """The exact entry, and every similar one that no guard refuses, however many there are."""
+    """Forgetting removes the exact entry and every similar one that no guard refuses, however many there are."""
     served = [candidate(f"reworded {number}") for number in range(40)]
     stays = [candidate("far", 0.5), candidate("refused"), candidate("foreign", partition="other")]
     guard = lambda prompt, cached_prompt: cached_prompt != "refused"  # noqa: E731  # a guard as users write them
@@ -172,7 +172,7 @@ def test_forgets_all_that_the_call_would_hit() -> None:
 
 
 def test_forgets_the_exact_entry_of_a_text_without_an_embedding() -> None:
-    """There is nothing to search for."""
+    """Forgetting a text without an embedding removes its exact entry and searches for nothing."""
     removed, effects = drive(forget(plan(), REQUEST), {Embed: None})
     assert (removed, removed_keys(effects)) == (1, [QUERY.key])
     assert Search not in kinds(effects)
@@ -180,6 +180,6 @@ def test_forgets_the_exact_entry_of_a_text_without_an_embedding() -> None:
 
 @pytest.mark.parametrize("effect", [LoadModel, Remove, Embed, Search])
 def test_forgetting_raises_where_it_cannot_be_done(effect: type) -> None:
-    """Whoever removes an answer must know whether it is gone."""
+    """Forgetting raises if it cannot be done: whoever removes an answer must know whether it is gone."""
     with pytest.raises(ConnectionError):
         drive(forget(plan(), REQUEST), {effect: DOWN})

@@ -36,7 +36,7 @@ def cached(function: Any = lambda prompt: "an answer", **options: Any) -> Any:
 
 
 def test_nothing_is_registered_before_the_first_call(exported: CollectorRegistry) -> None:
-    """Decorating is not using."""
+    """Decorating registers no metric; the first call does."""
     ask = cached()
     assert b"recallm" not in generate_latest(exported)
     ask("q")
@@ -44,7 +44,7 @@ def test_nothing_is_registered_before_the_first_call(exported: CollectorRegistry
 
 
 def test_every_event_of_a_known_sequence_is_counted(exported: CollectorRegistry) -> None:
-    """By tier, reason, stage and guard, as in the statistics."""
+    """Metrics agree with the statistics, by tier, reason, stage and guard."""
 
     def no_tea(prompt: str, cached_prompt: str) -> bool:
         return "tea" not in prompt
@@ -71,7 +71,7 @@ def test_every_event_of_a_known_sequence_is_counted(exported: CollectorRegistry)
 
 
 def test_tokens_and_errors_are_counted(exported: CollectorRegistry) -> None:
-    """Tokens as the stored response reported them."""
+    """Saved tokens are those that the stored response reported."""
     ask = cached(lambda prompt: {"usage": {"total_tokens": 7}}, store_if=lambda response: True)
     ask("q"), ask("q")
     assert value(exported, "saved_tokens_total") == ask.stats().saved_tokens == 7
@@ -90,7 +90,7 @@ def two_functions(exported: CollectorRegistry) -> tuple[Any, Any]:
 
 
 def test_entries_are_counted_when_they_are_scraped(exported: CollectorRegistry, two_functions: tuple[Any, Any]) -> None:
-    """By namespace; what has gone is gone."""
+    """Each scrape counts the live entries by namespace."""
     one, other = two_functions
     one("q"), one("r"), other("q")
     assert exported.get_sample_value("recallm_entries", {"namespace": "one"}) == 2
@@ -100,7 +100,7 @@ def test_entries_are_counted_when_they_are_scraped(exported: CollectorRegistry, 
 
 
 def test_metrics_do_not_keep_a_cache_alive(exported: CollectorRegistry) -> None:
-    """Its entries go with it."""
+    """The entries of a cache leave the metrics when the cache is gone."""
     ask = cached(namespace="gone")
     ask("q")
     assert exported.get_sample_value("recallm_entries", {"namespace": "gone"}) == 1
@@ -110,7 +110,7 @@ def test_metrics_do_not_keep_a_cache_alive(exported: CollectorRegistry) -> None:
 
 
 def test_a_registry_with_metrics_of_these_names_is_refused(exported: CollectorRegistry) -> None:
-    """By Prometheus; a call is not."""
+    """Prometheus refuses metrics of the same names twice, and a call goes on without them."""
     Metrics(exported, dict)
     with pytest.raises(ValueError, match="Duplicated timeseries"):
         Metrics(exported, dict)
@@ -121,7 +121,7 @@ def test_a_registry_with_metrics_of_these_names_is_refused(exported: CollectorRe
 
 
 def test_moving_to_another_registry_takes_effect_at_the_next_event(exported: CollectorRegistry) -> None:
-    """What was counted before stays where it was."""
+    """After a move, events count in the new registry, and the old counts stay where they were."""
     ask = cached()
     ask("q")
     other = CollectorRegistry()
@@ -133,7 +133,7 @@ def test_moving_to_another_registry_takes_effect_at_the_next_event(exported: Col
 
 
 def test_a_part_that_is_left_alone_is_shown(exported: CollectorRegistry) -> None:
-    """Until it works again."""
+    """An open circuit is shown until it closes."""
     ask = cached()
     ask("q")
     assert value(exported, "circuit_open", part="embedder") == 0
@@ -142,7 +142,7 @@ def test_a_part_that_is_left_alone_is_shown(exported: CollectorRegistry) -> None
 
 
 def test_calls_that_waited_are_counted(exported: CollectorRegistry) -> None:
-    """As in the statistics."""
+    """Coalesced hits are counted as in the statistics."""
     ask = cached()
     ask.cache._core.recorder.record(Coalesced(), 0.0)
     assert value(exported, "coalesced_total") == ask.stats().coalesced == 1

@@ -49,7 +49,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def test_writes_what_was_served_or_came_nearest(tmp_path: Path) -> None:
-    """A hit, and a miss whose best candidate stays below the threshold."""
+    """A recording has a line for a similar hit, and for a miss with a candidate below the threshold."""
     path, ask = tmp_path / "pairs.jsonl", cached()
     with recallm.record(path) as under_way:
         ask("how do I cancel my plan")
@@ -64,7 +64,7 @@ def test_writes_what_was_served_or_came_nearest(tmp_path: Path) -> None:
 
 
 def test_writes_nothing_where_there_is_nothing_to_label(tmp_path: Path) -> None:
-    """The very prompt again, a first call, and a candidate that is not like it at all."""
+    """The very prompt again, a first call, and a candidate that is not alike give no line."""
     path, ask = tmp_path / "pairs.jsonl", cached()
     with recallm.record(path):
         ask("how do I cancel my plan")
@@ -81,7 +81,7 @@ def test_writes_nothing_where_there_is_nothing_to_label(tmp_path: Path) -> None:
     ],
 )
 def test_tells_who_refused_the_best_candidate(tmp_path: Path, options: dict[str, Any], reason: str) -> None:
-    """A guard by its name, or the verifier."""
+    """A line names the guard that refused the best candidate, or the verifier."""
     path, ask = tmp_path / "pairs.jsonl", cached(**options)
     with recallm.record(path):
         ask("how do I cancel my plan")
@@ -91,7 +91,7 @@ def test_tells_who_refused_the_best_candidate(tmp_path: Path, options: dict[str,
 
 
 def test_recording_changes_no_outcome(tmp_path: Path) -> None:
-    """The same calls hit and miss with it and without."""
+    """The same calls hit and miss with a recording and without."""
     questions = ["a b c d", "b a c d", "a b c x", "a b y x", "z b c d", "a b c d"]
 
     def outcomes() -> list[int]:
@@ -104,7 +104,7 @@ def test_recording_changes_no_outcome(tmp_path: Path) -> None:
 
 
 def test_explaining_is_not_recorded(tmp_path: Path) -> None:
-    """Nobody called."""
+    """Explaining gives no line, as nobody called."""
     ask: Any = cached()
     ask("how do I cancel my plan")
     with recallm.record(tmp_path / "pairs.jsonl") as under_way:
@@ -118,7 +118,7 @@ async def _asked(ask: Any, *questions: str) -> None:
 
 
 def test_async_calls_are_recorded(tmp_path: Path) -> None:
-    """As sync ones are."""
+    """Async calls are recorded as sync ones are."""
     import asyncio
 
     @semantic_cache(context={}, embedder=FakeEmbedder(), storage=InMemoryStorage(), guards=())
@@ -131,7 +131,7 @@ def test_async_calls_are_recorded(tmp_path: Path) -> None:
 
 
 def test_once_labelled_the_file_is_read_as_pairs(tmp_path: Path) -> None:
-    """With true in the place of one null; the other line is left out."""
+    """A recording in which one null was replaced by true is read as one pair; the other line is left out."""
     path, ask = tmp_path / "pairs.jsonl", cached()
     with recallm.record(path):
         ask("how do I cancel my plan")
@@ -145,7 +145,7 @@ def test_once_labelled_the_file_is_read_as_pairs(tmp_path: Path) -> None:
 
 
 def test_only_the_owner_may_read_a_new_file(tmp_path: Path) -> None:
-    """It holds prompts; what is there already is kept."""
+    """A new recording is readable by its owner only; an old one is appended to."""
     path = tmp_path / "pairs.jsonl"
     for _ in range(2):
         with recallm.record(path) as under_way:
@@ -156,7 +156,7 @@ def test_only_the_owner_may_read_a_new_file(tmp_path: Path) -> None:
 
 
 def test_any_text_can_be_written(tmp_path: Path) -> None:
-    """Half a surrogate pair too; other scripts stay readable for whoever labels."""
+    """Half a surrogate pair can be written, and other scripts stay readable."""
     path = tmp_path / "pairs.jsonl"
     with recallm.record(path) as under_way:
         for prompt in ("größer\u2028\n", "\ud800"):
@@ -166,7 +166,7 @@ def test_any_text_can_be_written(tmp_path: Path) -> None:
 
 
 def test_a_slow_disk_costs_lines_not_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the disk hangs a bounded number waits, and the rest is dropped and counted."""
+    """While the disk hangs a bounded number of lines waits, and the rest is dropped and counted."""
     written, hang, write = threading.Event(), threading.Event(), os.write
 
     def slow(file: int, line: bytes) -> int:
@@ -188,7 +188,7 @@ def test_a_slow_disk_costs_lines_not_time(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_full_disk_costs_lines_and_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Once, and the prompts stay out of the log; the calls go on."""
+    """A full disk is logged once, without prompts, and the calls go on."""
 
     def full(file: int, line: bytes) -> int:
         raise OSError(28, "No space left on device", line.decode())
@@ -204,7 +204,7 @@ def test_a_full_disk_costs_lines_and_is_logged(
 
 
 def test_several_files_may_be_recorded_to_each_once(tmp_path: Path) -> None:
-    """Beginning again with the same file ends what was under way: no line is written twice."""
+    """Recording to the same file again ends the recording under way: no line is written twice."""
     one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
     first, again, beside = recallm.record(one), recallm.record(str(one)), recallm.record(other)
     ask = cached()
@@ -217,7 +217,7 @@ def test_several_files_may_be_recorded_to_each_once(tmp_path: Path) -> None:
 
 
 def test_after_the_end_nothing_is_written(tmp_path: Path) -> None:
-    """Nor by a call that was under way."""
+    """A call that was under way when the recording stopped writes nothing."""
     under_way = recallm.record(tmp_path / "pairs.jsonl")
     under_way.stop()
     under_way.enqueue(COMPARED)
@@ -225,7 +225,7 @@ def test_after_the_end_nothing_is_written(tmp_path: Path) -> None:
 
 
 def test_what_waits_is_written_when_the_program_ends(tmp_path: Path) -> None:
-    """Without a stop; forked children write too."""
+    """Lines that wait are written when the program ends without a stop; forked children write theirs."""
     program = """
 import os, sys, recallm
 from recallm.records import Compared
@@ -252,7 +252,7 @@ if hasattr(os, "fork"):
 def test_a_path_that_cannot_be_written_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Any, error: type[Exception]
 ) -> None:
-    """And nothing records."""
+    """A path that cannot be written raises at once, and nothing records."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error):
         recallm.record(path)

@@ -81,19 +81,19 @@ def test_an_event_changes_its_own_fields_and_no_other(event: Event, changed: dic
 
 
 def test_counts_of_one_name_add_up() -> None:
-    """And those of another name stand beside them."""
+    """Counts of one name add up, and those of other names stand beside them."""
     stats = after(Bypass("stream"), Bypass("stream"), Bypass("model"), Veto("a"), Veto("a"))
     assert (stats.bypasses, stats.vetoes) == ({"stream": 2, "model": 1}, {"a": 2})
 
 
 def test_rates_of_nothing_are_zero() -> None:
-    """Before the first call there is nothing to divide by."""
+    """Rates are 0.0 before the first call."""
     assert (CacheStats().hits, CacheStats().hit_rate, CacheStats().avg_similarity) == (0, 0.0, 0.0)
     assert after(Bypass("stream"), Failure("model", ValueError())).hit_rate == 0.0
 
 
 def test_rates_are_of_the_cacheable_calls() -> None:
-    """Bypasses are no calls that could have hit; exact hits count as similarity 1."""
+    """Bypasses are not part of the hit rate; exact hits count as similarity 1."""
     stats = after(
         hit(exact=True), hit(exact=False, similarity=0.9), hit(exact=False, similarity=0.95), MISS, Bypass("stream")
     )
@@ -123,7 +123,7 @@ def test_the_sum_of_the_parts_is_that_of_all_events(parts: list[list[Event]]) ->
 
 @given(st.lists(st.dictionaries(names, st.integers(0, 5), max_size=3), max_size=3))
 def test_sizes_add_up_by_namespace(sizes: list[dict[str, int]]) -> None:
-    """In whatever order the parts come."""
+    """Sizes add up by namespace, in whatever order the parts come."""
     expected = {name: sum(part.get(name, 0) for part in sizes) for part in sizes for name in part}
     for order in permutations(sizes):
         assert merge(CacheStats(namespace_sizes=part) for part in order).namespace_sizes == expected
@@ -131,7 +131,7 @@ def test_sizes_add_up_by_namespace(sizes: list[dict[str, int]]) -> None:
 
 @given(st.lists(events, max_size=20))
 def test_hits_and_misses_are_the_cacheable_calls(counted: list[Event]) -> None:
-    """And rates stay between 0 and 1."""
+    """Hits and misses add up to the cacheable calls, and rates stay between 0 and 1."""
     stats = after(*counted)
     assert stats.hits + stats.misses == sum(isinstance(event, Hit | Miss) for event in counted)
     assert 0.0 <= stats.hit_rate <= 1.0
@@ -139,7 +139,7 @@ def test_hits_and_misses_are_the_cacheable_calls(counted: list[Event]) -> None:
 
 
 def test_reads_well_in_a_repl() -> None:
-    """The figures that matter, each on its own line, and what is empty is left out."""
+    """The ``repr`` has each figure that matters on a line of its own and leaves out what is empty."""
     stats = after(hit(exact=True), hit(exact=False, similarity=0.9), MISS, Bypass("stream"), Veto("numbers_agree"))
     text = repr(stats)
     assert text.splitlines() == [
@@ -164,7 +164,7 @@ def test_reads_well_in_a_repl() -> None:
 
 
 def test_a_long_list_is_cut_to_its_largest() -> None:
-    """A thousand namespaces do not fill the screen."""
+    """The ``repr`` shows the largest few of a thousand namespaces."""
     text = repr(CacheStats(namespace_sizes={f"n{number}": number for number in range(1, 1001)}, coalesced=3))
     assert "n1000 1000, n999 999" in text
     assert "and 992 more" in text
@@ -175,13 +175,13 @@ def test_a_long_list_is_cut_to_its_largest() -> None:
 
 
 def test_circuits_of_all_caches_are_told() -> None:
-    """The state of a part is not summed."""
+    """Merged statistics show the circuits of all caches; a state is not summed."""
     parts = [CacheStats(circuits={"storage": "open"}), CacheStats(circuits={"embedder": "probing"})]
     assert merge(parts).circuits == {"storage": "open", "embedder": "probing"}
 
 
 def test_statistics_are_values() -> None:
-    """What was read does not change under the reader."""
+    """Statistics that were read do not change under the reader."""
     ledger = Ledger()
     before = ledger.stats
     ledger.record(MISS)
@@ -193,7 +193,7 @@ def test_statistics_are_values() -> None:
 
 
 def test_no_event_is_lost_between_threads() -> None:
-    """Many threads may count at once."""
+    """Many threads may count at once, and no event is lost."""
     ledger = Ledger()
 
     def count() -> None:
