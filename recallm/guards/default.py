@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import Counter
 
 from recallm.guards.evidence import compared
-from recallm.guards.kinds import CAPITALISED
 from recallm.guards.order import is_turned_round
 from recallm.guards.prompt import SPELLED_OUT, Reading, read, written
+from recallm.guards.word_lists import capitalised_words
 from recallm.typing import Guard
 
 
@@ -83,7 +83,7 @@ def capitals_agree(prompt: str, cached_prompt: str) -> bool:
     >>> capitals_agree("Which cream should I use to Polish?", "Which cream should I use to polish?")
     False
     """
-    one, other = written(read(prompt), CAPITALISED), written(read(cached_prompt), CAPITALISED)
+    one, other = (written(read(text), capitalised_words()) for text in (prompt, cached_prompt))
     # Who writes without capitals means nothing by their absence, unless the other begins without one, too.
     if (prompt.islower() and cached_prompt[:1].isupper()) or (cached_prompt.islower() and prompt[:1].isupper()):
         return True

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import fsum
 
-from recallm.guards.kinds import RESTRICTIVE
 from recallm.guards.order import DETERMINERS, MOST_WORDS, trimmed
 from recallm.guards.prompt import NEGATORS, Reading, read
+from recallm.guards.word_lists import restrictive_words
 from recallm.guards.words import are_akin, are_of_one_kind, are_opposed, is_frame, is_general
 
 KEPT_DIFFERENCES = 256
@@ -176,7 +176,7 @@ def _of_names(one: Reading, other: Reading, ours: Sequence[str], theirs: Sequenc
 
 def _narrowed(only: Sequence[str], other: Reading) -> bool:
     return any(
-        word in RESTRICTIVE
+        word in restrictive_words()
         and word not in NEGATORS
         and word not in other.vocabulary
         and not any(are_akin(word, each) for each in other.vocabulary)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 
-from recallm.guards.kinds import KINDS, OPPOSITES
-from recallm.guards.vocabulary import FRAME, GENERAL, IRREGULAR, SYNONYMS
+from recallm.guards.word_lists import (
+    common_words,
+    kinds,
+    opposites,
+    request_words,
+    synonyms,
+    word_forms,
+    words_in_any_list,
+)
 
 KEPT_PAIRS = 1 << 16
 LONGEST_WORD = 40
@@ -28,68 +35,21 @@ _STEMMING = (
 )  # fmt: skip
 
 
-def _groups(lines: str) -> Mapping[str, frozenset[int]]:
-    """Return, for each word, the numbers of the lines it stands in."""
-    found: dict[str, set[int]] = {}
-    for number, line in enumerate(lines.strip().splitlines()):
-        for word in line.partition(":")[2].split() or line.split():
-            found.setdefault(word, set()).add(number)
-    return {word: frozenset(numbers) for word, numbers in found.items()}
-
-
-def _sides(lines: str) -> Mapping[str, frozenset[str]]:
-    """Return, for each word, those on the other side of the strokes it stands beside."""
-    found: dict[str, set[str]] = {}
-    for line in lines.strip().splitlines():
-        left, right = (side.split() for side in line.split("/"))
-        for one in left:
-            found.setdefault(one, set()).update(right)
-        for other in right:
-            found.setdefault(other, set()).update(left)
-    return {word: frozenset(others) for word, others in found.items()}
-
-
-@cache
-def _alike() -> Mapping[str, frozenset[int]]:
-    # Made on first use, as the others: the lists are a tenth of recallm's import time.
-    return _groups(SYNONYMS)
-
-
-@cache
-def _forms() -> Mapping[str, frozenset[int]]:
-    return _groups(IRREGULAR)
-
-
-@cache
-def _kinds() -> Mapping[str, frozenset[int]]:
-    return _groups(KINDS)
-
-
-@cache
-def _opposed() -> Mapping[str, frozenset[str]]:
-    return _sides(OPPOSITES)
-
-
-@cache
-def _known() -> frozenset[str]:
-    return FRAME | GENERAL | _alike().keys() | _kinds().keys() | _opposed().keys()
-
-
 _NONE: frozenset[int] = frozenset()
 
 
 def is_frame(word: str) -> bool:
     """Claim that a word frames a request and is no part of what it is about."""
-    return word in FRAME
+    return word in request_words()
 
 
 @lru_cache(KEPT_PAIRS)
 def is_general(word: str) -> bool:
     """Claim that a word is one of all trades, which seldom decides over the answer."""
     return (
-        word in FRAME
+        word in request_words()
         or (word.endswith("ly") and len(word) > 4)
-        or any(stem in GENERAL for stem in (word, *_stems(word)))
+        or any(stem in common_words() for stem in (word, *_stems(word)))
     )
 
 
@@ -100,7 +60,7 @@ def are_opposed(one: str, other: str) -> bool:
     >>> are_opposed("import", "export"), are_opposed("reliable", "unreliable"), are_opposed("tea", "team")
     (True, True, False)
     """
-    if other in _opposed().get(one, ()):
+    if other in opposites().get(one, ()):
         return True
     shorter, longer = sorted((one, other), key=len)
     if len(shorter) > 3 and any(longer == prefix + shorter for prefix in _NEGATING):
@@ -111,8 +71,8 @@ def are_opposed(one: str, other: str) -> bool:
 @lru_cache(KEPT_PAIRS)
 def are_of_one_kind(one: str, other: str) -> bool:
     """Claim that two words name different members of one kind, as "monday" and "friday"."""
-    shared = _any_form(_kinds(), one) & _any_form(_kinds(), other)
-    return bool(shared) and not _alike().get(one, _NONE) & _alike().get(other, _NONE) and not _inflected(one, other)
+    shared = _any_form(kinds(), one) & _any_form(kinds(), other)
+    return bool(shared) and not _in_one_group(synonyms(), one, other) and not _inflected(one, other)
 
 
 @lru_cache(KEPT_PAIRS)
@@ -126,18 +86,22 @@ def are_akin(one: str, other: str) -> bool:
         return True
     if one[0].isdigit() or other[0].isdigit() or max(len(one), len(other)) > LONGEST_WORD or are_opposed(one, other):
         return False
-    if _alike().get(one, _NONE) & _alike().get(other, _NONE) or _forms().get(one, _NONE) & _forms().get(other, _NONE):
+    if _in_one_group(synonyms(), one, other) or _in_one_group(word_forms(), one, other):
         return True
     if _inflected(one, other):
         return True
-    if _any_form(_kinds(), one) & _any_form(_kinds(), other):
+    if _any_form(kinds(), one) & _any_form(kinds(), other):
         return False
-    return bool(_any_form(_alike(), one) & _any_form(_alike(), other)) or _mistyped(one, other)
+    return bool(_any_form(synonyms(), one) & _any_form(synonyms(), other)) or _mistyped(one, other)
 
 
 def _in_one_spelling(word: str) -> str:
     """Return a word without hyphens, and as Americans spell it."""
     return word.replace("-", "").replace("our", "or").replace("ise", "ize").replace("yse", "yze").replace("ogue", "og")
+
+
+def _in_one_group(groups: Mapping[str, frozenset[int]], one: str, other: str) -> bool:
+    return not groups.get(one, _NONE).isdisjoint(groups.get(other, _NONE))
 
 
 def _any_form(groups: Mapping[str, frozenset[int]], word: str) -> frozenset[int]:
@@ -167,7 +131,7 @@ def _mistyped(one: str, other: str) -> bool:
         len(shorter) < 5
         or one[0] != other[0]
         or len(longer) - len(shorter) > 1
-        or (one in _known() and other in _known())
+        or (one in words_in_any_list() and other in words_in_any_list())
     ):
         return False
     if len(shorter) < len(longer):

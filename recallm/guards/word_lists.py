@@ -1,0 +1,85 @@
+"""The word lists of the guards: ``data/*.txt``, each read when a guard first needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+
+def lines_of(name: str) -> list[str]:
+    """Return the lines of a list, without its comments."""
+    # Imported on use: it costs more than all guards do, and only some Python versions load it anyway.
+    from importlib.resources import files
+
+    text = files("recallm.guards").joinpath("data", f"{name}.txt").read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+@cache
+def request_words() -> frozenset[str]:
+    """Return the words that frame a request and are left out of comparisons of what it is about."""
+    return frozenset(lines_of("request_words"))
+
+
+@cache
+def common_words() -> frozenset[str]:
+    """Return verbs, adjectives and abstract nouns of all trades: exchanging one seldom changes what is asked for."""
+    return frozenset(lines_of("common_words"))
+
+
+@cache
+def restrictive_words() -> frozenset[str]:
+    """Return the words that narrow a request: with one of them more or less, something else is asked."""
+    return frozenset(lines_of("restrictive_words"))
+
+
+@cache
+def capitalised_words() -> frozenset[str]:
+    """Return the words that mean something else with a capital."""
+    return frozenset(lines_of("capitalised_words"))
+
+
+@cache
+def synonyms() -> Mapping[str, frozenset[int]]:
+    """Return, for each word, the numbers of the groups of synonyms that it is in."""
+    return _groups(line.split() for line in lines_of("synonyms"))
+
+
+@cache
+def word_forms() -> Mapping[str, frozenset[int]]:
+    """Return, for each irregular form of a word, the numbers of the words that it is a form of."""
+    return _groups(line.split() for line in lines_of("word_forms"))
+
+
+@cache
+def kinds() -> Mapping[str, frozenset[int]]:
+    """Return, for each word, the numbers of the kinds that it is a member of."""
+    return _groups(line.partition(":")[2].split() for line in lines_of("kinds"))
+
+
+@cache
+def opposites() -> Mapping[str, frozenset[str]]:
+    """Return, for each word, its opposites."""
+    found: dict[str, set[str]] = {}
+    for line in lines_of("opposites"):
+        left, right = (side.split() for side in line.split("/"))
+        for one in left:
+            found.setdefault(one, set()).update(right)
+        for other in right:
+            found.setdefault(other, set()).update(left)
+    return {word: frozenset(others) for word, others in found.items()}
+
+
+@cache
+def words_in_any_list() -> frozenset[str]:
+    """Return all words whose meaning a list tells, which are therefore spelled right."""
+    return request_words() | common_words() | synonyms().keys() | kinds().keys() | opposites().keys()
+
+
+def _groups(groups: Iterable[Iterable[str]]) -> Mapping[str, frozenset[int]]:
+    """Return, for each word, the numbers of the groups that it is in."""
+    found: dict[str, set[int]] = {}
+    for number, words in enumerate(groups):
+        for word in words:
+            found.setdefault(word, set()).add(number)
+    return {word: frozenset(numbers) for word, numbers in found.items()}
