@@ -41,8 +41,8 @@ def capitalised_words() -> frozenset[str]:
 
 @cache
 def synonyms() -> Mapping[str, frozenset[int]]:
-    """Return, for each word, the numbers of the groups of synonyms that it is in."""
-    return _groups(line.split() for line in lines_of("synonyms"))
+    """Return, for each word, the numbers of the groups of synonyms that it is in; each known word is a group, too."""
+    return _groups(line.split() for line in lines_of("synonyms") + lines_of("known_words"))
 
 
 @cache
@@ -72,7 +72,7 @@ def opposites() -> Mapping[str, frozenset[str]]:
 
 @cache
 def words_in_any_list() -> frozenset[str]:
-    """Return all words whose meaning a list tells, which are therefore spelled right."""
+    """Return all words that are known to be spelled right."""
     return request_words() | common_words() | synonyms().keys() | kinds().keys() | opposites().keys()
 
 
