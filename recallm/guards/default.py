@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from recallm.guards.evidence import compared
+from recallm.guards.evidence import Evidence, compared
 from recallm.guards.order import is_turned_round
 from recallm.guards.prompt import SPELLED_OUT, Reading, read, written
 from recallm.guards.word_lists import capitalised_words
@@ -71,7 +71,7 @@ def direction_agrees(prompt: str, cached_prompt: str) -> bool:
     True
     """
     turned = is_turned_round(read(prompt).words, read(cached_prompt).words)
-    return not turned and _is_harmless(prompt, cached_prompt, {"order of names"})
+    return not turned and _is_harmless(prompt, cached_prompt, Evidence.ORDER_OF_NAMES)
 
 
 def capitals_agree(prompt: str, cached_prompt: str) -> bool:
@@ -99,7 +99,7 @@ def negations_agree(prompt: str, cached_prompt: str) -> bool:
     >>> negations_agree("Which foods are safe for dogs?", "Which foods are not safe for dogs?")
     False
     """
-    return _is_harmless(prompt, cached_prompt, {"negation"})
+    return _is_harmless(prompt, cached_prompt, Evidence.NEGATION)
 
 
 def opposites_are_absent(prompt: str, cached_prompt: str) -> bool:
@@ -110,7 +110,16 @@ def opposites_are_absent(prompt: str, cached_prompt: str) -> bool:
     >>> opposites_are_absent("How do I enable dark mode?", "How do I disable dark mode?")
     False
     """
-    return _is_harmless(prompt, cached_prompt, {"opposites", "opposite places", "modality", "advice", "tense", "time"})
+    return _is_harmless(
+        prompt,
+        cached_prompt,
+        Evidence.OPPOSITES,
+        Evidence.OPPOSITE_PLACES,
+        Evidence.MODALITY,
+        Evidence.ADVICE,
+        Evidence.TENSE,
+        Evidence.TIME,
+    )
 
 
 def kinds_agree(prompt: str, cached_prompt: str) -> bool:
@@ -121,7 +130,7 @@ def kinds_agree(prompt: str, cached_prompt: str) -> bool:
     >>> kinds_agree("Sort a list in Python", "Sort a list in Java")
     False
     """
-    return _is_harmless(prompt, cached_prompt, {"kinds"})
+    return _is_harmless(prompt, cached_prompt, Evidence.KINDS)
 
 
 def names_agree(prompt: str, cached_prompt: str) -> bool:
@@ -133,7 +142,7 @@ def names_agree(prompt: str, cached_prompt: str) -> bool:
     >>> names_agree("Best hotels in Murray county", "Best hotels in Floyd county")
     False
     """
-    return _is_harmless(prompt, cached_prompt, {"names", "a name"})
+    return _is_harmless(prompt, cached_prompt, Evidence.NAMES, Evidence.A_NAME)
 
 
 def scope_agrees(prompt: str, cached_prompt: str) -> bool:
@@ -144,8 +153,16 @@ def scope_agrees(prompt: str, cached_prompt: str) -> bool:
     >>> scope_agrees("How do I reset my password?", "How do I reset my colleague's password?")
     False
     """
-    evidence = {"restriction", "phrase", "person", "special insertion", "general insertion", "special addition"}
-    return _is_harmless(prompt, cached_prompt, evidence)
+    return _is_harmless(
+        prompt,
+        cached_prompt,
+        Evidence.RESTRICTION,
+        Evidence.PHRASE,
+        Evidence.PERSON,
+        Evidence.SPECIAL_INSERTION,
+        Evidence.GENERAL_INSERTION,
+        Evidence.SPECIAL_ADDITION,
+    )
 
 
 def wording_agrees(prompt: str, cached_prompt: str) -> bool:
@@ -157,13 +174,21 @@ def wording_agrees(prompt: str, cached_prompt: str) -> bool:
     >>> wording_agrees("What is the safest sleeping pill?", "What is the strongest sleeping pill?")
     False
     """
-    exchanges = {"special exchange", "general exchange", "small exchange", "special wording", "general wording"}
-    return _is_harmless(prompt, cached_prompt, exchanges)
+    return _is_harmless(
+        prompt,
+        cached_prompt,
+        Evidence.SPECIAL_EXCHANGE,
+        Evidence.GENERAL_EXCHANGE,
+        Evidence.SMALL_EXCHANGE,
+        Evidence.SPECIAL_WORDING,
+        Evidence.GENERAL_WORDING,
+    )
 
 
-def _is_harmless(prompt: str, cached_prompt: str, evidence: set[str]) -> bool:
+def _is_harmless(prompt: str, cached_prompt: str, *refused: Evidence) -> bool:
+    """Claim that the prompts differ in none of these, or that all that differs weighs too little to matter."""
     found = compared(prompt, cached_prompt)
-    return found.weight <= 0 or found.evidence.isdisjoint(evidence)
+    return found.weight <= 0 or found.evidence.isdisjoint(refused)
 
 
 DEFAULT_GUARDS: tuple[Guard, ...] = (

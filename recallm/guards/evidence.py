@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum, auto
 from functools import lru_cache
 from math import fsum
 
@@ -34,6 +35,62 @@ _TENSED = _PAST | frozenset("is are am do does has will gonna".split())
 _THIRD = frozenset("his her hers their theirs he she they him them someone somebody".split())
 
 
+class Evidence(StrEnum):
+    """What may differ between two prompts.
+
+    "Special" are words that are not common. An exchange or insertion is all that differs: a few words in one place.
+
+    Attributes:
+        OPPOSITES: each prompt has a word whose opposite the other has: "import", "export".
+        OPPOSITE_PLACES: likewise, but all of them are words that frame a request: "before", "after".
+        KINDS: the prompts have different members of one kind: "monday", "friday".
+        NAMES: each prompt has a name that the other lacks.
+        A_NAME: one prompt has a name that the other lacks.
+        ORDER_OF_NAMES: the prompts share their names, in another order.
+        NEGATION: one prompt negates, the other does not.
+        RESTRICTION: one prompt is narrowed by a word such as "only" or "free".
+        PHRASE: only one prompt says more, and does so after a preposition: "on Windows".
+        SPECIAL_EXCHANGE: each prompt has special words in the place of the other's.
+        GENERAL_EXCHANGE: likewise, but one prompt has only common words there.
+        SPECIAL_WORDING: each prompt has special words that the other lacks, in several places.
+        GENERAL_WORDING: likewise, but one prompt has only common words that the other lacks.
+        SPECIAL_INSERTION: one prompt is the other with a few words inserted, special ones among them.
+        GENERAL_INSERTION: likewise, but all of them are common words.
+        SPECIAL_ADDITION: only one prompt says more, in special words, and both differ elsewhere, too.
+        GENERAL_ADDITION: likewise, but in common words.
+        SMALL_EXCHANGE: an addition in the place of a few words that the other prompt explains.
+        ADVICE: one prompt asks what one should do, the other what one must or can do.
+        MODALITY: one prompt asks what one must do, the other what one can do.
+        TENSE: one prompt is in the past tense, the other in the present or future.
+        TIME: one prompt is about what is to come, the other about what is done.
+        PERSON: only one prompt is about a third person.
+    """
+
+    OPPOSITES = auto()
+    OPPOSITE_PLACES = auto()
+    KINDS = auto()
+    NAMES = auto()
+    A_NAME = auto()
+    ORDER_OF_NAMES = auto()
+    NEGATION = auto()
+    RESTRICTION = auto()
+    PHRASE = auto()
+    SPECIAL_EXCHANGE = auto()
+    GENERAL_EXCHANGE = auto()
+    SPECIAL_WORDING = auto()
+    GENERAL_WORDING = auto()
+    SPECIAL_INSERTION = auto()
+    GENERAL_INSERTION = auto()
+    SPECIAL_ADDITION = auto()
+    GENERAL_ADDITION = auto()
+    SMALL_EXCHANGE = auto()
+    ADVICE = auto()
+    MODALITY = auto()
+    TENSE = auto()
+    TIME = auto()
+    PERSON = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """How a prompt and a cached prompt differ.
@@ -41,40 +98,40 @@ class Difference:
     Attributes:
         ours: words of the prompt alone that are about the matter and have no kin in the cached prompt.
         theirs: likewise of the cached prompt.
-        evidence: what was found, by the names of `WEIGHTS`.
+        evidence: what differs.
         weight: how much that speaks against one answer for both; positive: more than for it.
     """
 
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
-    evidence: frozenset[str]
+    evidence: frozenset[Evidence]
     weight: float
 
 
-WEIGHTS: Mapping[str, float] = {
-    "special exchange": 2.51,
-    "general exchange": 2.1,
-    "opposites": 2.01,
-    "special insertion": 1.97,
-    "time": 1.54,
-    "advice": 1.49,
-    "modality": 1.46,
-    "opposite places": 1.45,
-    "small exchange": 0.99,
-    "negation": 0.96,
-    "kinds": 0.87,
-    "tense": 0.81,
-    "names": 0.61,
-    "phrase": 0.61,
-    "a name": 0.52,
-    "person": 0.49,
-    "restriction": 0.47,
-    "special addition": 0.45,
-    "general insertion": 0.43,
-    "order of names": 0.23,
-    "general wording": -0.25,
-    "general addition": -0.28,
-    "special wording": -0.31,
+WEIGHTS: Mapping[Evidence, float] = {
+    Evidence.SPECIAL_EXCHANGE: 2.51,
+    Evidence.GENERAL_EXCHANGE: 2.1,
+    Evidence.OPPOSITES: 2.01,
+    Evidence.SPECIAL_INSERTION: 1.97,
+    Evidence.TIME: 1.54,
+    Evidence.ADVICE: 1.49,
+    Evidence.MODALITY: 1.46,
+    Evidence.OPPOSITE_PLACES: 1.45,
+    Evidence.SMALL_EXCHANGE: 0.99,
+    Evidence.NEGATION: 0.96,
+    Evidence.KINDS: 0.87,
+    Evidence.TENSE: 0.81,
+    Evidence.NAMES: 0.61,
+    Evidence.PHRASE: 0.61,
+    Evidence.A_NAME: 0.52,
+    Evidence.PERSON: 0.49,
+    Evidence.RESTRICTION: 0.47,
+    Evidence.SPECIAL_ADDITION: 0.45,
+    Evidence.GENERAL_INSERTION: 0.43,
+    Evidence.ORDER_OF_NAMES: 0.23,
+    Evidence.GENERAL_WORDING: -0.25,
+    Evidence.GENERAL_ADDITION: -0.28,
+    Evidence.SPECIAL_WORDING: -0.31,
 }
 """Logistic regression, see tests/benchmarks/learn_guards.py, which prints them."""
 
@@ -136,22 +193,22 @@ def _is_explained(word: str, candidates: Sequence[str], other: Reading) -> bool:
     return 3 <= len(word) <= 5 and word in initials
 
 
-def _evidence(one: Reading, other: Reading, only: Sides, unexplained: Sides) -> Iterator[str]:
+def _evidence(one: Reading, other: Reading, only: Sides, unexplained: Sides) -> Iterator[Evidence]:
     ours, theirs = unexplained
     yield from _of_words(one, other, only)
     yield from _of_names(one, other, ours, theirs)
     if one.negations % 2 != other.negations % 2:
-        yield "negation"
+        yield Evidence.NEGATION
     if _narrowed(only[0], other) or _narrowed(only[1], one):
-        yield "restriction"
+        yield Evidence.RESTRICTION
     if not (ours and theirs) and any(_in_a_phrase(word, one if ours else other) for word in ours or theirs):
-        yield "phrase"
+        yield Evidence.PHRASE
     yield from _of_shape(one, other, ours, theirs)
     yield from _of_grammar(one, other)
     yield from _of_order(one, other)
 
 
-def _of_words(one: Reading, other: Reading, only: Sides) -> Iterator[str]:
+def _of_words(one: Reading, other: Reading, only: Sides) -> Iterator[Evidence]:
     if len(only[0]) + len(only[1]) > MOST_WORDS:
         return
     pairs = [(a, b) for a in set(only[0]) - other.vocabulary for b in set(only[1]) - one.vocabulary]
@@ -159,19 +216,19 @@ def _of_words(one: Reading, other: Reading, only: Sides) -> Iterator[str]:
     # "least expensive" is "cheapest".
     if _REVERSING.isdisjoint(only[0]) == _REVERSING.isdisjoint(only[1]):
         if any(is_frame(a) and is_frame(b) for a, b in opposed):
-            yield "opposite places"
+            yield Evidence.OPPOSITE_PLACES
         if not all(is_frame(a) and is_frame(b) for a, b in opposed):
-            yield "opposites"
+            yield Evidence.OPPOSITES
     if any(are_of_one_kind(a, b) for a, b in pairs):
-        yield "kinds"
+        yield Evidence.KINDS
 
 
-def _of_names(one: Reading, other: Reading, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[str]:
+def _of_names(one: Reading, other: Reading, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Evidence]:
     named = (not one.names.isdisjoint(ours), not other.names.isdisjoint(theirs))
     if all(named):
-        yield "names"
+        yield Evidence.NAMES
     elif any(named):
-        yield "a name"
+        yield Evidence.A_NAME
 
 
 def _narrowed(only: Sequence[str], other: Reading) -> bool:
@@ -192,30 +249,36 @@ def _in_a_phrase(word: str, reading: Reading) -> bool:
     return next((each for each in before if each not in DETERMINERS), "") in _PREPOSITIONS
 
 
-def _of_shape(one: Reading, other: Reading, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[str]:
+def _of_shape(one: Reading, other: Reading, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Evidence]:
     a, b = trimmed(one.words, other.words)
     special = (any(not is_general(word) for word in ours), any(not is_general(word) for word in theirs))
     if ours and theirs:
         exchanged = 1 <= len(a) <= FEW and 1 <= len(b) <= FEW
-        yield ("special" if all(special) else "general") + (" exchange" if exchanged else " wording")
+        if exchanged:
+            yield Evidence.SPECIAL_EXCHANGE if all(special) else Evidence.GENERAL_EXCHANGE
+        else:
+            yield Evidence.SPECIAL_WORDING if all(special) else Evidence.GENERAL_WORDING
     elif ours or theirs:
         inserted = min(len(a), len(b)) == 0 and max(len(a), len(b)) <= FEW
-        yield ("special" if any(special) else "general") + (" insertion" if inserted else " addition")
+        if inserted:
+            yield Evidence.SPECIAL_INSERTION if any(special) else Evidence.GENERAL_INSERTION
+        else:
+            yield Evidence.SPECIAL_ADDITION if any(special) else Evidence.GENERAL_ADDITION
         if 1 <= len(a) <= FEW and 1 <= len(b) <= FEW:
-            yield "small exchange"
+            yield Evidence.SMALL_EXCHANGE
 
 
-def _of_grammar(one: Reading, other: Reading) -> Iterator[str]:
+def _of_grammar(one: Reading, other: Reading) -> Iterator[Evidence]:
     modes = {_modality(one), _modality(other)}
     if len(modes) == 2 and None not in modes:
-        yield "advice" if "should" in modes else "modality"
+        yield Evidence.ADVICE if "should" in modes else Evidence.MODALITY
     tensed = not _TENSED.isdisjoint(one.vocabulary) and not _TENSED.isdisjoint(other.vocabulary)
     if tensed and _PAST.isdisjoint(one.vocabulary) != _PAST.isdisjoint(other.vocabulary):
-        yield "tense"
+        yield Evidence.TENSE
     if (_is_ahead(one) and _is_done(other)) or (_is_ahead(other) and _is_done(one)):
-        yield "time"
+        yield Evidence.TIME
     if _THIRD.isdisjoint(one.vocabulary) != _THIRD.isdisjoint(other.vocabulary):
-        yield "person"
+        yield Evidence.PERSON
 
 
 def _is_ahead(reading: Reading) -> bool:
@@ -243,8 +306,8 @@ def _modality(reading: Reading) -> str | None:
     return None if _CAN.isdisjoint(reading.vocabulary) else "can"
 
 
-def _of_order(one: Reading, other: Reading) -> Iterator[str]:
+def _of_order(one: Reading, other: Reading) -> Iterator[Evidence]:
     shared = one.names & other.names
     names = [[word for word in each.words if word in shared] for each in (one, other)]
     if names[0] != names[1] and Counter(names[0]) == Counter(names[1]):
-        yield "order of names"
+        yield Evidence.ORDER_OF_NAMES

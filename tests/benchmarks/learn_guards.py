@@ -18,6 +18,7 @@ from recallm.evaluation.judge import embedded
 from recallm.evaluation.pairs import labelled
 from recallm.guards import default as guards
 from recallm.guards import evidence as differences
+from recallm.guards.evidence import Evidence
 from recallm.guards.prompt import read
 from recallm.registry import default_embedder
 from recallm.scoring import similarity
@@ -32,7 +33,7 @@ SAY = 300.0
 FLOOR = 0.75
 
 
-def features(pair: Pair) -> tuple[frozenset[str], float, float]:
+def features(pair: Pair) -> tuple[frozenset[Evidence], float, float]:
     """Return the evidence in a pair, and its extent."""
     found = differences.compared(pair.a, pair.b)
     one, other = read(pair.a), read(pair.b)
@@ -79,9 +80,9 @@ def main() -> None:
             labels.append(not pair.same)
             says.append(SAY / 2 / sum(each.same == pair.same for each in pairs))
     bias, share, words, *rest = fitted(np.array(rows, float), np.array(labels, float), np.array(says))
-    print("WEIGHTS = {")
+    print("WEIGHTS: Mapping[Evidence, float] = {")
     for name, weight in sorted(zip(names, rest, strict=True), key=lambda item: -item[1]):
-        print(f'    "{name}": {weight:.2f},')
+        print(f"    Evidence.{name.name}: {weight:.2f},")
     print(f"}}\nBIAS = {bias:.2f}\nPER_SHARE = {share:.2f}\nPER_WORD = {words:.2f}")
 
 
