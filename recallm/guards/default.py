@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from recallm.guards.evidence import Evidence, compared
+from recallm.guards.evidence import Evidence, compare
 from recallm.guards.order import is_turned_round
-from recallm.guards.prompt import SPELLED_OUT, Reading, read, written
+from recallm.guards.prompt import SPELLED_OUT, ParsedPrompt, capital_forms, parse
 from recallm.guards.word_lists import capitalised_words
 from recallm.typing import Guard
 
@@ -29,11 +29,11 @@ def numbers_agree(prompt: str, cached_prompt: str) -> bool:
     >>> numbers_agree("Is 30 days the limit?", "Is the limit thirty days?")
     True
     """
-    one, other = read(prompt), read(cached_prompt)
+    one, other = parse(prompt), parse(cached_prompt)
     return one.numbers == other.numbers or (_has_numbers_of(one, other) and _has_numbers_of(other, one))
 
 
-def _has_numbers_of(one: Reading, other: Reading) -> bool:
+def _has_numbers_of(one: ParsedPrompt, other: ParsedPrompt) -> bool:
     """Tell whether the first names each number of the second, be it spelled out as "first" or "second"."""
     lacking = Counter(other.numbers) - Counter(one.numbers)
     return all(SPELLED_OUT.get(number) in one.vocabulary for number in lacking)
@@ -47,7 +47,7 @@ def literals_agree(prompt: str, cached_prompt: str) -> bool:
     >>> literals_agree("What does grep -v do?", "What does grep -r do?")
     False
     """
-    one, other = read(prompt), read(cached_prompt)
+    one, other = parse(prompt), parse(cached_prompt)
     if one.literals == other.literals:
         return True
     return all(
@@ -70,7 +70,7 @@ def direction_agrees(prompt: str, cached_prompt: str) -> bool:
     >>> direction_agrees("Compare tea and coffee", "Compare coffee and tea")
     True
     """
-    turned = is_turned_round(read(prompt).words, read(cached_prompt).words)
+    turned = is_turned_round(parse(prompt).words, parse(cached_prompt).words)
     return not turned and _is_harmless(prompt, cached_prompt, Evidence.ORDER_OF_NAMES)
 
 
@@ -83,11 +83,11 @@ def capitals_agree(prompt: str, cached_prompt: str) -> bool:
     >>> capitals_agree("Which cream should I use to Polish?", "Which cream should I use to polish?")
     False
     """
-    one, other = (written(read(text), capitalised_words()) for text in (prompt, cached_prompt))
+    one, other = (capital_forms(parse(text), capitalised_words()) for text in (prompt, cached_prompt))
     # Who writes without capitals means nothing by their absence, unless the other begins without one, too.
     if (prompt.islower() and cached_prompt[:1].isupper()) or (cached_prompt.islower() and prompt[:1].isupper()):
         return True
-    return not any(word in other and shapes.isdisjoint(other[word]) for word, shapes in one.items())
+    return not any(word in other and forms.isdisjoint(other[word]) for word, forms in one.items())
 
 
 def negations_agree(prompt: str, cached_prompt: str) -> bool:
@@ -148,7 +148,7 @@ def names_agree(prompt: str, cached_prompt: str) -> bool:
 def scope_agrees(prompt: str, cached_prompt: str) -> bool:
     """Claim that neither prompt is narrowed: for whom, whose, where, with or without what.
 
-    Lets through narrowing in general words ("for longer").
+    Lets through narrowing in common words ("for longer").
 
     >>> scope_agrees("How do I reset my password?", "How do I reset my colleague's password?")
     False
@@ -160,7 +160,7 @@ def scope_agrees(prompt: str, cached_prompt: str) -> bool:
         Evidence.PHRASE,
         Evidence.PERSON,
         Evidence.SPECIAL_INSERTION,
-        Evidence.GENERAL_INSERTION,
+        Evidence.COMMON_INSERTION,
         Evidence.SPECIAL_ADDITION,
     )
 
@@ -178,16 +178,16 @@ def wording_agrees(prompt: str, cached_prompt: str) -> bool:
         prompt,
         cached_prompt,
         Evidence.SPECIAL_EXCHANGE,
-        Evidence.GENERAL_EXCHANGE,
+        Evidence.COMMON_EXCHANGE,
         Evidence.SMALL_EXCHANGE,
         Evidence.SPECIAL_WORDING,
-        Evidence.GENERAL_WORDING,
+        Evidence.COMMON_WORDING,
     )
 
 
 def _is_harmless(prompt: str, cached_prompt: str, *refused: Evidence) -> bool:
     """Claim that the prompts differ in none of these, or that all that differs weighs too little to matter."""
-    found = compared(prompt, cached_prompt)
+    found = compare(prompt, cached_prompt)
     return found.weight <= 0 or found.evidence.isdisjoint(refused)
 
 

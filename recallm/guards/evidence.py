@@ -15,13 +15,13 @@ from functools import lru_cache
 from math import fsum
 
 from recallm.guards.order import DETERMINERS, MOST_WORDS, trimmed
-from recallm.guards.prompt import NEGATORS, Reading, read
+from recallm.guards.prompt import NEGATORS, ParsedPrompt, parse
 from recallm.guards.word_lists import restrictive_words
-from recallm.guards.words import are_akin, are_of_one_kind, are_opposed, is_frame, is_general
+from recallm.guards.words import are_equivalent, are_of_one_kind, are_opposed, is_common, is_request_word
 
 KEPT_DIFFERENCES = 256
 
-FEW = 4
+MAX_EXCHANGED_WORDS = 4
 
 _PREPOSITIONS = frozenset("for in on with without using via from to at into against by as".split())
 _REVERSING = frozenset("least less".split())
@@ -51,13 +51,13 @@ class Evidence(StrEnum):
         RESTRICTION: one prompt is narrowed by a word such as "only" or "free".
         PHRASE: only one prompt says more, and does so after a preposition: "on Windows".
         SPECIAL_EXCHANGE: each prompt has special words in the place of the other's.
-        GENERAL_EXCHANGE: likewise, but one prompt has only common words there.
+        COMMON_EXCHANGE: likewise, but one prompt has only common words there.
         SPECIAL_WORDING: each prompt has special words that the other lacks, in several places.
-        GENERAL_WORDING: likewise, but one prompt has only common words that the other lacks.
+        COMMON_WORDING: likewise, but one prompt has only common words that the other lacks.
         SPECIAL_INSERTION: one prompt is the other with a few words inserted, special ones among them.
-        GENERAL_INSERTION: likewise, but all of them are common words.
+        COMMON_INSERTION: likewise, but all of them are common words.
         SPECIAL_ADDITION: only one prompt says more, in special words, and both differ elsewhere, too.
-        GENERAL_ADDITION: likewise, but in common words.
+        COMMON_ADDITION: likewise, but in common words.
         SMALL_EXCHANGE: an addition in the place of a few words that the other prompt explains.
         ADVICE: one prompt asks what one should do, the other what one must or can do.
         MODALITY: one prompt asks what one must do, the other what one can do.
@@ -76,13 +76,13 @@ class Evidence(StrEnum):
     RESTRICTION = auto()
     PHRASE = auto()
     SPECIAL_EXCHANGE = auto()
-    GENERAL_EXCHANGE = auto()
+    COMMON_EXCHANGE = auto()
     SPECIAL_WORDING = auto()
-    GENERAL_WORDING = auto()
+    COMMON_WORDING = auto()
     SPECIAL_INSERTION = auto()
-    GENERAL_INSERTION = auto()
+    COMMON_INSERTION = auto()
     SPECIAL_ADDITION = auto()
-    GENERAL_ADDITION = auto()
+    COMMON_ADDITION = auto()
     SMALL_EXCHANGE = auto()
     ADVICE = auto()
     MODALITY = auto()
@@ -110,7 +110,7 @@ class Difference:
 
 WEIGHTS: Mapping[Evidence, float] = {
     Evidence.SPECIAL_EXCHANGE: 2.51,
-    Evidence.GENERAL_EXCHANGE: 2.1,
+    Evidence.COMMON_EXCHANGE: 2.1,
     Evidence.OPPOSITES: 2.01,
     Evidence.SPECIAL_INSERTION: 1.97,
     Evidence.TIME: 1.54,
@@ -127,10 +127,10 @@ WEIGHTS: Mapping[Evidence, float] = {
     Evidence.PERSON: 0.49,
     Evidence.RESTRICTION: 0.47,
     Evidence.SPECIAL_ADDITION: 0.45,
-    Evidence.GENERAL_INSERTION: 0.43,
+    Evidence.COMMON_INSERTION: 0.43,
     Evidence.ORDER_OF_NAMES: 0.23,
-    Evidence.GENERAL_WORDING: -0.25,
-    Evidence.GENERAL_ADDITION: -0.28,
+    Evidence.COMMON_WORDING: -0.25,
+    Evidence.COMMON_ADDITION: -0.28,
     Evidence.SPECIAL_WORDING: -0.31,
 }
 """Logistic regression, see tests/benchmarks/learn_guards.py, which prints them."""
@@ -141,9 +141,9 @@ PER_WORD = 0.32
 
 
 @lru_cache(KEPT_DIFFERENCES)
-def compared(prompt: str, cached_prompt: str) -> Difference:
+def compare(prompt: str, cached_prompt: str) -> Difference:
     """Return how two prompts differ."""
-    one, other = read(prompt), read(cached_prompt)
+    one, other = parse(prompt), parse(cached_prompt)
     only = unshared(one, other)
     ours, theirs = _unexplained(one, other, only)
     evidence = frozenset(_evidence(one, other, only, (ours, theirs)))
@@ -155,24 +155,24 @@ def compared(prompt: str, cached_prompt: str) -> Difference:
 Sides = tuple[Sequence[str], Sequence[str]]
 
 
-def unshared(one: Reading, other: Reading) -> Sides:
-    """Return the words of each reading that the other has not, or not as often."""
+def unshared(one: ParsedPrompt, other: ParsedPrompt) -> Sides:
+    """Return the words of each prompt that the other has not, or not as often."""
     ours, theirs = Counter(one.words), Counter(other.words)
     return tuple((ours - theirs).elements()), tuple((theirs - ours).elements())
 
 
-def extent(one: Reading, other: Reading, only: Sides, unexplained: Sides) -> tuple[float, float]:
+def extent(one: ParsedPrompt, other: ParsedPrompt, only: Sides, unexplained: Sides) -> tuple[float, float]:
     """Return which share of the words is not shared, and how many words are not explained, in sixths up to 1."""
     share = (len(only[0]) + len(only[1])) / max(1, len(one.words) + len(other.words))
     return share, min(6, len(unexplained[0]) + len(unexplained[1])) / 6
 
 
-def _unexplained(one: Reading, other: Reading, only: Sides) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    ours, theirs = ([word for word in words if not is_frame(word) and not word[0].isdigit()] for words in only)
+def _unexplained(one: ParsedPrompt, other: ParsedPrompt, only: Sides) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    ours, theirs = ([word for word in words if not is_request_word(word) and not word[0].isdigit()] for words in only)
     if len(ours) + len(theirs) > MOST_WORDS:
         return tuple(ours), tuple(theirs)
     for word in tuple(ours):
-        kin = next((candidate for candidate in theirs if are_akin(word, candidate)), None)
+        kin = next((candidate for candidate in theirs if are_equivalent(word, candidate)), None)
         if kin is not None:
             ours.remove(word)
             theirs.remove(kin)
@@ -182,10 +182,10 @@ def _unexplained(one: Reading, other: Reading, only: Sides) -> tuple[tuple[str, 
     )
 
 
-def _is_explained(word: str, candidates: Sequence[str], other: Reading) -> bool:
+def _is_explained(word: str, candidates: Sequence[str], other: ParsedPrompt) -> bool:
     """Tell whether the other prompt says this word in another form, joined, or spelled out."""
     near = other.vocabulary if len(other.vocabulary) <= MOST_WORDS else candidates
-    if any(are_akin(word, candidate) for candidate in near if not is_frame(candidate)):
+    if any(are_equivalent(word, candidate) for candidate in near if not is_request_word(candidate)):
         return True
     if len(word) > 3 and word.replace("-", "") in "".join(other.words).replace("-", ""):
         return True
@@ -193,13 +193,13 @@ def _is_explained(word: str, candidates: Sequence[str], other: Reading) -> bool:
     return 3 <= len(word) <= 5 and word in initials
 
 
-def _evidence(one: Reading, other: Reading, only: Sides, unexplained: Sides) -> Iterator[Evidence]:
+def _evidence(one: ParsedPrompt, other: ParsedPrompt, only: Sides, unexplained: Sides) -> Iterator[Evidence]:
     ours, theirs = unexplained
     yield from _of_words(one, other, only)
     yield from _of_names(one, other, ours, theirs)
     if one.negations % 2 != other.negations % 2:
         yield Evidence.NEGATION
-    if _narrowed(only[0], other) or _narrowed(only[1], one):
+    if _is_narrowed(only[0], other) or _is_narrowed(only[1], one):
         yield Evidence.RESTRICTION
     if not (ours and theirs) and any(_in_a_phrase(word, one if ours else other) for word in ours or theirs):
         yield Evidence.PHRASE
@@ -208,22 +208,22 @@ def _evidence(one: Reading, other: Reading, only: Sides, unexplained: Sides) -> 
     yield from _of_order(one, other)
 
 
-def _of_words(one: Reading, other: Reading, only: Sides) -> Iterator[Evidence]:
+def _of_words(one: ParsedPrompt, other: ParsedPrompt, only: Sides) -> Iterator[Evidence]:
     if len(only[0]) + len(only[1]) > MOST_WORDS:
         return
     pairs = [(a, b) for a in set(only[0]) - other.vocabulary for b in set(only[1]) - one.vocabulary]
     opposed = [(a, b) for a, b in pairs if are_opposed(a, b)]
     # "least expensive" is "cheapest".
     if _REVERSING.isdisjoint(only[0]) == _REVERSING.isdisjoint(only[1]):
-        if any(is_frame(a) and is_frame(b) for a, b in opposed):
+        if any(is_request_word(a) and is_request_word(b) for a, b in opposed):
             yield Evidence.OPPOSITE_PLACES
-        if not all(is_frame(a) and is_frame(b) for a, b in opposed):
+        if not all(is_request_word(a) and is_request_word(b) for a, b in opposed):
             yield Evidence.OPPOSITES
     if any(are_of_one_kind(a, b) for a, b in pairs):
         yield Evidence.KINDS
 
 
-def _of_names(one: Reading, other: Reading, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Evidence]:
+def _of_names(one: ParsedPrompt, other: ParsedPrompt, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Evidence]:
     named = (not one.names.isdisjoint(ours), not other.names.isdisjoint(theirs))
     if all(named):
         yield Evidence.NAMES
@@ -231,44 +231,44 @@ def _of_names(one: Reading, other: Reading, ours: Sequence[str], theirs: Sequenc
         yield Evidence.A_NAME
 
 
-def _narrowed(only: Sequence[str], other: Reading) -> bool:
+def _is_narrowed(only: Sequence[str], other: ParsedPrompt) -> bool:
     return any(
         word in restrictive_words()
         and word not in NEGATORS
         and word not in other.vocabulary
-        and not any(are_akin(word, each) for each in other.vocabulary)
+        and not any(are_equivalent(word, each) for each in other.vocabulary)
         for word in only[:MOST_WORDS]
     )
 
 
-def _in_a_phrase(word: str, reading: Reading) -> bool:
+def _in_a_phrase(word: str, parsed: ParsedPrompt) -> bool:
     """Tell whether a word of the matter follows a preposition: "for dogs", "on Windows"."""
-    if is_general(word):
+    if is_common(word):
         return False
-    before = reversed(reading.words[: reading.words.index(word)])
+    before = reversed(parsed.words[: parsed.words.index(word)])
     return next((each for each in before if each not in DETERMINERS), "") in _PREPOSITIONS
 
 
-def _of_shape(one: Reading, other: Reading, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Evidence]:
+def _of_shape(one: ParsedPrompt, other: ParsedPrompt, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Evidence]:
     a, b = trimmed(one.words, other.words)
-    special = (any(not is_general(word) for word in ours), any(not is_general(word) for word in theirs))
+    special = (any(not is_common(word) for word in ours), any(not is_common(word) for word in theirs))
     if ours and theirs:
-        exchanged = 1 <= len(a) <= FEW and 1 <= len(b) <= FEW
+        exchanged = 1 <= len(a) <= MAX_EXCHANGED_WORDS and 1 <= len(b) <= MAX_EXCHANGED_WORDS
         if exchanged:
-            yield Evidence.SPECIAL_EXCHANGE if all(special) else Evidence.GENERAL_EXCHANGE
+            yield Evidence.SPECIAL_EXCHANGE if all(special) else Evidence.COMMON_EXCHANGE
         else:
-            yield Evidence.SPECIAL_WORDING if all(special) else Evidence.GENERAL_WORDING
+            yield Evidence.SPECIAL_WORDING if all(special) else Evidence.COMMON_WORDING
     elif ours or theirs:
-        inserted = min(len(a), len(b)) == 0 and max(len(a), len(b)) <= FEW
+        inserted = min(len(a), len(b)) == 0 and max(len(a), len(b)) <= MAX_EXCHANGED_WORDS
         if inserted:
-            yield Evidence.SPECIAL_INSERTION if any(special) else Evidence.GENERAL_INSERTION
+            yield Evidence.SPECIAL_INSERTION if any(special) else Evidence.COMMON_INSERTION
         else:
-            yield Evidence.SPECIAL_ADDITION if any(special) else Evidence.GENERAL_ADDITION
-        if 1 <= len(a) <= FEW and 1 <= len(b) <= FEW:
+            yield Evidence.SPECIAL_ADDITION if any(special) else Evidence.COMMON_ADDITION
+        if 1 <= len(a) <= MAX_EXCHANGED_WORDS and 1 <= len(b) <= MAX_EXCHANGED_WORDS:
             yield Evidence.SMALL_EXCHANGE
 
 
-def _of_grammar(one: Reading, other: Reading) -> Iterator[Evidence]:
+def _of_grammar(one: ParsedPrompt, other: ParsedPrompt) -> Iterator[Evidence]:
     modes = {_modality(one), _modality(other)}
     if len(modes) == 2 and None not in modes:
         yield Evidence.ADVICE if "should" in modes else Evidence.MODALITY
@@ -281,32 +281,32 @@ def _of_grammar(one: Reading, other: Reading) -> Iterator[Evidence]:
         yield Evidence.PERSON
 
 
-def _is_ahead(reading: Reading) -> bool:
+def _is_ahead(parsed: ParsedPrompt) -> bool:
     """Tell whether a prompt speaks of what is to come: "will", "going to", "about to"."""
-    pairs = zip(reading.words, reading.words[1:], strict=False)
-    return not _AHEAD.isdisjoint(reading.vocabulary) or any(
+    pairs = zip(parsed.words, parsed.words[1:], strict=False)
+    return not _AHEAD.isdisjoint(parsed.vocabulary) or any(
         word in ("about", "going", "planning", "supposed") and following == "to" for word, following in pairs
     )
 
 
-def _is_done(reading: Reading) -> bool:
-    return not _is_ahead(reading) and (
-        not _DONE.isdisjoint(reading.vocabulary) or any(word.endswith("ed") for word in reading.words)
+def _is_done(parsed: ParsedPrompt) -> bool:
+    return not _is_ahead(parsed) and (
+        not _DONE.isdisjoint(parsed.vocabulary) or any(word.endswith("ed") for word in parsed.words)
     )
 
 
-def _modality(reading: Reading) -> str | None:
-    pairs = zip(reading.words, reading.words[1:], strict=False)
-    if not _MUST.isdisjoint(reading.vocabulary) or any(
+def _modality(parsed: ParsedPrompt) -> str | None:
+    pairs = zip(parsed.words, parsed.words[1:], strict=False)
+    if not _MUST.isdisjoint(parsed.vocabulary) or any(
         word in ("have", "has", "need", "needs") and following == "to" for word, following in pairs
     ):
         return "must"
-    if not _SHOULD.isdisjoint(reading.vocabulary):
+    if not _SHOULD.isdisjoint(parsed.vocabulary):
         return "should"
-    return None if _CAN.isdisjoint(reading.vocabulary) else "can"
+    return None if _CAN.isdisjoint(parsed.vocabulary) else "can"
 
 
-def _of_order(one: Reading, other: Reading) -> Iterator[Evidence]:
+def _of_order(one: ParsedPrompt, other: ParsedPrompt) -> Iterator[Evidence]:
     shared = one.names & other.names
     names = [[word for word in each.words if word in shared] for each in (one, other)]
     if names[0] != names[1] and Counter(names[0]) == Counter(names[1]):

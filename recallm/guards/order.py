@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 
-from recallm.guards.words import are_akin, is_frame
+from recallm.guards.words import are_equivalent, is_request_word
 
 MOST_WORDS = 60
 """Prompts that differ in more words than this are not compared word by word."""
@@ -28,7 +28,7 @@ def is_turned_round(one: Sequence[str], other: Sequence[str]) -> bool:
         return False
     other = _in_the_words_of(one, other)
     plain = [[_SUBJECTS.get(word, word) for word in words if word not in DETERMINERS] for words in (one, other)]
-    matter = [[word for word in words if word in _TURNING or not is_frame(word)] for words in (one, other)]
+    matter = [[word for word in words if word in _TURNING or not is_request_word(word)] for words in (one, other)]
     return _swaps(*plain) or _swaps(*matter)
 
 
@@ -38,7 +38,7 @@ def _exchanged(one: Sequence[str], other: Sequence[str]) -> bool:
         return False
     places = [place for place, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
     pairs = {(one[place], other[place]) for place in places}
-    if len(pairs) != 2 or pairs != {(b, a) for a, b in pairs} or any(is_frame(word) for word in next(iter(pairs))):
+    if len(pairs) != 2 or pairs != {(b, a) for a, b in pairs} or any(map(is_request_word, next(iter(pairs)))):
         return False
     return len(places) > 2 or not _JOINING.issuperset(one[places[0] + 1 : places[1]])
 
@@ -46,7 +46,9 @@ def _exchanged(one: Sequence[str], other: Sequence[str]) -> bool:
 def _in_the_words_of(one: Sequence[str], other: Sequence[str]) -> Sequence[str]:
     """Return the second with the first's forms of its words."""
     unshared = [word for word in one if word not in other]
-    known = {word: next((each for each in unshared if are_akin(word, each)), word) for word in set(other) - set(one)}
+    known = {
+        word: next((each for each in unshared if are_equivalent(word, each)), word) for word in set(other) - set(one)
+    }
     return [known.get(word, word) for word in other]
 
 

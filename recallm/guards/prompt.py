@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 
-KEPT_READINGS = 4096
+KEPT_PROMPTS = 4096
 
 NEGATORS = frozenset(
     "not no never without none nobody nothing nowhere neither nor unable fail fails failed failing impossible unless "
@@ -90,12 +90,12 @@ _QUOTED = re.compile(r"[\"“”]([^\"“”]{1,200})[\"“”]|(?<!\w)['‘]([^
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedPrompt:
     """What guards need to know of one prompt.
 
     Attributes:
         words: lower case, contractions undone, numbers in digits.
-        spelled: the same words with their capitals.
+        original: the same words with their capitals.
         vocabulary: the words, each once.
         names: words with a capital that no sentence begins with.
         numbers: all numbers, ascending as text.
@@ -105,7 +105,7 @@ class Reading:
     """
 
     words: tuple[str, ...]
-    spelled: tuple[str, ...]
+    original: tuple[str, ...]
     vocabulary: frozenset[str]
     names: frozenset[str]
     numbers: tuple[str, ...]
@@ -114,24 +114,24 @@ class Reading:
     flat: str
 
 
-@lru_cache(KEPT_READINGS)
-def read(prompt: str) -> Reading:
+@lru_cache(KEPT_PROMPTS)
+def parse(prompt: str) -> ParsedPrompt:
     """Return what guards need to know of a prompt; that of a stored one is kept for the next time."""
-    spelled: list[str] = []
+    original: list[str] = []
     begins: list[bool] = []
     for word, fresh in _words(_in_one_spelling(prompt)):
-        spelled.append(word)
+        original.append(word)
         begins.append(fresh)
-    words = tuple(_NUMBER_WORDS.get(word.lower(), _SIGNS.get(word, word.lower())) for word in spelled)
-    capitals = [word[0].isupper() for word in spelled]
+    words = tuple(_NUMBER_WORDS.get(word.lower(), _SIGNS.get(word, word.lower())) for word in original)
+    capitals = [word[0].isupper() for word in original]
     shouted = sum(capitals) > 0.6 * len(capitals) and len(capitals) > 3
-    return Reading(
+    return ParsedPrompt(
         words=words,
-        spelled=tuple(spelled),
+        original=tuple(original),
         vocabulary=frozenset(words),
         names=frozenset(
             lower
-            for lower, word, capital, fresh in zip(words, spelled, capitals, begins, strict=True)
+            for lower, word, capital, fresh in zip(words, original, capitals, begins, strict=True)
             if capital and not shouted and lower != "i" and (not fresh or (word.isupper() and len(word) > 1))
         ),
         numbers=tuple(
@@ -201,11 +201,11 @@ def _literals(prompt: str) -> Iterator[str]:
         yield (double or single).strip().rstrip(".,!?")
 
 
-def written(reading: Reading, words: Collection[str]) -> dict[str, set[str]]:
+def capital_forms(parsed: ParsedPrompt, words: Collection[str]) -> dict[str, set[str]]:
     """Return how each of these words is written where no sentence begins with it: "aa", "Aa" or "AA"."""
-    shapes: dict[str, set[str]] = {}
-    for place, (word, spelled) in enumerate(zip(reading.words, reading.spelled, strict=True)):
+    forms: dict[str, set[str]] = {}
+    for place, (word, original) in enumerate(zip(parsed.words, parsed.original, strict=True)):
         if place and word in words:
-            upper = "AA" if spelled.isupper() and len(spelled) > 1 else "Aa" if spelled[0].isupper() else "aa"
-            shapes.setdefault(word, set()).add(upper)
-    return shapes
+            form = "AA" if original.isupper() and len(original) > 1 else "Aa" if original[0].isupper() else "aa"
+            forms.setdefault(word, set()).add(form)
+    return forms

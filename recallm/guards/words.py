@@ -38,13 +38,13 @@ _STEMMING = (
 _NONE: frozenset[int] = frozenset()
 
 
-def is_frame(word: str) -> bool:
+def is_request_word(word: str) -> bool:
     """Claim that a word frames a request and is no part of what it is about."""
     return word in request_words()
 
 
 @lru_cache(KEPT_PAIRS)
-def is_general(word: str) -> bool:
+def is_common(word: str) -> bool:
     """Claim that a word is one of all trades, which seldom decides over the answer."""
     return (
         word in request_words()
@@ -76,11 +76,13 @@ def are_of_one_kind(one: str, other: str) -> bool:
 
 
 @lru_cache(KEPT_PAIRS)
-def are_akin(one: str, other: str) -> bool:
+def are_equivalent(one: str, other: str) -> bool:
     """Claim that exchanging two words changes nothing: forms or spellings of one word, or synonyms.
 
-    >>> are_akin("cancelling", "cancel"), are_akin("fridge", "refrigerator"), are_akin("enable", "disable")
-    (True, True, False)
+    >>> are_equivalent("cancelling", "cancel"), are_equivalent("fridge", "refrigerator")
+    (True, True)
+    >>> are_equivalent("enable", "disable")
+    False
     """
     if _in_one_spelling(one) == _in_one_spelling(other):
         return True

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from recallm import DEFAULT_GUARDS, Guard, Pair
 from recallm.evaluation.judge import embedded
 from recallm.evaluation.pairs import labelled
-from recallm.guards.evidence import compared
-from recallm.guards.prompt import read
+from recallm.guards.evidence import compare
+from recallm.guards.prompt import parse
 from recallm.registry import default_embedder
 from recallm.scoring import similarity
 from recallm.typing import PROFILES
@@ -120,8 +120,8 @@ def cost() -> None:
         taken = []
         for number in range(200 if size <= 200 else 5):
             cached_prompt = prompt.replace("express", f"express{number % 7}").replace("order", "parcel")
-            read(cached_prompt)
-            compared.cache_clear()
+            parse(cached_prompt)
+            compare.cache_clear()
             began = time.perf_counter()
             for guard in DEFAULT_GUARDS:
                 _ask(guard, prompt, cached_prompt)

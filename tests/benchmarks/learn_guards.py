@@ -19,7 +19,7 @@ from recallm.evaluation.pairs import labelled
 from recallm.guards import default as guards
 from recallm.guards import evidence as differences
 from recallm.guards.evidence import Evidence
-from recallm.guards.prompt import read
+from recallm.guards.prompt import parse
 from recallm.registry import default_embedder
 from recallm.scoring import similarity
 
@@ -35,8 +35,8 @@ FLOOR = 0.75
 
 def features(pair: Pair) -> tuple[frozenset[Evidence], float, float]:
     """Return the evidence in a pair, and its extent."""
-    found = differences.compared(pair.a, pair.b)
-    one, other = read(pair.a), read(pair.b)
+    found = differences.compare(pair.a, pair.b)
+    one, other = parse(pair.a), parse(pair.b)
     only = differences.unshared(one, other)
     return found.evidence, *differences.extent(one, other, only, (found.ours, found.theirs))
 

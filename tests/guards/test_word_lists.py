@@ -11,7 +11,7 @@ from itertools import combinations, product
 import pytest
 
 from recallm.guards import word_lists
-from recallm.guards.prompt import read
+from recallm.guards.prompt import parse
 from recallm.guards.word_lists import lines_of
 
 PLAIN_LISTS = ("capitalised_words", "common_words", "known_words", "request_words", "restrictive_words")
@@ -74,7 +74,7 @@ def test_the_lines_of_a_list_are_sorted(name: str) -> None:
 def test_words_are_such_as_a_parsed_prompt_may_have(name: str) -> None:
     """A word with a capital, a digit or an apostrophe, or a number in words, would never be compared with any."""
     listed = [word for line in lines_of(name) for word in words(line)]
-    assert [word for word in listed if word != word.lower() or not WORD.fullmatch(word) or read(word).numbers] == []
+    assert [word for word in listed if word != word.lower() or not WORD.fullmatch(word) or parse(word).numbers] == []
 
 
 @pytest.mark.parametrize("name", PLAIN_LISTS)
