@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum, auto
 from functools import lru_cache
 from math import fsum
+from typing import NamedTuple
 
 from recallm.guards.order import DETERMINERS, MOST_WORDS, trimmed
 from recallm.guards.prompt import NEGATORS, ParsedPrompt, parse
@@ -91,8 +91,7 @@ class Evidence(StrEnum):
     PERSON = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """How a prompt and a cached prompt differ.
 
     Attributes:

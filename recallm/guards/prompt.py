@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 KEPT_PROMPTS = 4096
 
@@ -40,42 +40,39 @@ SPELLED_OUT = {"1st": "first", "2nd": "second"}
 
 _SIGNS = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "%": "percent", "°": "degree", "&": "and", "₹": "rupee"}
 
+# Patterns are compiled on first use: to compile them all takes most of the time of importing the guards.
 _CONTRACTIONS = (
-    (re.compile(r"\b(?:can['’]?t|cannot)\b", re.I), "can not"),
-    (re.compile(r"\bno matter\b", re.I), "whatever"),
-    (re.compile(r"\bwon['’]?t\b", re.I), "will not"),
-    (re.compile(r"\bain['’]?t\b", re.I), "is not"),
-    (
-        re.compile(r"\b(is|are|was|were|do|does|did|could|would|should|has|have|had|must|need)n['’]?t\b", re.I),
-        r"\1 not",
-    ),
-    (re.compile(r"\b(it|let|when|why)['’]s\b|\b(that|what|who|where|how|there|here)['’]?s\b", re.I), r"\1\2 is"),
-    (re.compile(r"['’](?:re|ve|ll|d|m|s)?(?!\w)", re.I), " "),
+    (r"(?i)\b(?:can['’]?t|cannot)\b", "can not"),
+    (r"(?i)\bno matter\b", "whatever"),
+    (r"(?i)\bwon['’]?t\b", "will not"),
+    (r"(?i)\bain['’]?t\b", "is not"),
+    (r"(?i)\b(is|are|was|were|do|does|did|could|would|should|has|have|had|must|need)n['’]?t\b", r"\1 not"),
+    (r"(?i)\b(it|let|when|why)['’]s\b|\b(that|what|who|where|how|there|here)['’]?s\b", r"\1\2 is"),
+    (r"(?i)['’](?:re|ve|ll|d|m|s)?(?!\w)", " "),
 )
-_MERIDIEM = re.compile(r"\b(\d{1,2})(?:[:.](\d\d))?\s*([ap])\.?m\b\.?", re.I)
-_THOUSANDS = re.compile(r"(?<=\d)[,'](?=\d{3}(?!\d))")
-_MAGNIFIED = re.compile(
-    r"(?<=[$€£])(\d{1,12}(?:\.\d{1,12})?)(m)\b"
+_MERIDIEM = r"(?i)\b(\d{1,2})(?:[:.](\d\d))?\s*([ap])\.?m\b\.?"
+_THOUSANDS = r"(?<=\d)[,'](?=\d{3}(?!\d))"
+_MAGNIFIED = (
+    r"(?i)(?<=[$€£])(\d{1,12}(?:\.\d{1,12})?)(m)\b"
     r"|(?<![\w.])(\d{1,12}(?:\.\d{1,12})?)(k|[\s-]?(?:hundred|thousand|lakh|million|crore|bn|billion)"
-    r"|m(?=\s(?:dollars|euros|pounds|usd|eur|gbp)))\b",
-    re.I,
+    r"|m(?=\s(?:dollars|euros|pounds|usd|eur|gbp)))\b"
 )
-_FIRST_AND_SECOND = re.compile(r"\b(?:1st|2nd)\b")
-_ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.I)
-_COURTESIES = re.compile(
-    r"\bif (?:it|that)(?: i)?s not (?:too much )?(?:of )?(?:a )?(?:trouble|bother|to ask)\b"
+_TRAILING_ZEROS = r"\d+\.\d*0+"
+_FIRST_AND_SECOND = r"\b(?:1st|2nd)\b"
+_ORDINAL = r"(?i)\b(\d+)(?:st|nd|rd|th)\b"
+_COURTESIES = (
+    r"(?i)\bif (?:it|that)(?: i)?s not (?:too much )?(?:of )?(?:a )?(?:trouble|bother|to ask)\b"
     r"|\bif (?:you do not mind|you can|you could|possible)\b|\b(?:would|could|do|can) you mind\b"
     r"|\b(?:thanks|thank you|thx|ty|cheers)(?: you)?(?: so much| very much| a lot| a bunch| in advance)*"
     r"|\b(?:no|there is no) (?:rush|hurry|worries)\b|\bsorry (?:to|for) (?:bother|disturb)(?:ing)? you\b"
     r"|\bwhen(?:ever)? you (?:get|have) (?:a|the|some) (?:chance|moment|minute|sec|second|time)\b"
     r"|\b(?:i would |i )?(?:really |much |greatly )?appreciate (?:it|(?:any|your|the) (?:help|advice|tips))\b"
-    r"|\bhope you are (?:doing )?(?:well|fine|good)\b|\bor not(?=\W*$)|\bquick question\b",
-    re.I,
+    r"|\bhope you are (?:doing )?(?:well|fine|good)\b|\bor not(?=\W*$)|\bquick question\b"
 )
-_WORD = re.compile(r"\d+(?:[.:/]\d+)*|[^\W\d_]+(?:-[^\W\d_]+)*(?:\+\+|#)?|[$€£¥%°&₹]")
-_SENTENCE_END = re.compile(r"[.?!:;\n]\s*$|[\"“”(\[*]\s*$")
+_WORD = r"\d+(?:[.:/]\d+)*|[^\W\d_]+(?:-[^\W\d_]+)*(?:\+\+|#)?|[$€£¥%°&₹]"
+_SENTENCE_END = r"[.?!:;\n]\s*$|[\"“”(\[*]\s*$"
 
-_LITERALS = re.compile(
+_LITERALS = (
     r"`[^`]+`"  # between back quotes
     r"|(?<!\S)--?[A-Za-z][\w-]*"  # an option of a command
     r"|(?<![\w/])[~.]{0,2}/[\w./-]*\w"  # a path
@@ -86,11 +83,15 @@ _LITERALS = re.compile(
     r"|\b[A-Z]+-?\d[\w-]*"  # E404, PS-5
     r"|(?<![\w.+-])[\w.+-]+@[\w.-]*\w|(?<!\w)[@#]\w+"
 )
-_QUOTED = re.compile(r"[\"“”]([^\"“”]{1,200})[\"“”]|(?<!\w)['‘]([^'‘’]{2,200})['’](?!\w)")
+_QUOTED = r"[\"“”]([^\"“”]{1,200})[\"“”]|(?<!\w)['‘]([^'‘’]{2,200})['’](?!\w)"
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedPrompt:
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+class ParsedPrompt(NamedTuple):
     """What guards need to know of one prompt.
 
     Attributes:
@@ -135,7 +136,7 @@ def parse(prompt: str) -> ParsedPrompt:
             if capital and not shouted and lower != "i" and (not fresh or (word.isupper() and len(word) > 1))
         ),
         numbers=tuple(
-            sorted([word for word in words if word[0].isdigit()] + _FIRST_AND_SECOND.findall(prompt.lower()))
+            sorted([word for word in words if word[0].isdigit()] + _compiled(_FIRST_AND_SECOND).findall(prompt.lower()))
         ),
         literals=frozenset(_literals(prompt)),
         negations=sum(
@@ -147,10 +148,12 @@ def parse(prompt: str) -> ParsedPrompt:
 
 def _in_one_spelling(prompt: str) -> str:
     for pattern, replacement in _CONTRACTIONS:
-        prompt = pattern.sub(replacement, prompt)
-    prompt = _MERIDIEM.sub(_on_the_clock, _COURTESIES.sub(" ", prompt))
-    prompt = _MAGNIFIED.sub(_in_full, _THOUSANDS.sub("", prompt))
-    return _ORDINAL.sub(_as_cardinal, prompt)
+        prompt = _compiled(pattern).sub(replacement, prompt)
+    prompt = _compiled(_COURTESIES).sub(" ", prompt)
+    prompt = _compiled(_MERIDIEM).sub(_on_the_clock, prompt)
+    prompt = _compiled(_THOUSANDS).sub("", prompt)
+    prompt = _compiled(_MAGNIFIED).sub(_in_full, prompt)
+    return _compiled(_ORDINAL).sub(_as_cardinal, prompt)
 
 
 def _on_the_clock(found: re.Match[str]) -> str:
@@ -169,9 +172,10 @@ def _as_cardinal(found: re.Match[str]) -> str:
 
 def _words(prompt: str) -> Iterator[tuple[str, bool]]:
     """Yield each word, and whether it begins a sentence."""
+    sentence_end = _compiled(_SENTENCE_END)
     end, fresh = 0, True
-    for found in _WORD.finditer(prompt):
-        fresh = fresh or _SENTENCE_END.search(prompt, end, found.start()) is not None
+    for found in _compiled(_WORD).finditer(prompt):
+        fresh = fresh or sentence_end.search(prompt, end, found.start()) is not None
         word = found.group()
         parts = word.split("-")
         if word.lower() in _COMPOUNDS:
@@ -187,7 +191,7 @@ def _words(prompt: str) -> Iterator[tuple[str, bool]]:
 
 
 def _number(text: str) -> str:
-    return text.rstrip("0").rstrip(".") if re.fullmatch(r"\d+\.\d*0+", text) else text
+    return text.rstrip("0").rstrip(".") if _compiled(_TRAILING_ZEROS).fullmatch(text) else text
 
 
 def _asks(words: tuple[str, ...], begins: list[bool], at: int) -> bool:
@@ -196,8 +200,8 @@ def _asks(words: tuple[str, ...], begins: list[bool], at: int) -> bool:
 
 
 def _literals(prompt: str) -> Iterator[str]:
-    yield from (found.strip("`") for found in _LITERALS.findall(prompt))
-    for double, single in _QUOTED.findall(prompt):
+    yield from (found.strip("`") for found in _compiled(_LITERALS).findall(prompt))
+    for double, single in _compiled(_QUOTED).findall(prompt):
         yield (double or single).strip().rstrip(".,!?")
 
 

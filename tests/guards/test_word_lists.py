@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
@@ -130,6 +132,19 @@ def test_known_words_have_no_synonyms() -> None:
 def test_no_opposites_are_synonyms_or_forms_of_one_word(name: str) -> None:
     """Two words cannot mean the same and the opposite."""
     assert pairs_of("opposites") & pairs_of(name) == set()
+
+
+def test_importing_the_guards_reads_no_list() -> None:
+    """A program that never asks a guard does not pay for the word lists."""
+    program = (
+        "from recallm.guards import default, word_lists as lists\n"
+        "made = [each for each in vars(lists).values() if hasattr(each, 'cache_info')]\n"
+        "assert made and not any(each.cache_info().currsize for each in made)\n"
+        "default.wording_agrees('How do I store basil?', 'How do I grow basil?')\n"
+        "assert any(each.cache_info().currsize for each in made)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_words_of_a_group_share_its_number() -> None:
