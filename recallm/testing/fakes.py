@@ -1,0 +1,61 @@
+"""What stands in for a model and for time in a test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recallm.scoring import normalise
+from recallm.typing import Embedder
+
+if TYPE_CHECKING:
+    from recallm.typing import Vector
+
+
+class FakeEmbedder(Embedder):
+    """Embeds a text as the bag of its words: the more words two texts share, the more similar they are.
+
+    Args:
+        dim: dimension of the vectors.
+        vectors: texts whose vector is given.
+
+    >>> embedder = FakeEmbedder()
+    >>> float(embedder.embed("what is a refund") @ embedder.embed("a refund is what")) > 0.99
+    True
+    """
+
+    model_id = "recallm/fake"
+
+    def __init__(self, *, dim: int = 256, vectors: Mapping[str, list[float]] | None = None) -> None:
+        self.dim = dim
+        self.vectors = dict(vectors or {})
+        self.embedded: list[str] = []
+
+    def embed(self, text: str, /) -> Vector:
+        """Return a unit vector of shape (dim,), float32, and note the text in `embedded`."""
+        self.embedded.append(text)
+        if text in self.vectors:
+            return normalise(self.vectors[text])
+        total = np.zeros(self.dim)
+        for word in text.lower().split():
+            seed = int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+            total += np.random.default_rng(seed).standard_normal(self.dim)
+        return normalise(total)
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Return the seconds it shows."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
