@@ -99,5 +99,17 @@ class Embedder(ABC):
         raise NotImplementedError(f"{type(self).__name__} has max_tokens but no count_tokens")
 
     def represents(self, text: str, /) -> bool:
-        """Return whether the embedding stands for all of a text; if not, the text is matched exactly only."""
-        return self.max_tokens is None or self.count_tokens(text) <= self.max_tokens
+        """Return whether the embedding stands for all of a text; if not, the text is matched exactly only.
+
+        By default it does if the text shows anything and is not longer than `max_tokens`.
+        """
+        return is_visible(text) and (self.max_tokens is None or self.count_tokens(text) <= self.max_tokens)
+
+
+def is_visible(text: str) -> bool:
+    """Return whether a text shows anything: white space and zero-width characters do not.
+
+    >>> is_visible("a"), is_visible("   ")
+    (True, False)
+    """
+    return any(character.isprintable() and not character.isspace() for character in text)

@@ -15,7 +15,7 @@ from recallm.embedders.base import as_embedder
 from recallm.errors import InvalidTypeError, ModelUnavailableError, OddVectorError
 from recallm.records import ModelInfo
 from recallm.telemetry.log import log_circuit_change
-from recallm.typing import PROFILES, Embedder, EmbedderLike
+from recallm.typing import PROFILES, Embedder, EmbedderLike, is_visible
 
 if TYPE_CHECKING:
     from recallm.typing import Vector
@@ -164,9 +164,7 @@ class ManagedEmbedder:
         Texts of nothing visible are all alike, a truncated text is like every other with its beginning, and unknown
         tokens are like each other.
         """
-        if not any(character.isprintable() and not character.isspace() for character in text):
-            return False
-        return self._embedder.represents(text)
+        return is_visible(text) and self._embedder.represents(text)
 
     def _check_dim(self, dim: int, text: str) -> None:
         """Refuse a vector that is not as long as the others.
