@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recallm.records import Entry
 from recallm.scoring import normalise
 from recallm.typing import Embedder
 
@@ -59,3 +60,10 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now += seconds
+
+
+def fake_entry(prompt: str = "hello", *, namespace: str = "n", partition: str = "p", **fields: object) -> Entry:
+    """Return an entry for a prompt as a cache would make it; `fields` are others of its fields."""
+    vector = fields.pop("vector", FakeEmbedder(dim=16).embed(prompt))
+    key = hashlib.blake2b(f"{namespace}\0{partition}\0{prompt}".encode(), digest_size=20).hexdigest()
+    return Entry(key, namespace, partition, prompt, vector, b"\x00\xffpayload", **fields)  # type: ignore[arg-type]

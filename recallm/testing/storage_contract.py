@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import count
+from typing import Any, ClassVar
+from unittest import SkipTest
 
 import numpy as np
 
 from recallm.errors import OddVectorError
-from recallm.records import Entry
+from recallm.records import Candidate, Entry, Recalled
 from recallm.scoring import normalise
-from recallm.storage.base import StorageBackend
-from recallm.testing.fakes import FakeEmbedder
+from recallm.storage.base import Invalidate, Put, Recall, Remove, Search, Sizes, StorageBackend, StorageOperation
+from recallm.testing.fakes import FakeEmbedder, fake_entry
+from recallm.testing.storage_flows import AwaitedStorage, Crowd, apart, arun, run, together, while_invalidated
+from recallm.testing.threads import run_at_once
+
+RACE_SECONDS = 0.2
+"""How long threads are set on a storage, at least once: a storage in memory is through in 0.01 s, and may be lucky."""
+
+LOOPS = 2
+"""How many event loops use a storage one after the other: the second shows what was bound to the first."""
 
 
 class StorageContract:
     """What every storage must do, as test methods for pytest.
 
-    Subclass it under a name that pytest collects, and implement `make_storage` (and `pass_time`, where
-    entries can be made to expire without waiting).
+    Subclass it under a name that pytest collects, and implement `make_storage`; `pass_time` too if entries can be
+    made to expire without waiting, and `leave_loop` if the storage keeps connections of an event loop.
+
+    A storage is asked in the ways that calls will ask it: by its methods if `serves_sync`, by `aperform` if
+    `serves_async`, in threads if it is `blocking`.
+
+    Attributes:
+        threads: how many threads use the storage at once. 1: it is for one thread only, and the tests of threads are
+            skipped. None: 8 if the storage is `blocking`, for its operations run in worker threads; else 1.
+        tasks: how many tasks of one event loop use the storage at once.
     """
+
+    threads: ClassVar[int | None] = None
+    tasks: ClassVar[int] = 8
+
+    _awaited: AwaitedStorage | None = None
 
     def make_storage(self) -> StorageBackend:
         """Return an empty storage."""
@@ -27,15 +53,27 @@ class StorageContract:
 
     def pass_time(self, seconds: float) -> None:
         """Let `seconds` pass for the storage; by default, really."""
-        import time
-
         time.sleep(seconds)
 
-    def entry(self, prompt: str = "hello", *, namespace: str = "n", partition: str = "p", **fields: object) -> Entry:
-        """Return an entry for `prompt`, as a cache would make it."""
-        vector = fields.pop("vector", FakeEmbedder(dim=16).embed(prompt))
-        key = hashlib.blake2b(f"{namespace}\0{partition}\0{prompt}".encode(), digest_size=20).hexdigest()
-        return Entry(key, namespace, partition, prompt, vector, b"\x00\xffpayload", **fields)  # type: ignore[arg-type]
+    async def leave_loop(self, storage: StorageBackend) -> None:
+        """Close what a storage holds of the running event loop, which is about to end; by default, nothing."""
+
+    def sync_storage(self) -> StorageBackend:
+        """Return an empty storage whose methods work: if need be, by awaiting what it does on an event loop."""
+        self.teardown_method()
+        storage = self.make_storage()
+        if storage.serves_sync:
+            return storage
+        self._awaited = AwaitedStorage(storage, self.leave_loop)
+        return self._awaited
+
+    def teardown_method(self) -> None:
+        """Close the event loop that a storage for async callers was asked on."""
+        if self._awaited is not None:
+            self._awaited.close()
+            self._awaited = None
+
+    entry = staticmethod(fake_entry)
 
     def stored(self, storage: StorageBackend, entry: Entry, ttl: float | None = None) -> Entry:
         """Put `entry` under the namespace's current epoch."""
@@ -50,7 +88,7 @@ class StorageContract:
 
     def test_recalls_what_was_put(self) -> None:
         """An entry is recalled by its key, whole."""
-        storage = self.make_storage()
+        storage = self.sync_storage()
         entry = self.stored(storage, self.entry(seconds=1.5, tokens=7))
         candidate = storage.recall("n", entry.key).candidate
         assert candidate is not None
@@ -60,11 +98,11 @@ class StorageContract:
 
     def test_recalls_nothing_unknown(self) -> None:
         """A key that was never put gives no candidate."""
-        assert self.make_storage().recall("n", "absent").candidate is None
+        assert self.sync_storage().recall("n", "absent").candidate is None
 
     def test_finds_the_most_similar_first(self) -> None:
         """A search returns what reaches the threshold, best first, at most `limit`."""
-        storage = self.make_storage()
+        storage = self.sync_storage()
         entries = [self.entry("one two three four"), self.entry("one two three five"), self.entry("six seven")]
         for entry in entries:
             self.stored(storage, entry)
@@ -76,7 +114,7 @@ class StorageContract:
 
     def test_reports_exact_cosines(self) -> None:
         """A candidate's similarity is the cosine of the two vectors."""
-        storage = self.make_storage()
+        storage = self.sync_storage()
         entry = self.stored(storage, self.entry("one two three"))
         query = FakeEmbedder(dim=16).embed("one two four")
         assert entry.vector is not None
@@ -86,13 +124,13 @@ class StorageContract:
 
     def test_keeps_partitions_apart(self) -> None:
         """A search sees its own partition only."""
-        storage = self.make_storage()
+        storage = self.sync_storage()
         self.stored(storage, self.entry(partition="other"))
         assert self.found(storage, self.entry()) == []
 
     def test_replaces_an_entry_of_the_same_key(self) -> None:
         """The same prompt put twice is one entry."""
-        storage = self.make_storage()
+        storage = self.sync_storage()
         self.stored(storage, self.entry())
         entry = self.stored(storage, self.entry(tokens=9))
         candidate = storage.recall("n", entry.key).candidate
@@ -103,14 +141,14 @@ class StorageContract:
 
     def test_keeps_entries_without_a_vector_for_exact_look_ups(self) -> None:
         """An entry without a vector is recalled, but never found by similarity."""
-        storage = self.make_storage()
+        storage = self.sync_storage()
         entry = self.stored(storage, self.entry(vector=None))
         assert storage.recall("n", entry.key).candidate is not None
         assert self.found(storage, self.entry()) == []
 
     def test_expires_by_the_clock_not_by_use(self) -> None:
         """An entry is gone when its ttl has passed, however often it was read."""
-        storage = self.make_storage()
+        storage = self.sync_storage()
         entry = self.stored(storage, self.entry(), ttl=0.5)
         lasting = self.stored(storage, self.entry("lasting"))
         assert storage.recall("n", entry.key).candidate is not None
@@ -126,7 +164,7 @@ class StorageContract:
 
     def test_removes_single_entries(self) -> None:
         """Removing tells how many of the keys were live, and leaves the others."""
-        storage = self.make_storage()
+        storage = self.sync_storage()
         gone, stays = self.stored(storage, self.entry("gone")), self.stored(storage, self.entry("stays"))
         assert storage.remove("n", [gone.key, "absent"]) == 1
         assert storage.recall("n", gone.key).candidate is None
@@ -135,7 +173,7 @@ class StorageContract:
 
     def test_invalidates_a_whole_namespace_and_no_other(self) -> None:
         """Invalidation tells how many entries there were, and leaves other namespaces."""
-        storage = self.make_storage()
+        storage = self.sync_storage()
         self.stored(storage, self.entry("one"))
         self.stored(storage, self.entry("two", partition="q"))
         other = self.stored(storage, self.entry(namespace="m"))
@@ -147,7 +185,7 @@ class StorageContract:
     def test_refuses_answers_older_than_an_invalidation(self) -> None:
         """An answer whose epoch was read before an invalidation or a removal is not kept."""
         for end_epoch in self._epoch_enders():
-            storage = self.make_storage()
+            storage = self.sync_storage()
             entry = self.entry()
             epoch = storage.recall("n", entry.key).epoch
             end_epoch(storage)
@@ -160,14 +198,14 @@ class StorageContract:
 
     def test_counts_live_entries_only(self) -> None:
         """Sizes leave out namespaces without entries."""
-        storage = self.make_storage()
+        storage = self.sync_storage()
         self.stored(storage, self.entry())
         assert storage.sizes(["n", "empty"]) == {"n": 1}
         assert storage.sizes([]) == {}
 
     def test_refuses_vectors_of_another_dimension(self) -> None:
         """A vector that cannot be compared is an error, and harms nothing that is stored."""
-        storage = self.make_storage()
+        storage = self.sync_storage()
         entry = self.stored(storage, self.entry())
         try:
             storage.search("n", "p", normalise([1.0, 2.0]), 0.5, 16)
@@ -176,3 +214,109 @@ class StorageContract:
         else:
             raise AssertionError("a search with a vector of another dimension must raise OddVectorError")
         assert self.found(storage, entry) == ["hello"]
+
+    def test_threads_keep_to_their_own_namespaces(self) -> None:
+        """Whatever one thread does in its namespace, another sees nothing of it in its own."""
+        self._in_threads(apart)
+
+    def test_threads_share_a_namespace(self) -> None:
+        """No thread's entries are lost, and none that was removed comes back."""
+        self._in_threads(together)
+
+    def test_threads_see_nothing_that_an_invalidation_ended(self) -> None:
+        """An answer whose epoch an invalidation ended is not seen by anybody after it, however the two interleave."""
+        self._in_threads(while_invalidated)
+
+    def test_tasks_keep_to_their_own_namespaces(self) -> None:
+        """Two event loops, one after the other, each with many tasks, are served as a single caller is."""
+        self._in_tasks(apart)
+
+    def test_tasks_share_a_namespace(self) -> None:
+        """No task's entries are lost, and none that was removed comes back."""
+        self._in_tasks(together)
+
+    def test_tasks_see_nothing_that_an_invalidation_ended(self) -> None:
+        """An answer whose epoch an invalidation ended is not seen by any task after it."""
+        self._in_tasks(while_invalidated)
+
+    def test_event_loops_get_what_sync_callers_get(self) -> None:
+        """Each operation has the same result through `aperform` as through its method, on what either has stored."""
+        storage = self.make_storage()
+        if not (storage.serves_sync and storage.serves_async):
+            raise SkipTest("serves_sync or serves_async is False: the storage serves one kind of callers only")
+        asyncio.run(self._compared(storage))
+
+    async def _compared(self, storage: StorageBackend) -> None:
+        ours, theirs = self.stored(storage, self.entry("one two three")), self.entry("one two four")
+        epoch = storage.recall("n", ours.key).epoch
+        vector = theirs.vector
+        assert vector is not None
+        try:
+            assert (await storage.aperform(Put(theirs, epoch, None))).kept
+            reads: list[StorageOperation] = [Recall("n", each.key) for each in (ours, theirs)]
+            reads += [Recall("n", "absent"), Sizes(["n", "m"]), Sizes([]), Search("n", "empty", vector, 0.5, 16)]
+            reads += [Search("n", "p", vector, threshold, limit) for threshold, limit in ((0.99, None), (-1.0, 1))]
+            for read in reads:
+                awaited, plain = await storage.aperform(read), read.on(storage)
+                assert _comparable(awaited) == _comparable(plain), f"aperform({read!r}) is not what its method returns"
+            assert await storage.aperform(Remove("n", [ours.key, "absent"])) == 1
+            assert storage.recall("n", ours.key).candidate is None
+            assert await storage.aperform(Invalidate("n")) == 1
+            assert not (await storage.aperform(Put(ours, epoch, None))).kept
+            assert storage.sizes(["n"]) == {}
+        finally:
+            await self.leave_loop(storage)
+
+    def _in_threads(self, crowd_of: Callable[[str, int], Crowd]) -> None:
+        storage = self.make_storage()
+        if not storage.serves_sync:
+            raise SkipTest("serves_sync is False: threads cannot call the storage")
+        threads = self._threads_of(storage)
+        if threads == 1:
+            raise SkipTest("the storage is for one thread; a contract of one for several sets threads = 8")
+        begun = time.monotonic()
+        for number in count():
+            crowd = crowd_of(f"round {number}", threads)
+            run_at_once([partial(run, storage, flow) for flow in crowd.flows])
+            run(storage, crowd.after)
+            if time.monotonic() - begun >= RACE_SECONDS:
+                break
+
+    def _in_tasks(self, crowd_of: Callable[[str, int], Crowd]) -> None:
+        storage = self.make_storage()
+        for number in range(LOOPS):
+            asyncio.run(self._at_once(storage, crowd_of(f"loop {number}", self.tasks)))
+
+    async def _at_once(self, storage: StorageBackend, crowd: Crowd) -> None:
+        async def perform(operation: StorageOperation) -> Any:
+            if storage.serves_async:
+                return await storage.aperform(operation)
+            if self._threads_of(storage) > 1:
+                return await asyncio.to_thread(operation.on, storage)
+            await asyncio.sleep(0)
+            return operation.on(storage)
+
+        try:
+            await asyncio.gather(*(arun(perform, flow) for flow in crowd.flows))
+            await arun(perform, crowd.after)
+        finally:
+            await self.leave_loop(storage)
+
+    def _threads_of(self, storage: StorageBackend) -> int:
+        if self.threads is None:
+            return 8 if storage.blocking else 1
+        return self.threads
+
+
+def _comparable(result: Any) -> object:
+    """Return a result without what differs from one moment to the next: an entry's age and the array of its vector."""
+    match result:
+        case Candidate(entry, similarity):
+            return entry._replace(vector=None), round(similarity, 6)
+        case Recalled(candidate, epoch):
+            return _comparable(candidate), epoch
+        case Mapping():
+            return dict(result)
+        case Sequence():
+            return [_comparable(each) for each in result]
+    return result

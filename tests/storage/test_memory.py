@@ -47,6 +47,7 @@ class TestThreadSafeInMemoryStorage(OnAClock):
     """The storage for any number of threads."""
 
     kind = ThreadSafeInMemoryStorage
+    threads = 8
 
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

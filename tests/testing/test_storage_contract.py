@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from unittest import SkipTest
 
 import pytest
 
-from recallm import InMemoryStorage
-from recallm.records import Candidate
+from recallm import InMemoryStorage, StorageBackend, ThreadSafeInMemoryStorage
+from recallm.records import Candidate, Entry, Stored
+from recallm.storage.base import Search, Sizes, StorageOperation
 from recallm.testing import Clock, StorageContract
 
 
@@ -84,6 +90,8 @@ def breaches(kind: type[InMemoryStorage]) -> list[str]:
         if name.startswith("test_"):
             try:
                 test()
+            except SkipTest:
+                pass
             except Exception:  # noqa: BLE001  # whatever it raises, the test has failed
                 failed.append(name)
     return failed
@@ -127,6 +135,216 @@ def test_the_failing_test_names_the_breach(breach: str, test: str) -> None:
     assert test in breaches(BREACHES[breach])
     with pytest.raises(AssertionError):
         getattr(contract_of(BREACHES[breach]), test)()
+
+
+class Threaded(ThreadSafeInMemoryStorage):
+    """A storage whose operations run in worker threads, of which those below each break one promise."""
+
+    blocking = True
+
+
+class ChecksTooEarly(Threaded):
+    """Looks at the epoch, and stores a moment later."""
+
+    def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
+        """Store what was right to store a moment ago."""
+        if self.recall(entry.namespace, entry.key).epoch != epoch:
+            return Stored(kept=False)
+        time.sleep(0.0005)  # an invalidation may come now
+        return super().put(entry, self.recall(entry.namespace, entry.key).epoch, ttl)
+
+
+class OneDesk(Threaded):
+    """Lays an entry down, and stores what lies there a moment later."""
+
+    def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
+        """Store the entry of whoever came last."""
+        self.entry = entry
+        time.sleep(0.0005)
+        return super().put(self.entry, self.recall(self.entry.namespace, "").epoch, ttl)
+
+
+class OneAtATime(Threaded):
+    """Raises if it is busy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy = threading.Lock()
+
+    def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
+        """Store, unless somebody else does."""
+        if not self.busy.acquire(blocking=False):
+            raise ConnectionError("the database is locked")
+        try:
+            time.sleep(0.0005)
+            return super().put(entry, epoch, ttl)
+        finally:
+            self.busy.release()
+
+
+class SameEpochs(Threaded):
+    """Has two epochs, one after the other."""
+
+    def invalidate(self, namespace: str) -> int:
+        """Go back to the epoch before the last."""
+        removed = super().invalidate(namespace)
+        self._epochs[namespace] %= 2
+        return removed
+
+
+@pytest.mark.parametrize(
+    ("kind", "test", "message"),
+    [
+        (ChecksTooEarly, "test_threads_see_nothing_that_an_invalidation_ended", "outlived an invalidation"),
+        (OneDesk, "test_threads_keep_to_their_own_namespaces", None),
+        (OneDesk, "test_threads_share_a_namespace", "is not found|was lost"),
+        (OneAtATime, "test_threads_share_a_namespace", "the database is locked"),
+        (OneAtATime, "test_tasks_share_a_namespace", "the database is locked"),
+        (SameEpochs, "test_threads_see_nothing_that_an_invalidation_ended", "begins a second time"),
+    ],
+)
+def test_a_storage_that_threads_break_fails(kind: type[Threaded], test: str, message: str | None) -> None:
+    """What goes wrong only if several use a storage at once is an assertion, or the storage's own error."""
+
+    class Contract(StorageContract):
+        def make_storage(self) -> Threaded:
+            return kind()
+
+    with pytest.raises((AssertionError, ConnectionError), match=message):
+        getattr(Contract(), test)()
+
+
+class Async(ThreadSafeInMemoryStorage):
+    """A storage for async callers too, of which those below each break one promise."""
+
+    serves_async = True
+
+    async def aperform(self, operation: StorageOperation) -> Any:
+        """Let others in, and perform it in place."""
+        await asyncio.sleep(0)
+        return operation.on(self)
+
+
+class AsyncAlone(Async):
+    """A storage for async callers only."""
+
+    serves_sync = False
+
+
+class OfOneLoop(Async):
+    """Belongs to the first event loop that uses it."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+
+    async def aperform(self, operation: StorageOperation) -> Any:
+        """Perform it on that loop only."""
+        self.loop = self.loop or asyncio.get_running_loop()
+        if self.loop is not asyncio.get_running_loop():
+            raise ConnectionError("the connection belongs to a different loop")
+        return await super().aperform(operation)
+
+
+class OneTask(Async):
+    """Lays an operation down, and performs what lies there when its turn comes."""
+
+    async def aperform(self, operation: StorageOperation) -> Any:
+        """Perform the operation of whoever came last."""
+        self.operation = operation
+        await asyncio.sleep(0)
+        return self.operation.on(self)
+
+
+class Twin(Async):
+    """Finds more through `aperform` than through `search`."""
+
+    async def aperform(self, operation: StorageOperation) -> Any:
+        """Ignore the threshold."""
+        if isinstance(operation, Search):
+            operation = replace(operation, threshold=-1.0)
+        return await super().aperform(operation)
+
+
+class Unfinished(Async):
+    """Has forgotten one of the operations."""
+
+    async def aperform(self, operation: StorageOperation) -> Any:
+        """Perform it, if it is none that counts."""
+        return None if isinstance(operation, Sizes) else await super().aperform(operation)
+
+
+@pytest.mark.parametrize(
+    ("kind", "test", "message"),
+    [
+        (OfOneLoop, "test_tasks_keep_to_their_own_namespaces", "different loop"),
+        (OneTask, "test_tasks_keep_to_their_own_namespaces", None),
+        (OneTask, "test_tasks_share_a_namespace", None),
+        (Twin, "test_event_loops_get_what_sync_callers_get", "is not what its method returns"),
+        (Unfinished, "test_event_loops_get_what_sync_callers_get", "is not what its method returns"),
+        (Unfinished, "test_tasks_keep_to_their_own_namespaces", None),
+    ],
+)
+def test_a_storage_that_tasks_or_loops_break_fails(kind: type[Async], test: str, message: str | None) -> None:
+    """What goes wrong only in tasks, or in a second event loop, is an assertion or the storage's own error."""
+
+    class Contract(StorageContract):
+        def make_storage(self) -> Async:
+            return kind()
+
+    with pytest.raises((AssertionError, ConnectionError, AttributeError), match=message):
+        getattr(Contract(), test)()
+
+
+def skipped(kind: type[InMemoryStorage]) -> set[str]:
+    """Return which tests of the contract are skipped; the others must pass."""
+
+    class Contract(StorageContract):
+        def make_storage(self) -> InMemoryStorage:
+            self.clock = Clock()
+            return kind(clock=self.clock)
+
+        def pass_time(self, seconds: float) -> None:
+            self.clock.advance(seconds)
+
+    contract, found = Contract(), set()
+    for name, test in inspect.getmembers(contract, inspect.ismethod):
+        if name.startswith("test_"):
+            try:
+                test()
+            except SkipTest:
+                found.add(name)
+            finally:
+                contract.teardown_method()
+    return found
+
+
+def test_a_storage_is_held_to_what_it_claims() -> None:
+    """Tests of threads are skipped for a storage of one thread, and for one that only event loops can ask."""
+    threads = {name for name in dir(StorageContract) if name.startswith("test_threads_")}
+    assert len(threads) == 3
+    both = "test_event_loops_get_what_sync_callers_get"
+    assert skipped(InMemoryStorage) == {*threads, both}
+    assert skipped(Threaded) == {both}
+    assert skipped(Async) == threads
+    assert skipped(AsyncAlone) == {*threads, both}
+
+
+def test_what_an_event_loop_holds_is_closed_before_it_ends() -> None:
+    """`leave_loop` is awaited on each event loop that used a storage, the one that sync tests are run on as well."""
+    left: list[asyncio.AbstractEventLoop] = []
+
+    class Contract(StorageContract):
+        def make_storage(self) -> AsyncAlone:
+            return AsyncAlone()
+
+        async def leave_loop(self, storage: StorageBackend) -> None:
+            left.append(asyncio.get_running_loop())
+
+    contract = Contract()
+    contract.test_recalls_what_was_put()
+    contract.teardown_method()
+    contract.test_tasks_share_a_namespace()
+    assert len(left) == 3
+    assert all(loop.is_closed() for loop in left)
 
 
 def test_the_contracts_entries_are_as_a_cache_makes_them() -> None:

@@ -2,57 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import redis
 import redis.asyncio
 from support.redis_servers import LAYOUTS, Server
 
-from recallm.records import Candidate, Entry, Recalled, Stored
-from recallm.storage.base import Invalidate, Put, Recall, Remove, Search, Sizes, StorageBackend
+from recallm.storage.base import StorageBackend
 from recallm.storage.redis.storage import RedisStorage
 from recallm.testing import StorageContract
-
-
-class Awaiting(StorageBackend):
-    """A storage whose operations are performed on an event loop of their own."""
-
-    def __init__(self, storage: RedisStorage, runner: asyncio.Runner) -> None:
-        self.storage = storage
-        self.runner = runner
-
-    def perform(self, operation: Any) -> Any:
-        """Perform one operation."""
-        return self.runner.run(self.storage.aperform(operation))
-
-    def recall(self, namespace: str, key: str) -> Recalled:
-        """Await it."""
-        return self.perform(Recall(namespace, key))  # type: ignore[no-any-return]
-
-    def search(
-        self, namespace: str, partition: str, vector: Any, threshold: float, limit: int | None
-    ) -> list[Candidate]:
-        """Await it."""
-        return self.perform(Search(namespace, partition, vector, threshold, limit))  # type: ignore[no-any-return]
-
-    def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
-        """Await it."""
-        return self.perform(Put(entry, epoch, ttl))  # type: ignore[no-any-return]
-
-    def remove(self, namespace: str, keys: Sequence[str]) -> int:
-        """Await it."""
-        return self.perform(Remove(namespace, keys))  # type: ignore[no-any-return]
-
-    def invalidate(self, namespace: str) -> int:
-        """Await it."""
-        return self.perform(Invalidate(namespace))  # type: ignore[no-any-return]
-
-    def sizes(self, namespaces: Iterable[str]) -> Mapping[str, int]:
-        """Await it."""
-        return self.perform(Sizes(tuple(namespaces)))  # type: ignore[no-any-return]
 
 
 class TestSync(StorageContract):
@@ -83,14 +42,30 @@ class TestAsync(StorageContract):
     """The contract, through an async client."""
 
     @pytest.fixture(autouse=True)
-    def _on(self, redis_server: Server) -> Iterator[None]:
+    def _on(self, redis_server: Server) -> None:
         self.server = redis_server
-        self.client = redis.asyncio.Redis(port=redis_server.port)
-        with asyncio.Runner() as self.runner:
-            yield
-            self.runner.run(self.client.aclose())
 
     def make_storage(self) -> StorageBackend:
         """Return a storage on an empty server."""
         self.server.empty()
-        return Awaiting(RedisStorage(self.client, layout=LAYOUTS[self.server.kind]), self.runner)
+        return RedisStorage(redis.asyncio.Redis(port=self.server.port), layout=LAYOUTS[self.server.kind])
+
+    async def leave_loop(self, storage: Any) -> None:
+        """Close the connections of the loop."""
+        await storage.aclose()
+
+
+class TestBoth(TestAsync):
+    """The contract, through a sync and an async client."""
+
+    @pytest.fixture(autouse=True)
+    def _sync_client(self, redis_server: Server) -> Iterator[None]:
+        self.client = redis_server.client()
+        yield
+        self.client.close()
+
+    def make_storage(self) -> StorageBackend:
+        """Return a storage on an empty server."""
+        self.server.empty()
+        client = redis.asyncio.Redis(port=self.server.port)
+        return RedisStorage(client, self.client, layout=LAYOUTS[self.server.kind])
