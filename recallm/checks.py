@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recallm.errors import InvalidTypeError, InvalidValueError
-from recallm.typing import PROFILES, Guard, Namespace, Threshold
+from recallm.typing import PROFILES, EmbedderLike, Guard, Namespace, Threshold
+
+T = TypeVar("T")
 
 
 def text(value: object, field: str, *, use: str = "use a non-empty str") -> str:
@@ -139,6 +141,17 @@ def thresholds(values: object) -> tuple[float, ...]:
     return tuple(sorted({float(value) for value in values}))
 
 
+def pairs(value: Iterable[T]) -> Iterable[T]:
+    """Return what holds pairs.
+
+    Raises:
+        InvalidTypeError: `value` cannot be iterated over, or is a mapping: one pair is not a list of pairs.
+    """
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+        raise InvalidTypeError(f"pairs is a {type(value).__name__}; use the path of a JSONL file, or a list of pairs")
+    return value
+
+
 def share(value: object, field: str) -> float:
     """Return a number between 0 and 1, both excluded.
 
@@ -230,6 +243,62 @@ def response_type(value: object) -> object:
     if isinstance(value, str | bytes | int | float | Mapping | Sequence):
         raise _wrong_type(value, "response_type", "use a class or a type expression")
     return value
+
+
+def embedder(value: object) -> EmbedderLike:
+    """Return an object that has what an embedder needs.
+
+    Raises:
+        InvalidTypeError: it has no callable ``embed``, or no ``model_id`` of type str.
+    """
+    wanted = "an embedder has model_id: str and embed(text) -> sequence of float"
+    if isinstance(value, type) or not callable(getattr(value, "embed", None)):
+        raise InvalidTypeError(f"embedder={value!r} has no embed method; {wanted}")
+    # A property is not read: it may have to load the model to answer.
+    is_property = isinstance(getattr(type(value), "model_id", None), property)
+    if not is_property and not isinstance(getattr(value, "model_id", None), str):
+        raise InvalidTypeError(f"embedder={value!r} has no model_id of type str; {wanted}")
+    return value  # type: ignore[return-value]  # the protocol was checked by hand
+
+
+def model_id(value: object) -> str:
+    """Return a model's id.
+
+    Raises:
+        InvalidTypeError: `value` is not a str.
+    """
+    if not isinstance(value, str):
+        raise _wrong_type(value, "model_id", "it must be a str")
+    return value
+
+
+def model_name(value: object) -> str:
+    """Return the name of a model. Raises as `visible_text`."""
+    return visible_text(value, "model_name", use="use a model's name, such as 'BAAI/bge-small-en-v1.5'")
+
+
+def text_to_embed(value: object) -> str:
+    """Return a text, which may be empty. The message does not quote it, as it is a prompt.
+
+    Raises:
+        InvalidTypeError: `value` is not a str.
+    """
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"the text to embed is a {type(value).__name__}; pass a str")
+    return value
+
+
+def texts_to_embed(values: Sequence[str]) -> Sequence[str]:
+    """Return texts.
+
+    Raises:
+        InvalidTypeError: `values` is one str, or holds something else than str.
+    """
+    if isinstance(values, str):
+        raise InvalidTypeError(f"texts={values[:20]!r} is one str; pass a sequence of str, or use embed()")
+    for value in values:
+        text_to_embed(value)
+    return values
 
 
 def _wrong_type(value: object, field: str, use: str) -> InvalidTypeError:

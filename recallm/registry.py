@@ -16,7 +16,6 @@ from recallm import checks
 from recallm.concurrency.breaker import Breaker
 from recallm.concurrency.forking import ForkSafeLock
 from recallm.config import DEFAULT_MODEL
-from recallm.embedders.base import checked_embedder
 from recallm.embedders.managed import ManagedEmbedder
 from recallm.engine.core import Core
 from recallm.engine.drivers import maintain
@@ -231,7 +230,7 @@ def set_default_embedder(embedder: EmbedderLike | None) -> None:
         InvalidTypeError: it has no ``model_id`` or no ``embed``.
     """
     global _chosen_embedder  # noqa: PLW0603  # the registry is where the process's state lives
-    _chosen_embedder = None if embedder is None else managed(checked_embedder(embedder))
+    _chosen_embedder = None if embedder is None else managed(checks.embedder(embedder))
 
 
 def get_default_embedder(model_name: str = DEFAULT_MODEL) -> EmbedderLike:
@@ -277,7 +276,7 @@ def embedder_finder(embedder: EmbedderLike | None, model_name: str) -> Callable[
     """
     if embedder is None:
         return partial(default_embedder, model_name)
-    own = managed(checked_embedder(embedder))
+    own = managed(checks.embedder(embedder))
     return lambda: own
 
 

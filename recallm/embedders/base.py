@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from recallm import checks
 from recallm.concurrency.forking import ForkSafeLock
 from recallm.embedders.model_files import INSTALL_OFFLINE
-from recallm.errors import InvalidTypeError, ModelUnavailableError, RecallmError
+from recallm.errors import ModelUnavailableError, RecallmError
 from recallm.typing import Embedder, EmbedderLike
 
 if TYPE_CHECKING:
@@ -20,23 +20,6 @@ if TYPE_CHECKING:
     from recallm.embedders.tokens import TokenReader
 
 _BATCH_SIZE = 32
-
-
-def checked_embedder(embedder: object) -> EmbedderLike:
-    """Return an object that has what an embedder needs.
-
-    Raises:
-        InvalidTypeError: it has no callable ``embed``, or no ``model_id`` of type str.
-    """
-    wanted = "an embedder has model_id: str and embed(text) -> sequence of float"
-    # The class is asked first: a property may have to load the model to answer.
-    if isinstance(embedder, type) or not callable(getattr(embedder, "embed", None)):
-        raise InvalidTypeError(f"embedder={embedder!r} has no embed method; {wanted}")
-    if isinstance(getattr(type(embedder), "model_id", None), property):
-        return embedder  # type: ignore[return-value]  # the protocol was checked by hand
-    if not isinstance(getattr(embedder, "model_id", None), str):
-        raise InvalidTypeError(f"embedder={embedder!r} has no model_id of type str; {wanted}")
-    return embedder  # type: ignore[return-value]  # the protocol was checked by hand
 
 
 def as_embedder(embedder: EmbedderLike) -> Embedder:
@@ -179,7 +162,7 @@ class LazyEmbedder(Embedder):
             InvalidTypeError: `text` is not a str.
             ModelUnavailableError: the model cannot be loaded.
         """
-        vector: NDArray[np.float32] = self._ready().embed_texts([_checked_text(text)])[0]
+        vector: NDArray[np.float32] = self._ready().embed_texts([checks.text_to_embed(text)])[0]
         return vector
 
     def embed_batch(self, texts: Sequence[str], /) -> NDArray[np.float32]:
@@ -197,9 +180,8 @@ class LazyEmbedder(Embedder):
         """
         import numpy as np
 
-        if isinstance(texts, str):
-            raise InvalidTypeError(f"texts={texts[:20]!r} is one str; pass a sequence of str, or use embed()")
-        loaded, order = self._ready(), sorted(range(len(texts)), key=lambda at: len(_checked_text(texts[at])))
+        checks.texts_to_embed(texts)
+        loaded, order = self._ready(), sorted(range(len(texts)), key=lambda at: len(texts[at]))
         vectors = np.empty((len(texts), loaded.dim), dtype=np.float32)
         for start in range(0, len(order), _BATCH_SIZE):
             rows = order[start : start + _BATCH_SIZE]
@@ -212,7 +194,7 @@ class LazyEmbedder(Embedder):
         Exact for up to 20 characters per token of `max_tokens`. Of a longer text only that much is
         read, and the count is at least ``max_tokens + 1``: it is taken to be too long, white space or not.
         """
-        return self._ready().reader.count(_checked_text(text))
+        return self._ready().reader.count(checks.text_to_embed(text))
 
     def represents(self, text: str, /) -> bool:
         """Tell whether an embedding stands for all of `text`; where not, match the text exactly only.
@@ -220,7 +202,7 @@ class LazyEmbedder(Embedder):
         False for a text that is blank, longer than the model reads, or made of characters and words
         that the tokenizer does not know or drops: other texts can have the very same embedding.
         """
-        return self._ready().reader.represents(_checked_text(text))
+        return self._ready().reader.represents(checks.text_to_embed(text))
 
 
 def measured_dim(embed_texts: Callable[[list[str]], NDArray[np.float32]]) -> int:
@@ -238,19 +220,3 @@ def measured_dim(embed_texts: Callable[[list[str]], NDArray[np.float32]]) -> int
             f"it must be finite and of shape (1, dim)"
         )
     return int(vectors.shape[1])
-
-
-def _checked_text(text: object) -> str:
-    if not isinstance(text, str):
-        raise InvalidTypeError(f"the text to embed is a {type(text).__name__}; pass a str")
-    return text
-
-
-def checked_model_name(name: object) -> str:
-    """Return a model's name.
-
-    Raises:
-        InvalidTypeError: `name` is not a str.
-        InvalidValueError: it is blank.
-    """
-    return checks.visible_text(name, "model_name", use="use a model's name, such as 'BAAI/bge-small-en-v1.5'")

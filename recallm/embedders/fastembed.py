@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recallm import checks
-from recallm.embedders.base import LazyEmbedder, LoadedModel, checked_model_name, measured_dim
+from recallm.embedders.base import LazyEmbedder, LoadedModel, measured_dim
 from recallm.embedders.model_files import (
     OFFLINE_MODEL_ID,
     OFFLINE_PACKAGE,
@@ -61,7 +61,7 @@ class FastEmbedEmbedder(LazyEmbedder):
         threads: int | None = None,
         local_files_only: bool = False,
     ) -> None:
-        name = checked_model_name(model_name)
+        name = checks.model_name(model_name)
         folder, cache = checks.optional_path(model_path, "model_path"), checks.optional_path(cache_dir, "cache_dir")
         checks.flag(local_files_only, "local_files_only")
         super().__init__(name if folder is None else str(folder))

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from recallm import checks
 from recallm.concurrency.breaker import Breaker
 from recallm.concurrency.forking import ForkSafeLock, reset_after_fork
 from recallm.concurrency.workers import Workers, follower
 from recallm.embedders.base import as_embedder
-from recallm.errors import InvalidTypeError, ModelUnavailableError, OddVectorError
+from recallm.errors import ModelUnavailableError, OddVectorError
 from recallm.records import ModelInfo
 from recallm.telemetry.log import log_circuit_change
 from recallm.typing import PROFILES, Embedder, EmbedderLike, is_visible
@@ -98,10 +99,7 @@ class ManagedEmbedder:
             return self._info
         try:
             self._embedder.load()
-            model_id = self._embedder.model_id
-            if not isinstance(model_id, str):
-                raise InvalidTypeError(f"model_id={model_id!r} is a {type(model_id).__name__}; it must be a str")
-            info = ModelInfo(model_id, _thresholds(self._embedder))
+            info = ModelInfo(checks.model_id(self._embedder.model_id), _thresholds(self._embedder))
         except BaseException:
             self._failed_at = self._clock()
             raise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recallm import checks
 from recallm.concurrency.forking import ForkSafeLock
-from recallm.embedders.base import LazyEmbedder, LoadedModel, checked_model_name, measured_dim
+from recallm.embedders.base import LazyEmbedder, LoadedModel, measured_dim
 from recallm.embedders.model_files import is_installed
 from recallm.embedders.tokens import TokenReader
 from recallm.errors import MissingExtraError, ModelUnavailableError
@@ -53,7 +53,7 @@ class SentenceTransformerEmbedder(LazyEmbedder):
         revision: str | None = None,
         local_files_only: bool = False,
     ) -> None:
-        super().__init__(checked_model_name(model_name))
+        super().__init__(checks.model_name(model_name))
         self._device = checks.optional_text(device, "device")
         self._cache_dir = checks.optional_path(cache_dir, "cache_dir")
         self._revision = checks.optional_text(revision, "revision")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from recallm import checks
 from recallm.config import resolve_threshold
-from recallm.embedders.base import checked_embedder
 from recallm.engine.decision import guard_name
 from recallm.evaluation.intervals import wilson
 from recallm.evaluation.judge import Counts, Judged, Progress, count, judge
@@ -138,7 +137,7 @@ def evaluate(
     1.0
     """
     known = labelled(pairs)
-    model = default_embedder() if embedder is None else managed(checked_embedder(embedder))
+    model = default_embedder() if embedder is None else managed(checks.embedder(embedder))
     checks.threshold(at, "at")
     at = resolve_threshold(at, model.load().thresholds)
     ascending = checks.thresholds([*thresholds, at])

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm import checks
+from recallm.errors import InvalidValueError
 
 SHOWN_LINES = 5
 
@@ -57,11 +58,9 @@ def labelled(pairs: Pairs) -> Labelled:
     """
     if isinstance(pairs, str | Path):
         return _checked(*_read(Path(pairs)), str(pairs))
-    if isinstance(pairs, Mapping) or not isinstance(pairs, Iterable):
-        raise InvalidTypeError(f"pairs is a {type(pairs).__name__}; use the path of a JSONL file, or a list of pairs")
     found: list[Pair | None] = []
     faults: list[str] = []
-    for place, item in enumerate(pairs):
+    for place, item in enumerate(checks.pairs(pairs)):
         _collect(item, f"pair {place}", found, faults)
     return _checked(found, faults, "pairs")
 

@@ -9,7 +9,6 @@ from math import ceil, floor, log10
 from typing import Literal, TypeAlias, get_args
 
 from recallm import checks
-from recallm.embedders.base import checked_embedder
 from recallm.engine.flow import RECORDED_FLOOR
 from recallm.evaluation.intervals import binomial_cdf, upper_bound
 from recallm.evaluation.judge import Counts, Progress, count, judge
@@ -137,7 +136,7 @@ def tune(
     checks.choice(of, "of", get_args(Of))
     ascending = checks.thresholds(thresholds)
     known = labelled(pairs)
-    model = default_embedder() if embedder is None else managed(checked_embedder(embedder))
+    model = default_embedder() if embedder is None else managed(checks.embedder(embedder))
     judged = judge(known.pairs, embedder=model, guards=guards, thresholds=ascending, progress=progress)
     strict_first = [count(judged, place, guarded=True) for place in reversed(range(len(ascending)))]
     samples = [(each.wrong, each.hits if of == "hits" else each.different) for each in strict_first]

@@ -10,7 +10,8 @@ from unittest import SkipTest
 
 import numpy as np
 
-from recallm.embedders.base import as_embedder, checked_embedder
+from recallm import checks
+from recallm.embedders.base import as_embedder
 from recallm.errors import OddVectorError
 from recallm.scoring import normalise, similarity
 from recallm.testing.threads import run_at_once
@@ -94,7 +95,7 @@ class EmbedderContract:
 
     def made(self) -> Embedder:
         """Return an embedder that has done nothing yet."""
-        return as_embedder(checked_embedder(self.make_embedder()))
+        return as_embedder(checks.embedder(self.make_embedder()))
 
     def loaded(self) -> Embedder:
         """Return the embedder that the tests of this class share."""

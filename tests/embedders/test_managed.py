@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from recallm import checks
 from recallm.embedders import managed
-from recallm.embedders.base import checked_embedder
 from recallm.embedders.managed import RETRY_SECONDS, ManagedEmbedder
 from recallm.errors import InvalidTypeError, ModelUnavailableError, OddVectorError
 from recallm.testing import Clock, FakeEmbedder
@@ -126,7 +126,7 @@ def test_a_model_id_that_is_no_text_is_a_failed_load() -> None:
         def model_id(self, value: Any) -> None: ...
 
     with pytest.raises(InvalidTypeError, match="model_id=7 is a int"):
-        result(ManagedEmbedder(checked_embedder(Numbered())).model_info())
+        result(ManagedEmbedder(checks.embedder(Numbered())).model_info())
 
 
 def test_calibrated_profiles_come_with_the_model() -> None:
@@ -220,44 +220,6 @@ def test_a_text_that_an_embedding_cannot_tell_from_others_has_none(embedder: Any
     assert ManagedEmbedder(embedder).represents(text) == expected
     assert (vector_of(ManagedEmbedder(embedder), text) is not None) == expected
     assert (text in embedder.embedded) == expected
-
-
-def as_it_is(text: str) -> str:
-    """Return a text; not an embedder."""
-    return text
-
-
-class Nameless:
-    """Embeds, but has no name."""
-
-    model_id = None
-
-    def embed(self, text: str) -> list[float]:
-        """Return a vector."""
-        return [1.0]
-
-
-@pytest.mark.parametrize(
-    ("embedder", "missing"),
-    [
-        (None, "no embed method"),
-        (as_it_is, "no embed method"),
-        (FakeEmbedder, "no embed method"),
-        (Nameless(), "no model_id"),
-    ],
-    ids=["None", "a function", "a class", "nameless"],
-)
-def test_what_is_no_embedder_is_refused(embedder: Any, missing: str) -> None:
-    """The message says what an embedder has."""
-    with pytest.raises(InvalidTypeError, match=rf"{missing}.*an embedder has model_id: str and embed"):
-        checked_embedder(embedder)
-
-
-def test_an_embedder_is_returned_as_it_is() -> None:
-    """Nothing is loaded or embedded to check it."""
-    embedder = FakeEmbedder()
-    assert checked_embedder(embedder) is embedder
-    assert embedder.embedded == []
 
 
 @pytest.mark.parametrize(
