@@ -6,12 +6,10 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.typing import PROFILES, EmbedderLike, Guard, Namespace, Threshold
-
-T = TypeVar("T")
 
 
 def text(value: object, field: str, *, use: str = "use a non-empty str") -> str:
@@ -141,7 +139,7 @@ def thresholds(values: object) -> tuple[float, ...]:
     return tuple(sorted({float(value) for value in values}))
 
 
-def pairs(value: Iterable[T]) -> Iterable[T]:
+def pairs(value: object) -> Iterable[Any]:
     """Return what holds pairs.
 
     Raises:

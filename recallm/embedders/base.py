@@ -1,15 +1,15 @@
-"""Embedders as calls meet them: any object made an `Embedder`, and those whose model is loaded on first use."""
+"""What every embedder is made of: any object made an `Embedder`, and a base class of those that load a model."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from recallm import checks
 from recallm.concurrency.forking import ForkSafeLock
-from recallm.embedders.model_files import INSTALL_OFFLINE
+from recallm.embedders.model_files import OFFLINE_INSTALL_COMMAND
 from recallm.errors import ModelUnavailableError, RecallmError
 from recallm.typing import Embedder, EmbedderLike
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from recallm.embedders.tokens import TokenReader
 
-_BATCH_SIZE = 32
+BATCH_SIZE = 32
+"""Texts of one inference. On a CPU 8 to 64 are equally fast; more are slower, and padding takes memory."""
 
 
 def as_embedder(embedder: EmbedderLike) -> Embedder:
-    """Return an `Embedder` that does what an object does, and has defaults for what it does not have."""
+    """Return an `Embedder` that does what an object does, with the defaults for what the object does not have."""
     return embedder if isinstance(embedder, Embedder) else _Adapted(embedder)
 
 
@@ -33,7 +34,7 @@ class _Adapted(Embedder):
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
-    def _own(self, name: str) -> Any:
+    def _optional(self, name: str) -> Any:
         return getattr(self._inner, name, None)
 
     @property
@@ -43,38 +44,38 @@ class _Adapted(Embedder):
 
     @property
     def max_tokens(self) -> int | None:
-        return self._own("max_tokens") if callable(self._own("count_tokens")) else None
+        return self._optional("max_tokens") if callable(self._optional("count_tokens")) else None
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        return self._own("thresholds") or {}
+        return self._optional("thresholds") or {}
 
     def embed(self, text: str, /) -> Any:
         return self._inner.embed(text)
 
     def embed_batch(self, texts: Sequence[str], /) -> Any:
-        own = self._own("embed_batch")
-        return own(texts) if callable(own) else super().embed_batch(texts)
+        embed_batch = self._optional("embed_batch")
+        return embed_batch(texts) if callable(embed_batch) else super().embed_batch(texts)
 
     def load(self) -> None:
-        own = self._own("load")
-        if callable(own):
-            own()
+        load = self._optional("load")
+        if callable(load):
+            load()
 
     def count_tokens(self, text: str, /) -> int:
         counted: int = self._inner.count_tokens(text)
         return counted
 
     def represents(self, text: str, /) -> bool:
-        own = self._own("represents")
-        return bool(own(text)) if callable(own) else super().represents(text)
+        represents = self._optional("represents")
+        return bool(represents(text)) if callable(represents) else super().represents(text)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """What loading yields.
+    """A model that can embed.
 
-    Args:
+    Attributes:
         model_id: name and revision, or name and SHA-256.
         dim: length of an embedding.
         reader: counts tokens as the model does.
@@ -87,23 +88,32 @@ class LoadedModel:
     embed_texts: Callable[[list[str]], NDArray[np.float32]]
 
 
-class LazyEmbedder(Embedder):
-    """An embedder that loads its model once, on demand or by `load`."""
+class LoadOnUseEmbedder(Embedder):
+    """An embedder whose model is loaded once: by `load`, or by the first member that needs it.
 
-    _remedy = f"run: {INSTALL_OFFLINE} (needs no network), pass model_path=, or check the network and the cache"
+    A subclass implements `_load_model`. It may set `_known_id` if it knows the model's id without loading it.
+
+    Args:
+        model_name: what messages and `repr` call the model until its id is known.
+    """
+
+    _remedy: ClassVar[str] = (
+        f"run: {OFFLINE_INSTALL_COMMAND} (needs no network), pass model_path=, or check the network and the cache"
+    )
+    """What to do if the model cannot be loaded: the end of the error's message."""
 
     def __init__(self, model_name: str) -> None:
         self.model_name = model_name
         self._known_id: str | None = None
-        self._loaded: LoadedModel | None = None
-        self._loading = ForkSafeLock()
+        self._model: LoadedModel | None = None
+        self._load_lock = ForkSafeLock()
 
     def __repr__(self) -> str:
-        state = "not loaded" if self._loaded is None else "loaded"
+        state = "not loaded" if self._model is None else "loaded"
         return f"<{type(self).__name__} {self._known_id or self.model_name!r}, {state}>"
 
     @abstractmethod
-    def _open(self) -> LoadedModel:
+    def _load_model(self) -> LoadedModel:
         """Find the model and load it; any error it raises means that the model is unavailable."""
 
     def load(self) -> None:
@@ -114,18 +124,18 @@ class LazyEmbedder(Embedder):
         Raises:
             ModelUnavailableError: the model cannot be found, fetched, verified or run.
         """
-        self._ready()
+        self._loaded_model()
 
-    def _ready(self) -> LoadedModel:
-        if self._loaded is None:
-            with self._loading:
-                if self._loaded is None:
-                    self._loaded = self._opened()
-        return self._loaded
+    def _loaded_model(self) -> LoadedModel:
+        if self._model is None:
+            with self._load_lock:
+                if self._model is None:
+                    self._model = self._load_or_explain()
+        return self._model
 
-    def _opened(self) -> LoadedModel:
+    def _load_or_explain(self) -> LoadedModel:
         try:
-            return self._open()
+            return self._load_model()
         except RecallmError:
             raise
         except Exception as error:  # hub, tokenizer and runtime errors share no base
@@ -136,24 +146,24 @@ class LazyEmbedder(Embedder):
 
     @property
     def model_id(self) -> str:
-        """Name and revision, or name and SHA-256, of the model; loads it where that is not known yet."""
-        return self._known_id or self._ready().model_id
+        """Name and revision, or name and SHA-256, of the model; loads it if only the loaded model has them."""
+        return self._known_id or self._loaded_model().model_id
 
     @property
     def max_tokens(self) -> int:
         """Tokens the model reads of a text, special ones included; loads the model."""
-        return self._ready().reader.max_tokens
+        return self._loaded_model().reader.max_tokens
 
     @property
     def dim(self) -> int:
         """Length of an embedding; loads the model."""
-        return self._ready().dim
+        return self._loaded_model().dim
 
     def embed(self, text: str, /) -> NDArray[np.float32]:
         """Embed one text.
 
         Args:
-            text: any text; what is beyond `max_tokens` is cut in silence (see `represents`).
+            text: any text; the model does not read what is beyond `max_tokens` (see `represents`).
 
         Returns:
             Shape (dim,), float32.
@@ -162,7 +172,7 @@ class LazyEmbedder(Embedder):
             InvalidTypeError: `text` is not a str.
             ModelUnavailableError: the model cannot be loaded.
         """
-        vector: NDArray[np.float32] = self._ready().embed_texts([checks.text_to_embed(text)])[0]
+        vector: NDArray[np.float32] = self._loaded_model().embed_texts([checks.text_to_embed(text)])[0]
         return vector
 
     def embed_batch(self, texts: Sequence[str], /) -> NDArray[np.float32]:
@@ -181,28 +191,37 @@ class LazyEmbedder(Embedder):
         import numpy as np
 
         checks.texts_to_embed(texts)
-        loaded, order = self._ready(), sorted(range(len(texts)), key=lambda at: len(texts[at]))
-        vectors = np.empty((len(texts), loaded.dim), dtype=np.float32)
-        for start in range(0, len(order), _BATCH_SIZE):
-            rows = order[start : start + _BATCH_SIZE]
-            vectors[rows] = loaded.embed_texts([texts[row] for row in rows])
+        model = self._loaded_model()
+        by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        vectors = np.empty((len(texts), model.dim), dtype=np.float32)
+        for start in range(0, len(by_length), BATCH_SIZE):
+            rows = by_length[start : start + BATCH_SIZE]
+            vectors[rows] = model.embed_texts([texts[row] for row in rows])
         return vectors
 
     def count_tokens(self, text: str, /) -> int:
-        """Count the tokens of `text` before truncation, special ones included.
+        """Return how many tokens `text` has before it is cut, special ones included.
 
-        Exact for up to 20 characters per token of `max_tokens`. Of a longer text only that much is
-        read, and the count is at least ``max_tokens + 1``: it is taken to be too long, white space or not.
+        The count is exact for texts of up to 20 characters per token of `max_tokens`. Of a longer text only that much
+        is read, and the count is at least ``max_tokens + 1``: the text counts as too long, even if it is white space.
+
+        Raises:
+            InvalidTypeError: `text` is not a str.
+            ModelUnavailableError: the model cannot be loaded.
         """
-        return self._ready().reader.count(checks.text_to_embed(text))
+        return self._loaded_model().reader.count(checks.text_to_embed(text))
 
     def represents(self, text: str, /) -> bool:
-        """Tell whether an embedding stands for all of `text`; where not, match the text exactly only.
+        """Return whether an embedding stands for all of `text`; if not, the text is matched exactly only.
 
-        False for a text that is blank, longer than the model reads, or made of characters and words
-        that the tokenizer does not know or drops: other texts can have the very same embedding.
+        It does not if the text is blank, is longer than the model reads, or has words or characters that the tokenizer
+        does not know or drops: other texts can then have the very same embedding.
+
+        Raises:
+            InvalidTypeError: `text` is not a str.
+            ModelUnavailableError: the model cannot be loaded.
         """
-        return self._ready().reader.represents(checks.text_to_embed(text))
+        return self._loaded_model().reader.represents(checks.text_to_embed(text))
 
 
 def measured_dim(embed_texts: Callable[[list[str]], NDArray[np.float32]]) -> int:

@@ -1,4 +1,4 @@
-"""FastEmbed, the default: small models on the CPU, and which of them a cache uses that names none."""
+"""FastEmbed, which runs small models on the CPU, and the choice of a model for caches that name none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recallm import checks
-from recallm.embedders.base import LazyEmbedder, LoadedModel, measured_dim
+from recallm.embedders.base import LoadedModel, LoadOnUseEmbedder, measured_dim
 from recallm.embedders.model_files import (
     OFFLINE_MODEL_ID,
     OFFLINE_PACKAGE,
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_THREADS = "use a whole number of at least 1, or None for one per core"
+_THREADS_ALLOWED = "use a whole number of at least 1, or None for one per core"
 
 
-class FastEmbedEmbedder(LazyEmbedder):
+class FastEmbedEmbedder(LoadOnUseEmbedder):
     """A model run by FastEmbed: small, on the CPU, without PyTorch. The default.
 
-    Construction reads nothing; the model is loaded by `load` or by the first text. Without the hub's
-    files in the cache, loading fetches them in one attempt; use `offline` where there is no network.
+    Construction reads nothing; the model is loaded by `load` or by the first text. If its files are not in the cache,
+    loading fetches them from the hub, in one attempt; without a network, use `offline`.
 
     Args:
         model_name: a model that FastEmbed knows.
@@ -66,7 +66,9 @@ class FastEmbedEmbedder(LazyEmbedder):
         checks.flag(local_files_only, "local_files_only")
         super().__init__(name if folder is None else str(folder))
         self._threads = (
-            None if threads is None else checks.positive_int(threads, "threads", use=_THREADS, below="too small")
+            None
+            if threads is None
+            else checks.positive_int(threads, "threads", use=_THREADS_ALLOWED, below="too small")
         )
         self._locate: Callable[[], ModelFiles] = (
             partial(hub_model, name, cache_dir=cache, local_files_only=local_files_only)
@@ -76,13 +78,13 @@ class FastEmbedEmbedder(LazyEmbedder):
 
     @classmethod
     def offline(cls, *, threads: int | None = None) -> FastEmbedEmbedder:
-        """Use the all-MiniLM-L6-v2 that the extra ``offline`` installs. Never touches the network.
+        """Return an embedder on the all-MiniLM-L6-v2 that the extra ``offline`` installs. It needs no network, ever.
 
-        384 dimensions, 512 tokens, English; weights in int8, their SHA-256 checked at loading. The
-        `model_id` is known without loading.
+        The model has 384 dimensions, reads 512 tokens, and knows English. Its weights are int8, and their SHA-256 is
+        checked when they are loaded. The `model_id` is known without loading.
 
         Args:
-            threads: as for the class.
+            threads: threads of one inference, as for the class.
 
         Raises:
             MissingExtraError: the extra is not installed.
@@ -93,13 +95,13 @@ class FastEmbedEmbedder(LazyEmbedder):
         embedder._locate = offline_model
         return embedder
 
-    def _open(self) -> LoadedModel:
+    def _load_model(self) -> LoadedModel:
         import numpy as np
         from fastembed import TextEmbedding
 
         files = self._locate()
         folder = str(files.folder)
-        # cache_dir is not looked into here, but FastEmbed would make one in the temporary folder.
+        # The second argument is cache_dir, which nothing is read from; without it FastEmbed makes a temporary one.
         model = TextEmbedding(files.name, folder, self._threads, specific_model_path=folder)
 
         def embed_texts(texts: list[str]) -> NDArray[np.float32]:
@@ -111,11 +113,11 @@ class FastEmbedEmbedder(LazyEmbedder):
 
 
 def installed_default(model_name: str, *, environ: Mapping[str, str]) -> FastEmbedEmbedder:
-    """Choose the embedder of a cache that names none: by what is installed, not by what answers.
+    """Return the embedder of a cache that names none: it depends on what is installed, not on which server answers.
 
     Args:
-        model_name: the FastEmbed model where the extra ``offline`` is not installed.
-        environ: environment variables; ``RECALLM_EMBEDDER`` overrides: "offline" or a model name.
+        model_name: the FastEmbed model to use if the extra ``offline`` is not installed.
+        environ: environment variables. ``RECALLM_EMBEDDER``, if set, is "offline" or the name of the model to use.
 
     Returns:
         An embedder that has loaded nothing yet.

