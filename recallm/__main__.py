@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from recallm.typing import EmbedderLike, Threshold
 
 BAR_WIDTH = 30
+"""Characters of the progress bar: with its labels it fits into a line of 80."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,22 +27,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows ``python -m recallm``; None: the program's own.
 
     Returns:
-        The exit code: 0; 1 where `tune` found no threshold; 2 for an error, told in one line.
+        The exit code: 0; 1 if `tune` found no threshold; 2 after an error, which is printed in one line; 130 after an
+        interrupt, as shells expect.
     """
     options = _parser().parse_args(arguments)
     try:
-        # Printed in the end: the bar must be gone by then.
+        # Printed at the end, when the progress bar is gone.
         result = _tune(options) if options.command == "tune" else _evaluate(options)
     except (RecallmError, OSError, ValueError) as error:
         _clear(sys.stderr)
-        told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-        print(f"recallm: error: {' '.join(told.split())}", file=sys.stderr)
+        print(f"recallm: error: {_in_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         _clear(sys.stderr)
         return 130
     print(result)
     return 1 if getattr(result, "threshold", 0.0) is None else 0
+
+
+def _in_one_line(error: Exception) -> str:
+    message = str(error)
+    if isinstance(error, OSError) and error.filename:
+        message = f"{error.filename}: {error.strerror}"
+    return " ".join(message.split())
 
 
 def _parser() -> argparse.ArgumentParser:

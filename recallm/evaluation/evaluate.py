@@ -10,18 +10,25 @@ from recallm import checks
 from recallm.config import resolve_threshold
 from recallm.engine.decision import guard_name
 from recallm.evaluation.intervals import wilson
-from recallm.evaluation.judge import Counts, Judged, Progress, count, judge
+from recallm.evaluation.judge import Counts, JudgedPair, Progress, count_served, judge
 from recallm.evaluation.pairs import Pairs, labelled
 from recallm.guards.default import DEFAULT_GUARDS
 from recallm.registry import default_embedder, managed
 from recallm.typing import EmbedderLike, Guard, Threshold
 
-THRESHOLDS = (0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
+THRESHOLDS: tuple[float, ...] = (0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
+"""The cosines of the table: denser above 0.9, where the profiles lie."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What one threshold serves, without guards and with them."""
+class ThresholdCounts:
+    """What one threshold serves: a line of the tables.
+
+    Attributes:
+        threshold: a cosine.
+        bare: what it serves if no guard is asked.
+        guarded: what it serves if the guards are asked.
+    """
 
     threshold: float
     bare: Counts
@@ -30,14 +37,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class GuardCounts:
-    """What one guard refuses of the pairs at or above a threshold.
+    """What one guard refuses of the pairs whose similarity reaches a threshold.
 
     Attributes:
         name: the guard's name.
-        right: look-alikes that it refuses, asked by itself.
-        wrong: same pairs that it refuses, asked by itself.
-        only_right: look-alikes that no other guard refuses: leaving it out would serve them.
-        only_wrong: same pairs that no other guard refuses: leaving it out would win them back.
+        right: how many look-alikes it refuses, asked by itself.
+        wrong: how many same pairs it refuses, asked by itself.
+        only_right: how many of `right` no other guard refuses: without this one they would be served.
+        only_wrong: how many of `wrong` no other guard refuses: without this one they would be hits.
     """
 
     name: str
@@ -51,8 +58,8 @@ class GuardCounts:
 class Evaluation:
     """What a cache would do with labelled pairs; `repr` is a table.
 
-    A pair counts as *served* at a threshold where a cache that holds `b` would answer `a` from it: the
-    similarity reaches the threshold and no guard refuses.
+    A pair is *served* at a threshold if a cache that holds `b` would answer `a` from it: the similarity reaches the
+    threshold and no guard refuses. A *look-alike* is a pair whose prompts have different answers.
 
     ====================  ==============================================================
     hit rate              same pairs served, of all same pairs
@@ -61,23 +68,23 @@ class Evaluation:
     look-alikes served    look-alikes served, of all look-alikes
     ====================  ==============================================================
 
-    Hit rate and look-alikes served say what the embedder and the guards can tell apart, whatever the mix
-    of pairs. Precision and wrong rate depend on how many of the pairs are look-alikes: they are those of
-    your traffic only where the pairs are a fair sample of it, as `recallm.record` takes it.
+    Hit rate and look-alikes served show what the embedder and the guards can tell apart, whatever the mix of pairs.
+    Precision and wrong rate depend on how many of the pairs are look-alikes: they are those of your traffic only if
+    the pairs are a fair sample of it, as `recallm.record` takes it.
 
     Attributes:
         model_id: the embedder's.
-        rows: one a threshold, ascending.
+        rows: what each threshold serves, in ascending order.
         at: the threshold of `kinds` and `guards`.
-        kinds: kind → what is served at `at`; empty where no pair has a kind.
-        guards: one a guard, in the order given.
+        kinds: kind → what is served at `at`; empty if no pair has a kind.
+        guards: what each guard refuses, in the order given.
         unlabelled: how many items were left out because they had no label.
     """
 
     model_id: str
-    rows: tuple[Row, ...]
+    rows: tuple[ThresholdCounts, ...]
     at: float
-    kinds: Mapping[str, Row]
+    kinds: Mapping[str, ThresholdCounts]
     guards: tuple[GuardCounts, ...]
     unlabelled: int
 
@@ -111,7 +118,7 @@ def evaluate(
     at: Threshold = "balanced",
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Tell what a cache would do with labelled pairs, at each threshold, without guards and with them.
+    """Return what a cache would do with labelled pairs, at each threshold, without guards and with them.
 
     Use it to see what a threshold or a guard gains and costs on prompts of your own; `tune` chooses a
     threshold. See `Evaluation` for what hit rate, precision and wrong rate are.
@@ -122,8 +129,8 @@ def evaluate(
         embedder: see `recallm.typing.EmbedderLike`; None: the default one.
         guards: as for `semantic_cache`; ``()``: none.
         thresholds: cosines in [0, 1], in any order.
-        at: a profile or cosine, which joins `thresholds`: kinds and single guards are counted at it.
-        progress: called with what is being done, how many of it are done, and of how many.
+        at: a profile or cosine, which joins `thresholds`; kinds and single guards are counted at it.
+        progress: called now and then as ``progress(stage, done, total)``; None: nothing is called.
 
     Raises:
         InvalidValueError: something is not a pair, or a threshold is outside [0, 1].
@@ -136,36 +143,37 @@ def evaluate(
     >>> evaluate(pairs, embedder=FakeEmbedder()).rows[0].guarded.hit_rate
     1.0
     """
-    known = labelled(pairs)
+    labelled_pairs = labelled(pairs)
     model = default_embedder() if embedder is None else managed(checks.embedder(embedder))
     checks.threshold(at, "at")
     at = resolve_threshold(at, model.load().thresholds)
     ascending = checks.thresholds([*thresholds, at])
-    judged = judge(known.pairs, embedder=model, guards=guards, thresholds=ascending, progress=progress)
-    place = ascending.index(at)
+    judged = judge(labelled_pairs.pairs, embedder=model, guards=guards, thresholds=ascending, progress=progress)
+    index = ascending.index(at)
     kinds = {each.pair.kind: None for each in judged if each.pair.kind is not None}
     return Evaluation(
         model_id=model.load().model_id,
-        rows=tuple(_row(judged, ascending, each) for each in range(len(ascending))),
+        rows=tuple(_counts_at(judged, ascending, each) for each in range(len(ascending))),
         at=at,
         kinds={
-            kind: _row([each for each in judged if each.pair.kind == kind], ascending, place) for kind in sorted(kinds)
+            kind: _counts_at([each for each in judged if each.pair.kind == kind], ascending, index)
+            for kind in sorted(kinds)
         },
-        guards=_guard_counts(judged, place, [guard_name(guard) for guard in guards]),
-        unlabelled=known.unlabelled,
+        guards=_guard_counts(judged, index, [guard_name(guard) for guard in guards]),
+        unlabelled=labelled_pairs.unlabelled,
     )
 
 
-def _row(judged: Sequence[Judged], thresholds: Sequence[float], place: int) -> Row:
-    bare, guarded = count(judged, place, guarded=False), count(judged, place, guarded=True)
-    return Row(thresholds[place], bare, guarded)
+def _counts_at(judged: Sequence[JudgedPair], thresholds: Sequence[float], index: int) -> ThresholdCounts:
+    bare, guarded = count_served(judged, index, guarded=False), count_served(judged, index, guarded=True)
+    return ThresholdCounts(thresholds[index], bare, guarded)
 
 
-def _guard_counts(judged: Sequence[Judged], place: int, names: Sequence[str]) -> tuple[GuardCounts, ...]:
+def _guard_counts(judged: Sequence[JudgedPair], index: int, names: Sequence[str]) -> tuple[GuardCounts, ...]:
     alone: Counter[tuple[str, bool]] = Counter()
     only: Counter[tuple[str, bool]] = Counter()
     for each in judged:
-        if each.served(place, guarded=False):
+        if each.is_served(index, guarded=False):
             refused_by = set(each.refused_by)
             alone.update((name, each.pair.same) for name in refused_by)
             only.update((name, each.pair.same) for name in refused_by if len(refused_by) == 1)
@@ -184,12 +192,12 @@ def _table(title: str, rows: Sequence[tuple[str, Counts]]) -> list[str]:
 def _cells(counts: Counts) -> str:
     wrong = "-" if counts.wrong_rate is None else f"{100 * counts.wrong_rate:.1f}"
     return (
-        f"{counts.hits:>6}{_share(counts.right, counts.same):>20}{_share(counts.right, counts.hits):>20}"
-        f"{wrong:>8}{_share(counts.wrong, counts.different):>20}"
+        f"{counts.hits:>6}{_percent(counts.right, counts.same):>20}{_percent(counts.right, counts.hits):>20}"
+        f"{wrong:>8}{_percent(counts.wrong, counts.different):>20}"
     )
 
 
-def _share(part: int, whole: int) -> str:
+def _percent(part: int, whole: int) -> str:
     if not whole:
         return "-"
     lower, upper = wilson(part, whole)

@@ -9,6 +9,7 @@ from operator import mul
 from statistics import NormalDist
 
 NEGLIGIBLE = 1e-18
+"""Terms below this share of the largest are left out: a float64 holds 16 digits, so no sum of them shows."""
 
 
 def wilson(count: int, total: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -20,7 +21,7 @@ def wilson(count: int, total: int, *, confidence: float = 0.95) -> tuple[float, 
         confidence: of the two-sided interval, in (0, 1).
 
     Returns:
-        Its lower and upper end in [0, 1]; (0, 1) of no trials.
+        Its lower and upper end in [0, 1]; (0, 1) if there are no trials.
 
     >>> [round(end, 4) for end in wilson(5, 10)]
     [0.2366, 0.7634]
@@ -55,7 +56,7 @@ def binomial_cdf(count: int, total: int, share: float) -> float:
 
 
 def _sum_of_products(ratios: Iterable[float]) -> float:
-    """Return r1 + r1 r2 + r1 r2 r3 …, up to where the rest no longer counts."""
+    """Return r1 + r1 r2 + r1 r2 r3 …, as far as the terms are not negligible."""
     terms = takewhile(lambda term: term > NEGLIGIBLE, accumulate(ratios, mul))
     return fsum(terms)
 

@@ -17,22 +17,22 @@ from recallm.typing import Guard
 if TYPE_CHECKING:
     from recallm.typing import Vector
 
-SLICE = 128
-"""How many texts are embedded between two reports of progress."""
+TEXTS_AT_ONCE = 128
+"""How many texts are embedded between two reports of progress: a second or two of work on a CPU."""
 
 Progress: TypeAlias = Callable[[str, int, int], object]
-"""Told what is being done, how many of it are done, and of how many."""
+"""(stage, done, total): called now and then, with what is being done and how many of how many are done."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedPair:
     """What a cache would do with one pair.
 
     Attributes:
         pair: the pair.
-        similarity: cosine of the two prompts, or None where one of them may match exactly only.
-        reach: how many of the ascending thresholds serve it where no guard is asked.
-        refused_by: names of the guards that refuse it, each asked by itself, where any threshold serves it.
+        similarity: cosine of the two prompts, or None if one of them may match exactly only.
+        reach: how many of the thresholds, in ascending order, serve it if no guard is asked.
+        refused_by: names of the guards that refuse it, each asked by itself; empty if no threshold serves it.
     """
 
     pair: Pair
@@ -40,20 +40,20 @@ class Judged:
     reach: int
     refused_by: tuple[str, ...]
 
-    def served(self, place: int, *, guarded: bool) -> bool:
-        """Claim that the stored answer is served at the threshold in this place."""
-        return place < self.reach and not (guarded and self.refused_by)
+    def is_served(self, index: int, *, guarded: bool) -> bool:
+        """Return whether the stored answer is served at the threshold of this index."""
+        return index < self.reach and not (guarded and self.refused_by)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many pairs there were, and how many of them were served.
+    """How many pairs of each label there are, and how many of them a threshold serves.
 
     Attributes:
-        same: pairs of which one answer serves both prompts.
-        different: pairs that only look alike.
-        right: same pairs served.
-        wrong: look-alikes served.
+        same: pairs whose prompts have the same answer.
+        different: look-alikes: pairs whose prompts have different answers.
+        right: how many of the same pairs are served.
+        wrong: how many of the look-alikes are served.
     """
 
     same: int
@@ -63,28 +63,28 @@ class Counts:
 
     @property
     def hits(self) -> int:
-        """Pairs served."""
+        """How many pairs are served, right or wrong."""
         return self.right + self.wrong
 
     @property
     def hit_rate(self) -> float | None:
-        """Share of the same pairs that are served; None of none."""
-        return share(self.right, self.same)
+        """Share of the same pairs that are served; None if there are no same pairs."""
+        return share_of(self.right, self.same)
 
     @property
     def precision(self) -> float | None:
-        """Share of the hits that are right; None of none."""
-        return share(self.right, self.hits)
+        """Share of the hits that are right; None if there are no hits."""
+        return share_of(self.right, self.hits)
 
     @property
     def wrong_rate(self) -> float | None:
-        """Share of the hits that are wrong: 1 - precision; None of none."""
-        return share(self.wrong, self.hits)
+        """Share of the hits that are wrong, 1 - precision; None if there are no hits."""
+        return share_of(self.wrong, self.hits)
 
     @property
     def look_alikes_served(self) -> float | None:
-        """Share of the look-alikes that are served; None of none."""
-        return share(self.wrong, self.different)
+        """Share of the look-alikes that are served; None if there are no look-alikes."""
+        return share_of(self.wrong, self.different)
 
     @property
     def precision_interval(self) -> tuple[float, float]:
@@ -92,14 +92,14 @@ class Counts:
         return wilson(self.right, self.hits)
 
 
-def share(part: int, whole: int) -> float | None:
-    """Return a part as a share of the whole, or None where the whole is nothing."""
+def share_of(part: int, whole: int) -> float | None:
+    """Return a part as a share of the whole, or None if the whole is 0."""
     return part / whole if whole else None
 
 
-def count(judged: Sequence[Judged], place: int, *, guarded: bool) -> Counts:
-    """Count what the threshold in `place` serves."""
-    served = [each.pair.same for each in judged if each.served(place, guarded=guarded)]
+def count_served(judged: Sequence[JudgedPair], index: int, *, guarded: bool) -> Counts:
+    """Return how many pairs the threshold of this index serves."""
+    served = [each.pair.same for each in judged if each.is_served(index, guarded=guarded)]
     same = sum(each.pair.same for each in judged)
     return Counts(same, len(judged) - same, sum(served), len(served) - sum(served))
 
@@ -111,7 +111,7 @@ def judge(
     guards: Sequence[Guard],
     thresholds: Sequence[float],
     progress: Progress | None = None,
-) -> tuple[Judged, ...]:
+) -> tuple[JudgedPair, ...]:
     """Return what a cache would do with each pair, as `recallm.engine.decision.decide` decides.
 
     Args:
@@ -119,25 +119,28 @@ def judge(
         embedder: gives the similarities; texts that it does not represent match exactly only.
         guards: pure functions of two prompts; their verdicts hold at every threshold.
         thresholds: ascending cosines.
-        progress: told how far it is.
+        progress: called at the beginning, after each `TEXTS_AT_ONCE` texts or pairs, and at the end.
+
+    Raises:
+        Exception: whatever the embedder raises.
     """
     vectors = embedded(list(dict.fromkeys(text for pair in pairs for text in (pair.a, pair.b))), embedder, progress)
     judged = []
     for done, pair in enumerate(pairs):
-        if progress is not None and done % SLICE == 0:
+        if progress is not None and done % TEXTS_AT_ONCE == 0:
             progress("judging", done, len(pairs))
-        judged.append(_judge_one(pair, vectors, guards, thresholds))
+        judged.append(_judge_pair(pair, vectors, guards, thresholds))
     if progress is not None:
         progress("judging", len(pairs), len(pairs))
     return tuple(judged)
 
 
-def _judge_one(
+def _judge_pair(
     pair: Pair, vectors: Mapping[str, Vector | None], guards: Sequence[Guard], thresholds: Sequence[float]
-) -> Judged:
+) -> JudgedPair:
     similarity = _similarity(pair, vectors)
     if similarity is None:
-        return Judged(pair, None, 0, ())
+        return JudgedPair(pair, None, 0, ())
     query = Query(pair.a, "", "", pair.a)
     found = [Candidate(Entry(pair.b, "", "", pair.b, None, b""), similarity, 0.0)]
     # A pair served at one threshold is served at every lower one.
@@ -147,7 +150,7 @@ def _judge_one(
         refused_by = tuple(
             guard_name(guard) for guard in guards if decide(query, found, thresholds[0], (guard,)).refusals
         )
-    return Judged(pair, similarity, reach, refused_by)
+    return JudgedPair(pair, similarity, reach, refused_by)
 
 
 def _similarity(pair: Pair, vectors: Mapping[str, Vector | None]) -> float | None:
@@ -170,7 +173,7 @@ def embedded(
     """
     embedder.load()
     vectors: dict[str, Vector | None] = {}
-    for part in embedder.embed_many(texts, at_once=SLICE):
+    for part in embedder.embed_many(texts, at_once=TEXTS_AT_ONCE):
         if progress is not None:
             progress("embedding", len(vectors), len(texts))
         vectors.update(zip(texts[len(vectors) :], part, strict=False))

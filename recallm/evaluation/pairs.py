@@ -11,7 +11,8 @@ from typing import TypeAlias
 from recallm import checks
 from recallm.errors import InvalidValueError
 
-SHOWN_LINES = 5
+FAULTS_SHOWN = 5
+"""How many bad lines a message names: enough to see what is wrong, on one screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Pair:
     Attributes:
         a: the prompt of a call.
         b: the prompt whose answer is stored.
-        same: True where the stored answer is right for the call; False: the two only look alike.
+        same: whether the stored answer is right for the call; if not, the two prompts only look alike.
         kind: what sort of pair it is, for a breakdown.
     """
 
@@ -47,12 +48,12 @@ def labelled(pairs: Pairs) -> Labelled:
     """Return the pairs that have a label.
 
     Args:
-        pairs: see `Pairs`. A file has one JSON object a line with ``a``, ``b`` and ``same``, and
-            perhaps ``kind``; ``prompt`` and ``cached_prompt`` may stand for a and b, as `recallm.record`
-            writes them. Without ``same``, or with null, a line counts as not labelled and is left out.
+        pairs: see `Pairs`. Each line of a file is a JSON object with ``a``, ``b`` and ``same``, and perhaps ``kind``.
+            ``prompt`` and ``cached_prompt`` may stand in the place of a and b, as `recallm.record` writes them. A line
+            without ``same``, or with null, has no label and is left out.
 
     Raises:
-        InvalidValueError: something is not a pair, named by its place; or none of it has a label.
+        InvalidValueError: something is not a pair (the message says which), or nothing has a label.
         InvalidTypeError: `pairs` is of another type.
         OSError: the file cannot be read.
     """
@@ -83,16 +84,16 @@ def _read(path: Path) -> tuple[list[Pair | None], list[str]]:
 
 def _collect(item: object, place: str, found: list[Pair | None], faults: list[str]) -> None:
     try:
-        found.append(item if isinstance(item, Pair) else pair_of(item))
+        found.append(item if isinstance(item, Pair) else parse_pair(item))
     except InvalidValueError as error:
         faults.append(f"{place} {error}")
 
 
-def pair_of(item: object) -> Pair | None:
-    """Return the pair that a decoded line holds, or None where it has no label.
+def parse_pair(item: object) -> Pair | None:
+    """Return the pair that a decoded line holds, or None if the line has no label.
 
     Raises:
-        InvalidValueError: it is no pair; the message completes "line 3 …" and quotes no prompt.
+        InvalidValueError: `item` is not a pair; the message completes "line 3 …" and quotes no prompt.
     """
     if not isinstance(item, Mapping):
         raise InvalidValueError(f"is a {type(item).__name__}, not an object with a, b and same")
@@ -118,8 +119,8 @@ def _text(item: Mapping[object, object], *names: str) -> str:
 
 def _checked(found: list[Pair | None], faults: list[str], source: str) -> Labelled:
     if faults:
-        more = f"; and {len(faults) - SHOWN_LINES} more" if len(faults) > SHOWN_LINES else ""
-        raise InvalidValueError(f"{source}: {'; '.join(faults[:SHOWN_LINES])}{more}")
+        more = f"; and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+        raise InvalidValueError(f"{source}: {'; '.join(faults[:FAULTS_SHOWN])}{more}")
     pairs = tuple(pair for pair in found if pair is not None)
     if not pairs:
         raise InvalidValueError(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def plot(evaluation: Evaluation, path: str | Path) -> None:
-    """Draw hit rate over wrong rate, a point a threshold, without guards and with them.
+    """Draw hit rate over wrong rate, with a point for each threshold, without guards and with them.
 
     Args:
         evaluation: what to draw; thresholds without hits have no wrong rate and no point.
@@ -20,7 +20,7 @@ def plot(evaluation: Evaluation, path: str | Path) -> None:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        ValueError: the ending is none that matplotlib knows.
+        ValueError: matplotlib does not know the ending.
         OSError: the file cannot be written.
     """
     try:

@@ -11,18 +11,24 @@ from typing import Literal, TypeAlias, get_args
 from recallm import checks
 from recallm.engine.flow import RECORDED_FLOOR
 from recallm.evaluation.intervals import binomial_cdf, upper_bound
-from recallm.evaluation.judge import Counts, Progress, count, judge
+from recallm.evaluation.judge import Counts, Progress, count_served, judge
 from recallm.evaluation.pairs import Pairs, labelled
 from recallm.guards.default import DEFAULT_GUARDS
 from recallm.registry import default_embedder, managed
 from recallm.typing import EmbedderLike, Guard
 
-Of: TypeAlias = Literal["hits", "look-alikes"]
+ShareOf: TypeAlias = Literal["hits", "look-alikes"]
+"""What a wrong rate is a share of."""
 
-GRID = tuple(thousandth / 1000 for thousandth in range(round(1000 * RECORDED_FLOOR), 1000))
-"""Fixed ahead of the data, as the guarantee needs; below its start recordings hold no candidates."""
+CANDIDATES = tuple(thousandth / 1000 for thousandth in range(round(1000 * RECORDED_FLOOR), 1000))
+"""The thresholds to choose from. The guarantee requires that they be fixed before the data are seen; recordings hold
+no pairs below the first."""
 
-LEAST_TIMES_MORE, MOST_TIMES_MORE = 1.1, 1000.0
+TIMES_MORE_STEP = 1.1
+"""How finely the number of missing pairs is searched: it is an estimate, shown with two digits."""
+
+MOST_TIMES_MORE = 1000.0
+"""Nobody labels a thousand times as many pairs: beyond, more of the same does not help."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -30,15 +36,16 @@ class Tuning:
     """What `tune` found; `repr` says it in words and prints the line to paste.
 
     Attributes:
-        threshold: the one to use, or None where no threshold is confidently good enough.
+        threshold: the one to use, or None if no threshold is confidently good enough.
         counts: what it serves of the pairs; None without a threshold.
-        upper_bound: the wrong rate is below this with `confidence`; None without a threshold.
+        upper_bound: the wrong rate is below this, with `confidence`; None without a threshold.
         max_wrong: the target.
         of: what the wrong rate is a share of.
-        confidence: in the guarantee.
-        more_pairs: without a threshold: about how many more labelled pairs would do if the shares stay as
-            they are; None where more of the same will not help.
-        lowest_wrong: without a threshold: the lowest wrong rate seen, and where; None where there were no hits.
+        confidence: probability that the wrong rate is as low as promised.
+        more_pairs: without a threshold, about how many more labelled pairs would do if the shares stay as they are;
+            None if more of the same will not help.
+        lowest_wrong: without a threshold, the lowest wrong rate seen and the threshold where it was; None if there
+            were no hits.
         pairs: how many pairs this rests on.
         unlabelled: how many items were left out because they had no label.
         guarded: whether guards were asked.
@@ -48,7 +55,7 @@ class Tuning:
     counts: Counts | None
     upper_bound: float | None
     max_wrong: float
-    of: Of
+    of: ShareOf
     confidence: float
     more_pairs: int | None
     lowest_wrong: tuple[float, float] | None
@@ -66,7 +73,7 @@ class Tuning:
     def __repr__(self) -> str:
         target = f"at most {100 * self.max_wrong:g} % of the {self.of}"
         if self.threshold is None or self.counts is None or self.upper_bound is None:
-            return f"No threshold is wrong in {target} with {100 * self.confidence:g} % confidence: {self._why}"
+            return f"No threshold is wrong in {target} with {100 * self.confidence:g} % confidence: {self._explanation}"
         counts = self.counts
         whole = counts.hits if self.of == "hits" else counts.different
         return (
@@ -78,7 +85,7 @@ class Tuning:
         )
 
     @property
-    def _why(self) -> str:
+    def _explanation(self) -> str:
         if self.lowest_wrong is None:
             return f"the {self.pairs} pairs do not tell: label more that are alike, some the same and some not."
         wrong, where = self.lowest_wrong
@@ -97,29 +104,29 @@ def tune(
     pairs: Pairs,
     *,
     max_wrong: float = 0.01,
-    of: Of = "hits",
+    of: ShareOf = "hits",
     confidence: float = 0.95,
     embedder: EmbedderLike | None = None,
     guards: Sequence[Guard] = DEFAULT_GUARDS,
-    thresholds: Sequence[float] = GRID,
+    thresholds: Sequence[float] = CANDIDATES,
     progress: Progress | None = None,
 ) -> Tuning:
     """Choose the threshold with the most hits whose wrong rate is confidently below a target.
 
-    With probability `confidence` over the pairs' labels, the wrong rate at the threshold returned is at
-    most `max_wrong`, on traffic of which the pairs are a fair sample: label what `recallm.record` wrote
-    down, all of it or lines drawn by lot. Thresholds are tested in fixed sequences from strict to loose,
-    each until it fails (Learn then Test, Angelopoulos et al. 2021), by the exact binomial bound (Clopper
-    and Pearson 1934). A sequence starts where the hits, which know nothing of labels, first suffice for
-    a proof, and at each doubling of them; the starts share the risk.
+    With probability `confidence` over the pairs' labels, the wrong rate at the threshold returned is at most
+    `max_wrong`, on traffic of which the pairs are a fair sample: label what `recallm.record` wrote down, all of it or
+    lines drawn by lot. Thresholds are tested in fixed sequences from strict to loose, each sequence until a test fails
+    (Learn then Test, Angelopoulos et al. 2021), by the exact binomial bound (Clopper and Pearson 1934). One sequence
+    starts at the strictest threshold with enough hits for a proof, and further ones at each doubling of that number;
+    the number of hits does not depend on the labels. The sequences share the risk.
 
     Args:
         pairs: as for `evaluate`.
         max_wrong: the target, in (0, 1).
         of: ``"hits"``: the share of the answers served that are wrong, 1 - precision;
-            ``"look-alikes"``: the share of the look-alikes that are served, which does not depend on how
-            many of the pairs are look-alikes.
-        confidence: in (0, 1).
+            ``"look-alikes"``: the share of the look-alikes that are served, which does not depend on how many of the
+            pairs are look-alikes.
+        confidence: probability of the guarantee, in (0, 1).
         embedder: see `recallm.typing.EmbedderLike`; None: the default one. The threshold holds for it only.
         guards: as for `semantic_cache`; ``()``: none.
         thresholds: the cosines to choose from; fix them before you look at the pairs.
@@ -133,17 +140,17 @@ def tune(
     """
     checks.share(max_wrong, "max_wrong")
     checks.share(confidence, "confidence")
-    checks.choice(of, "of", get_args(Of))
+    checks.choice(of, "of", get_args(ShareOf))
     ascending = checks.thresholds(thresholds)
-    known = labelled(pairs)
+    labelled_pairs = labelled(pairs)
     model = default_embedder() if embedder is None else managed(checks.embedder(embedder))
-    judged = judge(known.pairs, embedder=model, guards=guards, thresholds=ascending, progress=progress)
-    strict_first = [count(judged, place, guarded=True) for place in reversed(range(len(ascending)))]
+    judged = judge(labelled_pairs.pairs, embedder=model, guards=guards, thresholds=ascending, progress=progress)
+    strict_first = [count_served(judged, index, guarded=True) for index in reversed(range(len(ascending)))]
     samples = [(each.wrong, each.hits if of == "hits" else each.different) for each in strict_first]
     risk = 1 - confidence
     good, risk_each = proven(samples, max_wrong, risk)
     # Of thresholds with as many hits the strictest is taken: it promises no less, and serves fewer look-alikes.
-    best = max(good, key=lambda place: (strict_first[place].right, -place), default=None)
+    best = max(good, key=lambda index: (strict_first[index].right, -index), default=None)
     if best is not None and strict_first[best].right == 0:
         best = None
     useful = [sample for each, sample in zip(strict_first, samples, strict=True) if each.right]
@@ -158,7 +165,7 @@ def tune(
         more_pairs=None if more is None else _rounded_up((more - 1) * len(judged)),
         lowest_wrong=None if best is not None else _lowest_wrong(strict_first, samples, ascending[::-1]),
         pairs=len(judged),
-        unlabelled=known.unlabelled,
+        unlabelled=labelled_pairs.unlabelled,
         guarded=bool(guards),
     )
 
@@ -172,7 +179,7 @@ def proven(samples: Sequence[tuple[int, int]], max_wrong: float, risk: float) ->
         risk: probability that any of those returned is above it.
 
     Returns:
-        Their places, and the risk at which each was tested.
+        Their indices, and the risk at which each was tested.
     """
     trials = [total for _, total in samples]
     starts: list[int] = []
@@ -183,25 +190,26 @@ def proven(samples: Sequence[tuple[int, int]], max_wrong: float, risk: float) ->
     risk_each = risk / max(1, len(starts))
     good: dict[int, None] = {}
     for start in starts:
-        for place in range(start, len(samples)):
+        for index in range(start, len(samples)):
             # The same claim as `upper_bound(...) <= max_wrong`, at a fiftieth of the cost.
-            if binomial_cdf(*samples[place], max_wrong) > risk_each or trials[place] == 0:
+            if binomial_cdf(*samples[index], max_wrong) > risk_each or trials[index] == 0:
                 break
-            good[place] = None
+            good[index] = None
     return list(good), risk_each
 
 
 def _starts(trials: Sequence[int], max_wrong: float, risk: float) -> list[int]:
+    """Return where sequences start: at the first index with enough trials, and at each doubling of that number."""
     starts: dict[int, None] = {}
     needed = _least_trials(max_wrong, risk)
-    while (place := bisect_left(trials, needed)) < len(trials):
-        starts[place] = None
+    while (index := bisect_left(trials, needed)) < len(trials):
+        starts[index] = None
         needed *= 2
     return list(starts)
 
 
 def _least_trials(max_wrong: float, risk: float) -> int:
-    """Return how many trials without a wrong one prove the claim."""
+    """Return how many trials prove the claim if none of them is wrong."""
     trials = 1
     while binomial_cdf(0, trials, max_wrong) > risk:
         trials *= 2
@@ -209,18 +217,27 @@ def _least_trials(max_wrong: float, risk: float) -> int:
 
 
 def times_more(samples: Sequence[tuple[int, int]], max_wrong: float, risk: float) -> float | None:
-    """Return how many times as many trials, of the same shares, would prove the claim somewhere; None: no number."""
+    """Return how many times as many trials, with the same shares of wrong ones, would prove the claim.
+
+    Args:
+        samples: (wrong, trials) of each threshold; it is enough if the claim is proven for one of them.
+        max_wrong: the share to stay at or below.
+        risk: probability that the claim is wrong.
+
+    Returns:
+        The factor, or None if no factor below `MOST_TIMES_MORE` would do.
+    """
     fewest: float | None = None
     for wrong, trials in samples:
         if not trials or wrong / trials >= max_wrong:
             continue
-        times = LEAST_TIMES_MORE
+        times = TIMES_MORE_STEP
         most = MOST_TIMES_MORE if fewest is None else fewest
         while times < most:
             if binomial_cdf(ceil(wrong * times), floor(trials * times), max_wrong) <= risk:
                 fewest = times
                 break
-            times *= LEAST_TIMES_MORE
+            times *= TIMES_MORE_STEP
     return fewest
 
 
@@ -238,4 +255,4 @@ def _lowest_wrong(
         for each, (wrong, trials), threshold in zip(counts, samples, thresholds, strict=True)
         if trials and each.right
     ]
-    return min(shares, key=lambda seen: (seen[0], -seen[1]), default=None)
+    return min(shares, key=lambda share: (share[0], -share[1]), default=None)
