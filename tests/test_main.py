@@ -6,12 +6,10 @@ import json
 import runpy
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recallm.__main__ import main
-from recallm.evaluation.plot import plot
 
 SAME = [("how do I cancel my plan", "how do I my plan cancel"), ("where is my order now", "where is now my order")]
 DIFFERENT = [("refund in 30 days", "refund in 90 days"), ("who wrote the manual", "what does bread cost")]
@@ -26,6 +24,7 @@ def pairs(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.model
 def test_evaluate_prints_a_table(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Over thresholds, without guards and with them, by kind and by guard."""
     assert main(["evaluate", str(pairs), "--embedder", "offline"]) == 0
@@ -35,12 +34,14 @@ def test_evaluate_prints_a_table(pairs: Path, capsys: pytest.CaptureFixture[str]
     assert printed.err == ""
 
 
+@pytest.mark.model
 def test_guards_may_be_left_out(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Then there is one table."""
     assert main(["evaluate", str(pairs), "--embedder", "offline", "--no-guards", "--at", "0.9"]) == 0
     assert "with guards" not in capsys.readouterr().out
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_a_plot_is_written(ending: str, pairs: Path, tmp_path: Path) -> None:
     """In the format that the file's ending names."""
@@ -49,14 +50,7 @@ def test_a_plot_is_written(ending: str, pairs: Path, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG" if ending == "png" else b"<?xml")
 
 
-def test_a_plot_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra is named."""
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    nothing: Any = None
-    with pytest.raises(ImportError, match=r'pip install "recallm\[plot\]"'):
-        plot(nothing, "curve.png")
-
-
+@pytest.mark.model
 def test_tune_without_a_safe_threshold_says_so_and_exits_with_one(
     pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +59,7 @@ def test_tune_without_a_safe_threshold_says_so_and_exits_with_one(
     assert "No threshold is wrong in at most 1 % of the hits with 95 % confidence" in capsys.readouterr().out
 
 
+@pytest.mark.model
 def test_tune_prints_the_line_to_paste(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With enough pairs and a modest target."""
     path = tmp_path / "pairs.jsonl"
@@ -99,6 +94,7 @@ def test_an_error_is_told_in_one_line(
     assert printed.err.count("\n") == 1
 
 
+@pytest.mark.model
 def test_a_terminal_gets_a_bar(
     pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +106,7 @@ def test_a_terminal_gets_a_bar(
     assert drawn.endswith("\r\x1b[K")
 
 
+@pytest.mark.model
 def test_an_interrupt_ends_it_quietly(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the exit code that shells expect."""
 

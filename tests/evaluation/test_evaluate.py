@@ -1,60 +1,20 @@
-"""Evaluation: what a cache would do with labelled pairs, and that a cache does just that."""
+"""An evaluation counts what a cache would do with labelled pairs, and a cache does just that."""
 
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.angles import Angles
 
 from recallm import CacheConfig, InMemoryStorage, Pair, SemanticCache, evaluate
 from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.evaluation.evaluate import GuardCounts
 from recallm.evaluation.judge import Counts
 from recallm.testing import FakeEmbedder
-
-
-class Angles:
-    """Embeds "0.9 …" so that its cosine with any text without a number in front is 0.9."""
-
-    model_id = "angles"
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def embed(self, text: str) -> list[float]:
-        """Return a vector of two dimensions."""
-        self.texts.append(text)
-        try:
-            cosine = float(text.split(maxsplit=1)[0])
-        except ValueError:
-            cosine = 1.0
-        return [cosine, (1 - cosine**2) ** 0.5]
-
-
-class Batched(Angles):
-    """Also embeds many at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.slices: list[int] = []
-        self.loads = 0
-
-    def load(self) -> None:
-        """Count."""
-        self.loads += 1
-
-    def embed_batch(self, texts: list[str]) -> Any:
-        """Return shape (n, 2)."""
-        self.slices.append(len(texts))
-        return np.asarray([self.embed(text) for text in texts])
-
-    def represents(self, text: str) -> bool:
-        """Hold some texts to be unreadable."""
-        return "unreadable" not in text
 
 
 def no_cats(prompt: str, cached_prompt: str) -> bool:
@@ -65,11 +25,6 @@ def no_cats(prompt: str, cached_prompt: str) -> bool:
 def no_dogs(prompt: str, cached_prompt: str) -> bool:
     """Claim that the call is not about dogs."""
     return "dog" not in prompt
-
-
-def fails(prompt: str, cached_prompt: str) -> bool:
-    """Fail."""
-    raise ZeroDivisionError
 
 
 PAIRS = [
@@ -90,16 +45,6 @@ def test_counts_what_is_served_at_each_threshold() -> None:
     assert [row.threshold for row in result.rows] == [0.9, 0.92, 0.98]
     assert [row.bare for row in result.rows] == [Counts(4, 4, 3, 3), Counts(4, 4, 3, 2), Counts(4, 4, 1, 0)]
     assert [row.guarded for row in result.rows] == [Counts(4, 4, 2, 1), Counts(4, 4, 2, 0), Counts(4, 4, 1, 0)]
-
-
-def test_rates_are_of_what_their_names_say() -> None:
-    """Hit rate of the same pairs, precision and wrong rate of the hits, look-alikes served of the look-alikes."""
-    counts = Counts(same=10, different=50, right=6, wrong=2)
-    assert (counts.hits, counts.hit_rate, counts.precision) == (8, 0.6, 0.75)
-    assert (counts.wrong_rate, counts.look_alikes_served) == (0.25, 0.04)
-    assert counts.precision_interval == pytest.approx((0.4093, 0.9285), abs=5e-5)
-    nothing = Counts(0, 0, 0, 0)
-    assert [nothing.hit_rate, nothing.precision, nothing.wrong_rate, nothing.look_alikes_served] == [None] * 4
 
 
 def test_guards_are_credited_alone_and_for_what_only_they_refuse() -> None:
@@ -124,31 +69,6 @@ def test_a_profile_is_the_embedders_own() -> None:
     embedder = Angles()
     embedder.thresholds = {"balanced": 0.7}  # type: ignore[attr-defined]  # an optional member
     assert evaluate(PAIRS, embedder=embedder, at="balanced").at == 0.7
-
-
-def test_a_guard_that_raises_refuses() -> None:
-    """As in a cache."""
-    result = evaluate(PAIRS, embedder=Angles(), guards=(fails,), thresholds=(0.5,))
-    assert {row.guarded.hits for row in result.rows} == {0}
-
-
-def test_the_very_prompt_is_served_whatever_the_threshold_and_the_guards() -> None:
-    """As an exact hit is, even where it cannot be embedded."""
-    pairs = [Pair("unreadable", "unreadable", True), Pair("unreadable", "unreadable too", True)]
-    result = evaluate(pairs, embedder=Batched(), guards=(fails,), thresholds=(1.0,))
-    assert result.rows[-1].guarded == Counts(2, 0, 1, 0)
-
-
-def test_texts_are_embedded_once_in_slices() -> None:
-    """With `embed_batch` where there is one, after `load`; each step is told."""
-    embedder, told = Batched(), []
-    pairs = [Pair(f"0.9 {number}", "stored", True) for number in range(300)]
-    evaluate(pairs, embedder=embedder, progress=lambda *state: told.append(state))
-    assert (len(embedder.texts), len(set(embedder.texts)), embedder.loads) == (301, 301, 1)
-    assert embedder.slices == [128, 128, 45]
-    embedding = [state for state in told if state[0] == "embedding"]
-    assert embedding == [("embedding", done, 301) for done in (0, 128, 256, 301)]
-    assert told[-1] == ("judging", 300, 300)
 
 
 words = st.lists(st.sampled_from(["a", "b", "c", "cat", "dog"]), min_size=1, max_size=6).map(" ".join)

@@ -8,22 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.angles import Angles
 
 from recallm import Pair, tune
 from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.evaluation.intervals import upper_bound
 from recallm.evaluation.tune import proven, times_more
-
-
-class Angles:
-    """Embeds "0.9 …" so that its cosine with "stored" is 0.9."""
-
-    model_id = "angles"
-
-    def embed(self, text: str) -> list[float]:
-        """Return a vector of two dimensions."""
-        cosine = 1.0 if text == "stored" else float(text.split(maxsplit=1)[0])
-        return [cosine, (1 - cosine**2) ** 0.5]
 
 
 def pairs_at(cosine: float, *, same: int = 0, different: int = 0) -> list[Pair]:
