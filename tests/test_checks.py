@@ -37,13 +37,13 @@ class Nameless:
     ids=["None", "a function", "a class", "nameless"],
 )
 def test_what_is_no_embedder_is_refused(embedder: Any, missing: str) -> None:
-    """The message says what an embedder has."""
+    """An object without `embed` or `model_id` is refused with a message that says what an embedder has."""
     with pytest.raises(InvalidTypeError, match=rf"{missing}.*an embedder has model_id: str and embed"):
         checks.embedder(embedder)
 
 
 def test_an_embedder_is_returned_as_it_is() -> None:
-    """Nothing is loaded or embedded to check it."""
+    """Checking an embedder loads and embeds nothing."""
     embedder = FakeEmbedder()
     assert checks.embedder(embedder) is embedder
     assert embedder.embedded == []

@@ -26,7 +26,7 @@ def pairs(tmp_path: Path) -> Path:
 
 @pytest.mark.model
 def test_evaluate_prints_a_table(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Over thresholds, without guards and with them, by kind and by guard."""
+    """`evaluate` prints tables over thresholds, without guards and with them, by kind and by guard."""
     assert main(["evaluate", str(pairs), "--embedder", "offline"]) == 0
     printed = capsys.readouterr()
     for expected in ("2 same pairs, 2 look-alikes", "without guards", "with guards", "by kind, at 0.9", "vetoes at"):
@@ -36,7 +36,7 @@ def test_evaluate_prints_a_table(pairs: Path, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.model
 def test_guards_may_be_left_out(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Then there is one table."""
+    """With `--no-guards` there is one table."""
     assert main(["evaluate", str(pairs), "--embedder", "offline", "--no-guards", "--at", "0.9"]) == 0
     assert "with guards" not in capsys.readouterr().out
 
@@ -44,7 +44,7 @@ def test_guards_may_be_left_out(pairs: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.model
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_a_plot_is_written(ending: str, pairs: Path, tmp_path: Path) -> None:
-    """In the format that the file's ending names."""
+    """A plot is written in the format that the file's ending names."""
     picture = tmp_path / f"curve.{ending}"
     assert main(["evaluate", str(pairs), "--embedder", "offline", "--plot", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG" if ending == "png" else b"<?xml")
@@ -54,14 +54,14 @@ def test_a_plot_is_written(ending: str, pairs: Path, tmp_path: Path) -> None:
 def test_tune_without_a_safe_threshold_says_so_and_exits_with_one(
     pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Four pairs prove nothing; it tells how many more are needed."""
+    """Four pairs prove nothing: `tune` says so, and exits with 1."""
     assert main(["tune", str(pairs), "--embedder", "offline"]) == 1
     assert "No threshold is wrong in at most 1 % of the hits with 95 % confidence" in capsys.readouterr().out
 
 
 @pytest.mark.model
 def test_tune_prints_the_line_to_paste(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With enough pairs and a modest target."""
+    """With enough pairs and a modest target, `tune` prints the line to paste."""
     path = tmp_path / "pairs.jsonl"
     lines = [{"a": f"how do I cancel plan {a}", "b": f"how to cancel plan {a}", "same": True} for a in range(60)]
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
@@ -83,7 +83,7 @@ def test_tune_prints_the_line_to_paste(tmp_path: Path, capsys: pytest.CaptureFix
 def test_an_error_is_told_in_one_line(
     arguments: list[str], told: str, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """On standard error, with exit code 2."""
+    """An error is one line on standard error, and the exit code is 2."""
     (tmp_path / "broken.jsonl").write_text("{\n", encoding="utf-8")
     (tmp_path / "unlabelled.jsonl").write_text('{"a": "x", "b": "y", "same": null}\n', encoding="utf-8")
     assert main([argument.format(folder=tmp_path) for argument in arguments] + ["--embedder", "offline"]) == 2
@@ -98,7 +98,7 @@ def test_an_error_is_told_in_one_line(
 def test_a_terminal_gets_a_bar(
     pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is gone when the result is printed."""
+    """On a terminal a progress bar is drawn, and is gone when the result is printed."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["evaluate", str(pairs), "--embedder", "offline"]) == 0
     drawn = capsys.readouterr().err
@@ -108,7 +108,7 @@ def test_a_terminal_gets_a_bar(
 
 @pytest.mark.model
 def test_an_interrupt_ends_it_quietly(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the exit code that shells expect."""
+    """An interrupt ends the program without a traceback, with the exit code that shells expect."""
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -118,7 +118,7 @@ def test_an_interrupt_ends_it_quietly(pairs: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_it_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """``python -m recallm`` is the front door."""
+    """``python -m recallm`` runs the command line."""
     monkeypatch.setattr(sys, "argv", ["recallm", "--help"])
     monkeypatch.delitem(sys.modules, "recallm.__main__")
     with pytest.raises(SystemExit) as ended:

@@ -20,7 +20,7 @@ moderate = st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3).filter(lambda 
 
 @given(vectors)
 def test_every_vector_with_a_direction_becomes_a_unit_vector(vector: list[float]) -> None:
-    """However large or small its components are."""
+    """A vector has length 1 after `normalise`, however large or small its components are."""
     unit = normalise(vector)
     assert unit.dtype == np.float32
     assert unit.shape == (len(vector),)
@@ -37,7 +37,7 @@ def test_length_does_not_count(vector: list[float], factor: float) -> None:
 
 @given(moderate, moderate)
 def test_similarity_is_the_cosine(one: list[float], other: list[float]) -> None:
-    """Symmetric, and what the definition gives."""
+    """Similarity is symmetric, and is what the definition of the cosine gives."""
     expected = sum(a * b for a, b in zip(one, other, strict=True)) / (math.hypot(*one) * math.hypot(*other))
     found = similarity(normalise(one), normalise(other))
     assert math.isclose(found, expected, abs_tol=1e-6)
@@ -86,25 +86,25 @@ def test_any_sequence_of_numbers_is_an_embedding(vector: Any) -> None:
     ],
 )
 def test_what_is_no_vector_is_refused(vector: Any) -> None:
-    """Empty, ragged, flat, directionless, infinite or no numbers at all."""
+    """What is empty, ragged, flat, without direction, infinite or not of numbers is refused."""
     with pytest.raises(OddVectorError, match="the embedder returned"):
         normalise(vector)
 
 
 def test_another_dimension_is_refused() -> None:
-    """The message says what was got and what it must be."""
+    """Vectors of different dimensions have no similarity, and the message names both shapes."""
     with pytest.raises(OddVectorError, match=r"\(2,\).*\(3,\)"):
         similarity(normalise([1.0, 2.0]), normalise([1.0, 2.0, 3.0]))
 
 
 def test_what_is_refused_is_named_by_its_type() -> None:
-    """Not by its value, which may hold a prompt."""
+    """The message names the type of what is refused, and not its value, which may hold a prompt."""
     with pytest.raises(OddVectorError, match="returned a str that is not a vector"):
         normalise("a prompt")  # type: ignore[arg-type]  # what is refused is the point
 
 
 def test_similarities_are_summed_in_double_precision() -> None:
-    """The decision does not hang on the rounding of float32."""
+    """The sum of the products does not depend on the rounding of float32."""
     one, other = normalise([0.1] * 1000), normalise([0.1] * 999 + [0.1001])
     exact = sum(float(a) * float(b) for a, b in zip(one, other, strict=True))
     assert similarity(one, other) == pytest.approx(exact, abs=1e-12)

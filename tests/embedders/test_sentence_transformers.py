@@ -67,7 +67,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[Library], Library]:
 
 
 def test_a_folder_is_read_and_known_by_its_content(install: Callable[[Library], Library], tmp_path: Path) -> None:
-    """Without a network, and without running code that the model brings."""
+    """A model in a folder needs no network, runs no code of its own, and is known by its content."""
     library = install(Library())
     ids = []
     for name in ("one", "two"):
@@ -105,7 +105,7 @@ def test_a_hub_model_is_known_by_its_revision(
 
 
 def test_what_may_not_be_fetched_is_not(install: Callable[[Library], Library], tmp_path: Path) -> None:
-    """The error says what to do."""
+    """With `local_files_only`, a model that is not cached is an error that says what to do."""
     library = install(Library(cached=False))
     with pytest.raises(ModelUnavailableError, match="check the network and the cache"):
         SentenceTransformerEmbedder(cache_dir=tmp_path, local_files_only=True).load()
@@ -115,7 +115,7 @@ def test_what_may_not_be_fetched_is_not(install: Callable[[Library], Library], t
 def test_a_tokenizer_that_does_not_tell_what_it_reads_is_refused(
     install: Callable[[Library], Library], tmp_path: Path
 ) -> None:
-    """Truncated prompts could not be told from whole ones."""
+    """A model without a fast tokenizer is refused: nothing would show which prompts it cuts."""
     install(Library(fast=False))
     with pytest.raises(ModelUnavailableError, match="has no fast tokenizer"):
         SentenceTransformerEmbedder(str(tmp_path)).load()
@@ -130,7 +130,7 @@ def test_a_tokenizer_that_does_not_tell_what_it_reads_is_refused(
     ],
 )
 def test_wrong_arguments_of_a_sentence_transformer(arguments: dict[str, Any], message: str) -> None:
-    """Its own arguments are checked before the extra is looked for."""
+    """Arguments are checked before the extra is looked for."""
     with pytest.raises(InvalidTypeError, match=re.escape(message)):
         SentenceTransformerEmbedder(**arguments)
 
@@ -178,7 +178,7 @@ def test_sentence_transformers_agree_with_the_offline_model(
 def test_sentence_transformers_represent_what_they_read(
     sentence_transformer: SentenceTransformerEmbedder,
 ) -> None:
-    """The PyTorch model's own, shorter limit is used."""
+    """A PyTorch model represents texts up to its own limit, which is shorter than the tokenizer's."""
     assert sentence_transformer.max_tokens == 256
     assert sentence_transformer.represents("How do I reset my password?")
     assert not sentence_transformer.represents("word " * 300)
@@ -188,7 +188,7 @@ def test_sentence_transformers_represent_what_they_read(
 @pytest.mark.model
 @pytest.mark.usefixtures("no_network")
 def test_a_cached_sentence_transformer_carries_its_revision(torch_model: Path, tmp_path: Path) -> None:
-    """What is in the hub's cache is used without a network, and the id carries the commit."""
+    """A model in the hub's cache is used without a network, and its id carries the commit."""
     repository = tmp_path / "models--sentence-transformers--all-MiniLM-L6-v2"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(REVISION)
@@ -216,7 +216,7 @@ def test_callers_of_a_sentence_transformer_may_overlap(
 @pytest.mark.usefixtures("torch_model")
 @pytest.mark.parametrize("local_files_only", [True, False])
 def test_a_sentence_transformer_without_a_hub_fails_soon(tmp_path: Path, local_files_only: bool) -> None:
-    """With nothing cached and no hub, the library's minute of retries is not paid."""
+    """If nothing is cached and there is no hub, loading fails without the library's minute of retries."""
     code = (
         "import time; from recallm.embedders.sentence_transformers import SentenceTransformerEmbedder as S\n"
         f"e = S(cache_dir={str(tmp_path)!r}, local_files_only={local_files_only})\n"

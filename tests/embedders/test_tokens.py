@@ -69,7 +69,7 @@ def test_texts_that_collapse_are_not_represented(offline: FastEmbedEmbedder, one
 
 @pytest.mark.model
 def test_tokens_are_counted_before_truncation(offline: FastEmbedEmbedder) -> None:
-    """The count goes beyond max_tokens and includes [CLS] and [SEP]."""
+    """The count of tokens goes beyond max_tokens and includes [CLS] and [SEP]."""
     assert offline.max_tokens == 512
     assert offline.count_tokens("") == 2
     assert offline.count_tokens("hello world") == 4
@@ -94,7 +94,7 @@ SHORT_READER = TokenReader(Tokenizer.from_file(str(TOKENIZER_FOLDER / "tokenizer
 @given(st.text(max_size=300) | st.lists(st.sampled_from(["how", "reset", "x", "é", "😀"])).map(" ".join))
 @settings(max_examples=200)
 def test_what_is_represented_is_not_cut(text: str) -> None:
-    """Whatever the text: a represented one has content, and no more tokens than the model reads."""
+    """Any text that is represented has content, and no more tokens than the model reads."""
     if SHORT_READER.represents(text):
         assert text.strip()
         assert 2 < SHORT_READER.count(text) <= 16

@@ -40,7 +40,7 @@ PAIRS = [
 
 
 def test_counts_what_is_served_at_each_threshold() -> None:
-    """Without guards and with them, thresholds ascending."""
+    """What is served is counted at each threshold, in ascending order, without guards and with them."""
     result = evaluate(PAIRS, embedder=Angles(), guards=(no_cats, no_dogs), thresholds=(0.98, 0.9), at=0.92)
     assert [row.threshold for row in result.rows] == [0.9, 0.92, 0.98]
     assert [row.bare for row in result.rows] == [Counts(4, 4, 3, 3), Counts(4, 4, 3, 2), Counts(4, 4, 1, 0)]
@@ -48,13 +48,13 @@ def test_counts_what_is_served_at_each_threshold() -> None:
 
 
 def test_guards_are_credited_alone_and_for_what_only_they_refuse() -> None:
-    """Counted at `at`, of what cosine alone would serve there."""
+    """Each guard is counted at `at`, among the pairs that cosine alone would serve there."""
     result = evaluate(PAIRS, embedder=Angles(), guards=(no_cats, no_dogs), at=0.92)
     assert result.guards == (GuardCounts("no_cats", 1, 1, 0, 1), GuardCounts("no_dogs", 2, 0, 1, 0))
 
 
 def test_kinds_are_counted_apart() -> None:
-    """Pairs without a kind are in the whole only."""
+    """Each kind of pair is counted by itself, and pairs without a kind in the whole only."""
     result = evaluate(PAIRS, embedder=Angles(), guards=(no_cats,), at="balanced")
     assert result.at == 0.92
     assert {kind: row.bare for kind, row in result.kinds.items()} == {
@@ -65,7 +65,7 @@ def test_kinds_are_counted_apart() -> None:
 
 
 def test_a_profile_is_the_embedders_own() -> None:
-    """A calibrated model's "balanced" is where its caches serve."""
+    """`at="balanced"` is the threshold that the embedder was calibrated to, as in its caches."""
     embedder = Angles()
     embedder.thresholds = {"balanced": 0.7}  # type: ignore[attr-defined]  # an optional member
     assert evaluate(PAIRS, embedder=embedder, at="balanced").at == 0.7
@@ -76,7 +76,7 @@ words = st.lists(st.sampled_from(["a", "b", "c", "cat", "dog"]), min_size=1, max
 
 @given(words, words, st.sampled_from([0.3, 0.5, 0.8, 0.92, 1.0]), st.booleans())
 def test_a_cache_does_what_the_evaluation_says(a: str, b: str, threshold: float, guarded: bool) -> None:
-    """`b` is stored in a real cache, then `a` is asked."""
+    """A cache that has stored `b` and is asked `a` answers from it if, and only if, the evaluation says so."""
     guards = (no_cats, no_dogs) if guarded else ()
     embedder = FakeEmbedder(dim=32)
     cache = SemanticCache(InMemoryStorage(), CacheConfig(threshold=threshold), embedder, guards=guards)
@@ -89,7 +89,7 @@ def test_a_cache_does_what_the_evaluation_says(a: str, b: str, threshold: float,
 
 
 def test_reads_as_a_table() -> None:
-    """The figures of the counts, with intervals, and a dash where there is nothing to divide by."""
+    """`repr` is a table of the counts with intervals, and a dash if there is nothing to divide by."""
     text = repr(evaluate([*PAIRS, {"a": "x", "b": "y"}], embedder=Angles(), guards=(no_cats, no_dogs), at=0.92))
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[0] == "4 same pairs, 4 look-alikes, 1 without a label left out; angles"
@@ -104,7 +104,7 @@ def test_reads_as_a_table() -> None:
 
 
 def test_an_evaluation_is_a_value() -> None:
-    """What was read does not change under the reader."""
+    """The fields of an evaluation cannot be set."""
     result = evaluate(PAIRS, embedder=Angles())
     with pytest.raises(FrozenInstanceError):
         result.at = 0.5  # type: ignore[misc]  # that it cannot be set is the point
@@ -121,7 +121,7 @@ def test_an_evaluation_is_a_value() -> None:
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], error: type[Exception]) -> None:
-    """Before anything is embedded."""
+    """Options are checked before anything is embedded."""
     embedder = Angles()
     with pytest.raises((error, TypeError)):
         evaluate(PAIRS, **{"embedder": embedder, **options})

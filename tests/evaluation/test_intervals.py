@@ -16,7 +16,7 @@ from recallm.evaluation.intervals import binomial_cdf, upper_bound, wilson
     [(0, 10, 0.0, 0.2775), (1, 10, 0.0179, 0.4042), (5, 10, 0.2366, 0.7634), (81, 263, 0.2553, 0.3662)],
 )
 def test_wilson_gives_known_values(count: int, total: int, lower: float, upper: float) -> None:
-    """81 of 263 is the worked example of Newcombe (1998); the others follow from the closed form."""
+    """81 of 263 is the worked example of Newcombe (1998); the other values follow from the closed form."""
     assert wilson(count, total) == pytest.approx((lower, upper), abs=5e-5)
 
 
@@ -33,7 +33,7 @@ def test_wilson_gives_known_values(count: int, total: int, lower: float, upper: 
     ],
 )
 def test_upper_bound_gives_known_values(count: int, total: int, risk: float, bound: float) -> None:
-    """The ends of two-sided 95 % Clopper-Pearson intervals as tables print them, and the rule of three."""
+    """Bounds are the ends of 95 % Clopper-Pearson intervals as tables print them, or the rule of three."""
     assert upper_bound(count, total, risk=risk) == pytest.approx(bound, abs=5e-5)
 
 
@@ -42,7 +42,7 @@ counts = st.integers(1, 200).flatmap(lambda total: st.tuples(st.integers(0, tota
 
 @given(counts, st.floats(0.001, 0.999))
 def test_cdf_is_the_sum_of_the_probabilities(sample: tuple[int, int], share: float) -> None:
-    """As written out term by term."""
+    """The distribution function is the sum of the probabilities, written out term by term."""
     count, total = sample
     terms = (comb(total, each) * share**each * (1 - share) ** (total - each) for each in range(count + 1))
     assert binomial_cdf(count, total, share) == pytest.approx(sum(terms), rel=1e-9, abs=1e-12)
@@ -60,13 +60,13 @@ def test_upper_bound_is_where_the_sample_becomes_unlikely(sample: tuple[int, int
 
 @given(counts)
 def test_wilson_holds_the_share_and_stays_in_range(sample: tuple[int, int]) -> None:
-    """Also at the ends."""
+    """The interval holds the share that was seen and lies within [0, 1], at the ends too."""
     count, total = sample
     lower, upper = wilson(count, total)
     assert 0.0 <= lower <= count / total <= upper <= 1.0
 
 
 def test_large_samples_are_quick_and_exact() -> None:
-    """A million trials: within the normal approximation's own error."""
+    """With a million trials the values agree with the normal approximation, within its own error."""
     assert binomial_cdf(10_000, 1_000_000, 0.01) == pytest.approx(0.5, abs=0.01)
     assert upper_bound(10_000, 1_000_000, risk=0.05) == pytest.approx(0.010165, abs=2e-6)

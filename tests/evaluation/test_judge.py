@@ -60,7 +60,7 @@ def test_a_pair_is_judged_by_its_similarity_and_by_each_guard() -> None:
 
 
 def test_rates_are_of_what_their_names_say() -> None:
-    """Hit rate of the same pairs, precision and wrong rate of the hits, look-alikes served of the look-alikes."""
+    """Each rate is a share of the same pairs, of the hits or of the look-alikes, and None if there are none."""
     counts = Counts(same=10, different=50, right=6, wrong=2)
     assert (counts.hits, counts.hit_rate, counts.precision) == (8, 0.6, 0.75)
     assert (counts.wrong_rate, counts.look_alikes_served) == (0.25, 0.04)
@@ -70,20 +70,20 @@ def test_rates_are_of_what_their_names_say() -> None:
 
 
 def test_a_guard_that_raises_refuses() -> None:
-    """As in a cache."""
+    """A guard that raises refuses the pair, as it does in a cache."""
     result = evaluate(PAIRS, embedder=Angles(), guards=(fails,), thresholds=(0.5,))
     assert {row.guarded.hits for row in result.rows} == {0}
 
 
 def test_the_very_prompt_is_served_whatever_the_threshold_and_the_guards() -> None:
-    """As an exact hit is, even where it cannot be embedded."""
+    """A pair of equal prompts is served as an exact hit is, even if the prompt cannot be embedded."""
     pairs = [Pair("unreadable", "unreadable", True), Pair("unreadable", "unreadable too", True)]
     result = evaluate(pairs, embedder=Batched(), guards=(fails,), thresholds=(1.0,))
     assert result.rows[-1].guarded == Counts(2, 0, 1, 0)
 
 
 def test_texts_are_embedded_once_in_slices() -> None:
-    """With `embed_batch` where there is one, after `load`; each step is told."""
+    """After `load`, each text is embedded once, many at a time by `embed_batch`, and each step is reported."""
     embedder, told = Batched(), []
     pairs = [Pair(f"0.9 {number}", "stored", True) for number in range(300)]
     evaluate(pairs, embedder=embedder, progress=lambda *state: told.append(state))

@@ -31,12 +31,12 @@ def written(folder: Path, *lines: str) -> Path:
     ],
 )
 def test_pairs_come_in_three_forms(item: Pair | dict[str, object], pair: Pair) -> None:
-    """Mappings with a and b, lines of a recording, and pairs."""
+    """A pair may be a mapping with a and b, a line of a recording, or a `Pair`."""
     assert labelled([item]).pairs == (pair,)
 
 
 def test_what_has_no_label_is_counted_and_left_out(tmp_path: Path) -> None:
-    """A recording is labelled bit by bit."""
+    """Lines of a recording that have no label yet are left out and counted."""
     path = written(
         tmp_path,
         '{"prompt": "x", "cached_prompt": "y", "same": null}',
@@ -61,7 +61,7 @@ def test_what_has_no_label_is_counted_and_left_out(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_line_is_named_by_its_number(tmp_path: Path, line: str, fault: str) -> None:
-    """And nothing of its prompts is told."""
+    """A bad line is named by its number, and the message quotes nothing of its prompts."""
     path = written(tmp_path, '{"a": "x", "b": "y", "same": true}', line)
     with pytest.raises(InvalidValueError) as caught:
         labelled(path)
@@ -70,13 +70,13 @@ def test_a_bad_line_is_named_by_its_number(tmp_path: Path, line: str, fault: str
 
 
 def test_many_bad_lines_are_cut_to_the_first(tmp_path: Path) -> None:
-    """A file in another format does not fill the screen."""
+    """Of a file in another format only the first bad lines are named."""
     with pytest.raises(InvalidValueError, match="line 5 is not JSON; and 95 more"):
         labelled(written(tmp_path, *["no"] * 100))
 
 
 def test_bytes_that_are_no_text_are_a_fault_of_their_line(tmp_path: Path) -> None:
-    """A byte order mark, as Windows writes it, is none."""
+    """Bytes that are not UTF-8 are a fault of their line; a byte order mark, as Windows writes it, is not."""
     path = tmp_path / "pairs.jsonl"
     good = '\ufeff{"a": "x", "b": "y", "same": true}\r\n'.encode()
     path.write_bytes(good)
@@ -88,20 +88,20 @@ def test_bytes_that_are_no_text_are_a_fault_of_their_line(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("pairs", [5, None, {"a": "x", "b": "y", "same": True}])
 def test_what_holds_no_pairs_is_refused(pairs: object) -> None:
-    """One pair is not a list of pairs."""
+    """A number, None and a single pair are not lists of pairs."""
     with pytest.raises(InvalidTypeError, match="use the path of a JSONL file, or a list of pairs"):
         labelled(pairs)  # type: ignore[arg-type]  # what is refused
 
 
 @pytest.mark.parametrize("pairs", [[], [{"a": "x", "b": "y"}]])
 def test_nothing_labelled_is_an_error(pairs: list[dict[str, object]]) -> None:
-    """There is nothing to measure on."""
+    """Without any labelled pair there is nothing to measure on."""
     with pytest.raises(InvalidValueError, match="no labelled pairs"):
         labelled(pairs)
 
 
 @given(st.text(), st.text(), st.booleans(), st.none() | st.text())
 def test_every_text_comes_back_from_a_line(a: str, b: str, same: bool, kind: str | None) -> None:
-    """Line separators of Unicode do not end a line."""
+    """Any text survives being written to a line and read, with Unicode's line separators in it too."""
     line = json.dumps({"a": a, "b": b, "same": same, "kind": kind}, ensure_ascii=False)
     assert labelled([json.loads(line)]).pairs == (Pair(a, b, same, kind),)

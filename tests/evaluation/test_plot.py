@@ -14,7 +14,7 @@ from recallm.evaluation.plot import plot
 
 
 def test_a_plot_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra is named."""
+    """Without matplotlib, a plot is an ImportError that names the extra."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     nothing: Any = None
     with pytest.raises(ImportError, match=r'pip install "recallm\[plot\]"'):
@@ -23,7 +23,7 @@ def test_a_plot_without_matplotlib_says_what_to_install(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("guarded", [False, True])
 def test_a_curve_has_a_point_for_each_threshold_with_hits(tmp_path: Path, guarded: bool) -> None:
-    """Points bear their thresholds; a second curve is drawn if guards were asked."""
+    """The points of a curve bear their thresholds, and a second curve is drawn if guards were asked."""
     guards = (lambda prompt, cached_prompt: True,) if guarded else ()
     pairs = [Pair("0.93 reworded", "stored", True), Pair("0.85 trap", "stored", False)]
     plot(evaluate(pairs, embedder=Angles(), guards=guards, thresholds=(0.8, 0.99), at=0.9), tmp_path / "curve.svg")

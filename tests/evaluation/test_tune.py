@@ -28,7 +28,7 @@ def tuned(pairs: list[Pair], **options: Any) -> Any:
 
 
 def test_takes_the_loosest_threshold_that_is_proven() -> None:
-    """Below it the look-alikes begin; the line is there to paste."""
+    """The threshold is just above the first look-alikes, and there is a line to paste."""
     result = tuned(pairs_at(0.95, same=300) + pairs_at(0.9001, same=200) + pairs_at(0.85, same=50, different=50))
     assert result.threshold == 0.9
     assert (result.counts.right, result.counts.wrong) == (500, 0)
@@ -39,19 +39,19 @@ def test_takes_the_loosest_threshold_that_is_proven() -> None:
 
 
 def test_of_thresholds_with_the_same_hits_the_strictest_is_taken() -> None:
-    """Nothing between 0.95 and 0.85 was seen, so nothing there is let in."""
+    """If no pair lies between 0.95 and 0.85, nothing there is let in."""
     assert tuned(pairs_at(0.9501, same=400)).threshold == 0.95
 
 
 def test_the_default_guards_are_asked_and_need_not_be_pasted() -> None:
-    """What a guard refuses is not served."""
+    """What a guard refuses is not served, and the line to paste does not mention guards that were asked."""
     pairs = pairs_at(0.95, same=400)
     assert tune(pairs, embedder=Angles(), guards=(lambda a, b: True,)).line == "@semantic_cache(threshold=0.949, ...)"
     assert tune(pairs, embedder=Angles(), guards=(lambda a, b: False,)).threshold is None
 
 
 def test_too_few_pairs_are_told_how_many_more() -> None:
-    """And with so many more of the same, a threshold is found."""
+    """With too few pairs it says how many more are needed, and with as many a threshold is found."""
     few = tuned(pairs_at(0.95, same=50))
     assert (few.threshold, few.line, few.counts, few.upper_bound) == (None, None, None, None)
     assert 200 <= few.more_pairs <= 350
@@ -60,7 +60,7 @@ def test_too_few_pairs_are_told_how_many_more() -> None:
 
 
 def test_where_more_pairs_will_not_help_it_says_so() -> None:
-    """A third of the hits is wrong however many there are."""
+    """If a third of the hits is wrong, it says that more pairs will not help."""
     result = tuned(pairs_at(0.95, same=200, different=100))
     assert (result.threshold, result.more_pairs) == (None, None)
     assert result.lowest_wrong == (1 / 3, 0.949)
@@ -68,14 +68,14 @@ def test_where_more_pairs_will_not_help_it_says_so() -> None:
 
 
 def test_pairs_that_nothing_serves_tell_nothing() -> None:
-    """Nor does a line to paste come of them."""
+    """If no pair is similar enough to be served, there is no threshold and no line to paste."""
     result = tuned(pairs_at(0.3, same=500, different=500))
     assert (result.threshold, result.more_pairs, result.lowest_wrong) == (None, None, None)
     assert "do not tell" in repr(result)
 
 
 def test_the_share_of_the_look_alikes_may_be_the_target() -> None:
-    """It does not fall with more same pairs, and needs look-alikes to be proven."""
+    """The share of look-alikes served does not fall with more same pairs, and needs look-alikes as proof."""
     pairs = pairs_at(0.95, same=20) + pairs_at(0.8, different=400)
     result = tuned(pairs, of="look-alikes")
     assert (result.threshold, result.counts.right, result.counts.wrong) == (0.949, 20, 0)
@@ -85,7 +85,7 @@ def test_the_share_of_the_look_alikes_may_be_the_target() -> None:
 
 
 def test_unlabelled_pairs_are_left_out() -> None:
-    """And counted."""
+    """Pairs without a label are left out and counted."""
     items: list[Any] = [*pairs_at(0.95, same=400), {"prompt": "x", "cached_prompt": "y", "same": None}]
     result = tuned(items)
     assert (result.pairs, result.unlabelled) == (400, 1)
@@ -104,7 +104,7 @@ def test_unlabelled_pairs_are_left_out() -> None:
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], error: type[Exception]) -> None:
-    """With what is allowed."""
+    """A bad option is an error that says what is allowed."""
     with pytest.raises(error, match="use"):
         tuned(pairs_at(0.95, same=1), **options)
 
@@ -137,7 +137,7 @@ samples = st.lists(st.tuples(st.integers(0, 300), st.floats(0, 0.05)), min_size=
 def test_each_sample_taken_for_proven_has_a_low_bound(
     steps: list[tuple[int, float]], max_wrong: float, risk: float
 ) -> None:
-    """At the risk that the starts share."""
+    """Each sample that counts as proven has a low bound, at the risk that the sequences share."""
     taken, wrong, trials = [], 0, 0
     for more, part in steps:
         trials, wrong = trials + more, wrong + round(more * part)
@@ -148,7 +148,7 @@ def test_each_sample_taken_for_proven_has_a_low_bound(
 
 
 def test_more_of_the_same_is_counted_in_times() -> None:
-    """None where no number of them would do."""
+    """It is known how many times as many trials would do, or None if no number of them would."""
     assert times_more([(0, 30)], 0.01, 0.05) == pytest.approx(10, rel=0.11)
     assert times_more([(1, 30), (0, 0)], 0.01, 0.05) is None
 

@@ -302,7 +302,7 @@ def breaches(make: Callable[[], EmbedderLike]) -> dict[str, Exception]:
 
 @pytest.mark.parametrize("breach", BREACHES)
 def test_an_embedder_that_breaks_the_contract_fails_the_test_of_what_it_breaks(breach: str) -> None:
-    """Whoever wrote the embedder reads there what it does wrong; the claim is an assertion's."""
+    """A broken embedder fails the test of the broken promise, and what fails in it is an assertion."""
     make, test = BREACHES[breach]
     failed = breaches(make)
     assert test in failed, failed

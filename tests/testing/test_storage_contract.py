@@ -99,17 +99,17 @@ def breaches(kind: type[InMemoryStorage]) -> list[str]:
 
 @pytest.mark.parametrize("breach", BREACHES)
 def test_a_storage_that_breaks_the_contract_fails_it(breach: str) -> None:
-    """In one test at least."""
+    """A storage that breaks one promise fails at least one test of the contract."""
     assert breaches(BREACHES[breach])
 
 
 def test_a_sound_storage_passes() -> None:
-    """Else the test above would prove nothing."""
+    """A sound storage passes every test, so a failure is due to what is broken."""
     assert breaches(InMemoryStorage) == []
 
 
 def test_the_contract_waits_for_real_where_time_cannot_be_moved() -> None:
-    """A storage on a server has a clock of its own."""
+    """By default time passes in reality, as for a storage on a server with a clock of its own."""
     StorageContract().pass_time(0.0)
     with pytest.raises(NotImplementedError):
         StorageContract().make_storage()
@@ -131,7 +131,7 @@ def test_the_contract_waits_for_real_where_time_cannot_be_moved() -> None:
     ],
 )
 def test_the_failing_test_names_the_breach(breach: str, test: str) -> None:
-    """Whoever wrote the storage reads there what it does wrong; the claim is an assertion's."""
+    """The test that fails is the one of the broken promise, and what fails in it is an assertion."""
     assert test in breaches(BREACHES[breach])
     with pytest.raises(AssertionError):
         getattr(contract_of(BREACHES[breach]), test)()
@@ -329,7 +329,7 @@ def test_a_storage_is_held_to_what_it_claims() -> None:
 
 
 def test_what_an_event_loop_holds_is_closed_before_it_ends() -> None:
-    """`leave_loop` is awaited on each event loop that used a storage, the one that sync tests are run on as well."""
+    """`leave_loop` is awaited on each event loop that used a storage, that of the sync tests among them."""
     left: list[asyncio.AbstractEventLoop] = []
 
     class Contract(StorageContract):
@@ -348,7 +348,7 @@ def test_what_an_event_loop_holds_is_closed_before_it_ends() -> None:
 
 
 def test_the_contracts_entries_are_as_a_cache_makes_them() -> None:
-    """A key for each prompt, partition and namespace; what is asked for is as asked."""
+    """Entries have a key for each prompt, partition and namespace, and the fields that are asked for."""
     contract = StorageContract()
     kinds = [contract.entry(), contract.entry("other"), contract.entry(namespace="m"), contract.entry(partition="q")]
     assert len({entry.key for entry in kinds}) == 4

@@ -26,7 +26,7 @@ def test_results_come_in_the_order_of_the_tasks() -> None:
 
 
 def test_an_error_is_raised_where_the_tasks_were_begun() -> None:
-    """The first one in the order of the tasks, and threads are switched as before."""
+    """The first error, in the order of the tasks, is raised in the caller's thread."""
     usual = sys.getswitchinterval()
 
     def fail() -> None:
@@ -41,7 +41,7 @@ def test_an_error_is_raised_where_the_tasks_were_begun() -> None:
 
 
 def test_tasks_that_hang_are_given_up() -> None:
-    """A deadlock fails a test, and does not stop all others."""
+    """A task that does not end is an error after a while: a deadlock fails one test and does not stop the rest."""
     release = threading.Event()
     try:
         with pytest.raises(AssertionError, match=r"1 of 2 threads have not ended after 0\.05 s"):
