@@ -145,6 +145,7 @@ class ManagedEmbedder:
 
         Raises:
             OddVectorError: the embedder returned something that is not a vector.
+            ValueError: it returned more or fewer vectors than it was given texts.
             Exception: whatever the embedder raises.
         """
         from recallm.scoring import normalise
@@ -152,9 +153,9 @@ class ManagedEmbedder:
         for start in range(0, len(texts), at_once):
             part = texts[start : start + at_once]
             readable = [text for text in part if self.represents(text)]
-            rows = iter(self._embedder.embed_batch(readable) if readable else ())
-            represented = frozenset(readable)
-            yield [normalise(next(rows)) if text in represented else None for text in part]
+            rows = self._embedder.embed_batch(readable) if readable else ()
+            vectors = dict(zip(readable, map(normalise, rows), strict=True))
+            yield [vectors.get(text) for text in part]
 
     def represents(self, text: str) -> bool:
         """Return whether the embedding of a text stands for all of it.

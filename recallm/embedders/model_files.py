@@ -6,10 +6,8 @@ whose local cache is looked into first.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
-import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +45,9 @@ class ModelFiles:
 
 def is_installed(module: str) -> bool:
     """Return whether a top-level module can be imported, without importing it."""
-    return importlib.util.find_spec(module) is not None
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None
 
 
 def require_offline_package() -> None:
@@ -118,7 +118,9 @@ def hub_model(name: str, *, cache_dir: Path | None, local_files_only: bool) -> M
     known = {model["model"]: model for model in TextEmbedding.list_supported_models()}
     matching = [each for each in known if each.lower() == name.lower()]
     if not matching:
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, known, n=3, cutoff=0.3)
         raise ModelUnavailableError(
             f"model_name={name!r} is not a model FastEmbed knows; close to it: {', '.join(close) or 'none'}; "
             f"use one of fastembed.TextEmbedding.list_supported_models(), or model_path= for your own"
