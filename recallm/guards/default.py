@@ -1,10 +1,13 @@
-"""Guards: may the answer to one prompt serve another that is similar?
+"""The default guards: may the answer to one prompt serve another that is similar?
 
-Embeddings tell what two prompts are about, not what they ask: a number, a "not", a name or a direction hardly
-moves them. Each guard claims that one sort of difference is absent or harmless, and is asked only about
-candidates at or above the threshold. Those that compare what must be literally the same (`numbers_agree`,
-`literals_agree`, `direction_agrees`, `capitals_agree`) refuse by themselves; the others refuse where the prompts
-otherwise say the same in the same words, by evidence that is weighed together (`recallm.guards.evidence`).
+An embedding captures what a prompt is about, not what it asks: a number, a "not", a name or a direction hardly
+changes it. Each guard takes the prompt that is asked and the prompt of a stored answer, in any order, and returns True
+if they do not differ in one respect, or if the difference is harmless. Guards are asked only about candidates at or
+above the threshold; if one returns False, the candidate is not served.
+
+Four guards compare what must be literally the same and refuse on that alone: `numbers_agree`, `literals_agree`,
+`capitals_agree` and, for parts that have changed places, `direction_agrees`. The others refuse only if all that
+differs, weighed together, speaks against one answer for both (`recallm.guards.evidence`).
 """
 
 from __future__ import annotations
@@ -19,10 +22,10 @@ from recallm.typing import Guard
 
 
 def numbers_agree(prompt: str, cached_prompt: str) -> bool:
-    """Claim that both prompts name the same numbers, wherever they stand.
+    """Return whether both prompts name the same numbers, in any order.
 
     Catches amounts, dates, times, versions and counts, in digits or words ("3 pm" is 15:00, "1,000" is "1k").
-    Lets through numbers that are written out as "a couple" or "once".
+    Lets through numbers in other words, such as "a couple" or "once".
 
     >>> numbers_agree("Refund within 30 days?", "Refund within 90 days?")
     False
@@ -34,15 +37,16 @@ def numbers_agree(prompt: str, cached_prompt: str) -> bool:
 
 
 def _has_numbers_of(one: ParsedPrompt, other: ParsedPrompt) -> bool:
-    """Tell whether the first names each number of the second, be it spelled out as "first" or "second"."""
+    """Return whether the first prompt has each number of the second, if only as the word "first" or "second"."""
     lacking = Counter(other.numbers) - Counter(one.numbers)
     return all(SPELLED_OUT.get(number) in one.vocabulary for number in lacking)
 
 
 def literals_agree(prompt: str, cached_prompt: str) -> bool:
-    """Claim that code, options, paths, identifiers and quoted text of each prompt stand in the other.
+    """Return whether each prompt contains the code, options, paths, identifiers and quoted text of the other.
 
-    Lets through what differs in capitals only, but for the options of commands.
+    Catches another file, error code, function or quotation. Lets through literals that differ in capitals only, unless
+    they are options of a command: ``-l`` is not ``-L``.
 
     >>> literals_agree("What does grep -v do?", "What does grep -r do?")
     False
@@ -61,9 +65,10 @@ def literals_agree(prompt: str, cached_prompt: str) -> bool:
 
 
 def direction_agrees(prompt: str, cached_prompt: str) -> bool:
-    """Claim that no two parts of the prompt have changed places: from A to B, who pays whom, what comes first.
+    """Return whether no two parts of the prompts have changed places.
 
-    Lets through what is also reworded.
+    Catches "from A to B" and "from B to A", who pays whom, and what comes before what. Lets through parts that have
+    changed places in a prompt that is also reworded, and parts joined by "and", "or" or "versus".
 
     >>> direction_agrees("Convert miles to kilometres", "Convert kilometres to miles")
     False
@@ -75,26 +80,26 @@ def direction_agrees(prompt: str, cached_prompt: str) -> bool:
 
 
 def capitals_agree(prompt: str, cached_prompt: str) -> bool:
-    """Claim that no word changes its meaning by its capitals, as "US" and "us", "Polish" and "polish".
+    """Return whether no word has another meaning because of its capitals: "US" and "us", "Polish" and "polish".
 
-    Lets through words that only one prompt capitalises at the beginning of a sentence, and a prompt without capitals
-    beside one that begins with one.
+    Catches the words of one list. Lets through the first word of a prompt, and a prompt without any capitals beside one
+    that begins with a capital.
 
     >>> capitals_agree("Which cream should I use to Polish?", "Which cream should I use to polish?")
     False
     """
     one, other = (capital_forms(parse(text), capitalised_words()) for text in (prompt, cached_prompt))
-    # Who writes without capitals means nothing by their absence, unless the other begins without one, too.
+    # People who never type capitals mean nothing by leaving one out.
     if (prompt.islower() and cached_prompt[:1].isupper()) or (cached_prompt.islower() and prompt[:1].isupper()):
         return True
     return not any(word in other and forms.isdisjoint(other[word]) for word, forms in one.items())
 
 
 def negations_agree(prompt: str, cached_prompt: str) -> bool:
-    """Claim that both prompts negate, or neither does.
+    """Return whether both prompts negate or neither does.
 
-    Catches "not", "never", "without", "unable" and the like. Lets through a polite "isn't it", and negations
-    within much rewording.
+    Catches "not", "never", "without", "unable" and the like. Lets through questions that begin with "isn't" or
+    "don't", and a negation in a prompt that is otherwise reworded, too.
 
     >>> negations_agree("Which foods are safe for dogs?", "Which foods are not safe for dogs?")
     False
@@ -103,9 +108,10 @@ def negations_agree(prompt: str, cached_prompt: str) -> bool:
 
 
 def opposites_are_absent(prompt: str, cached_prompt: str) -> bool:
-    """Claim that no word of the prompt stands against its opposite: import and export, first and last, can and must.
+    """Return whether neither prompt has the opposite of a word of the other.
 
-    Lets through opposites within much rewording ("less acidic", "reduce the acid").
+    Catches "import" and "export", "first" and "last", "can" and "must", "is" and "was". Lets through opposites in
+    prompts that are otherwise reworded, too ("less acidic", "reduce the acid").
 
     >>> opposites_are_absent("How do I enable dark mode?", "How do I disable dark mode?")
     False
@@ -123,9 +129,10 @@ def opposites_are_absent(prompt: str, cached_prompt: str) -> bool:
 
 
 def kinds_agree(prompt: str, cached_prompt: str) -> bool:
-    """Claim that the prompts do not name different members of one kind: units, languages, animals, products.
+    """Return whether the prompts do not name different members of one kind.
 
-    Lets through members of kinds that the lists do not have, which `wording_agrees` may catch.
+    Catches other units, weekdays, languages, animals or products. Lets through kinds and members that the list does not
+    have; `wording_agrees` may catch them.
 
     >>> kinds_agree("Sort a list in Python", "Sort a list in Java")
     False
@@ -134,10 +141,10 @@ def kinds_agree(prompt: str, cached_prompt: str) -> bool:
 
 
 def names_agree(prompt: str, cached_prompt: str) -> bool:
-    """Claim that the prompts do not name different people, places or things.
+    """Return whether the prompts do not name different people, places or things.
 
-    Catches words with a capital that begin no sentence. Lets through names in lower case, which `wording_agrees`
-    may catch.
+    Catches words with a capital that begin no sentence. Lets through names in lower case; `wording_agrees` may catch
+    them.
 
     >>> names_agree("Best hotels in Murray county", "Best hotels in Floyd county")
     False
@@ -146,9 +153,10 @@ def names_agree(prompt: str, cached_prompt: str) -> bool:
 
 
 def scope_agrees(prompt: str, cached_prompt: str) -> bool:
-    """Claim that neither prompt is narrowed: for whom, whose, where, with or without what.
+    """Return whether neither prompt is narrower than the other: for whom, whose, where, with or without what.
 
-    Lets through narrowing in common words ("for longer").
+    Catches words and phrases that only one of two otherwise equal prompts has. Lets through such as are common ("for
+    longer").
 
     >>> scope_agrees("How do I reset my password?", "How do I reset my colleague's password?")
     False
@@ -166,10 +174,10 @@ def scope_agrees(prompt: str, cached_prompt: str) -> bool:
 
 
 def wording_agrees(prompt: str, cached_prompt: str) -> bool:
-    """Claim that what one prompt says in other words than the other is the same.
+    """Return whether the words in which the prompts differ mean the same.
 
-    Catches a word exchanged for one that is no synonym, where all else is the same. Lets through exchanges
-    within much rewording.
+    Catches a word in the place of one that is no synonym of it, if the prompts are otherwise equal. Lets through such
+    words in prompts that are otherwise reworded, too.
 
     >>> wording_agrees("What is the safest sleeping pill?", "What is the strongest sleeping pill?")
     False
@@ -186,7 +194,7 @@ def wording_agrees(prompt: str, cached_prompt: str) -> bool:
 
 
 def _is_harmless(prompt: str, cached_prompt: str, *refused: Evidence) -> bool:
-    """Claim that the prompts differ in none of these, or that all that differs weighs too little to matter."""
+    """Return whether the prompts differ in none of these, or all that differs weighs too little."""
     found = compare(prompt, cached_prompt)
     return found.weight <= 0 or found.evidence.isdisjoint(refused)
 
@@ -203,4 +211,4 @@ DEFAULT_GUARDS: tuple[Guard, ...] = (
     scope_agrees,
     wording_agrees,
 )
-"""What guards a cache by default, in the order in which they are asked."""
+"""The guards of a cache that was given none, in the order in which they are asked."""

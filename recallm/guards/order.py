@@ -1,4 +1,4 @@
-"""The order of the words of two prompts: what has changed places, and what lies between a common start and end."""
+"""The order of words: which parts of two prompts have changed places, and what their common start and end enclose."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from itertools import takewhile
 from recallm.guards.words import are_equivalent, is_request_word
 
 MOST_WORDS = 60
-"""Prompts that differ in more words than this are not compared word by word."""
+"""Most words that are compared each with each, which takes time in the square of their number.
+
+Longer prompts, and prompts that differ in more words, are judged without that: a veto that rests on it is not given.
+"""
 
 DETERMINERS = frozenset("a an the it there my your our his her their please".split())
 _TURNING = frozenset("from to into than before after by in for with of on and or vs versus between my me i".split())
@@ -18,9 +21,19 @@ _SUBJECTS = {"me": "i", "us": "we", "him": "he", "them": "they"}
 
 
 def is_turned_round(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Claim that two parts have changed places: "from A to B", "from B to A", however often.
+    """Return whether two parts have changed places: "from A to B" and "from B to A".
 
-    Parts joined by "and", "or" or "versus" may.
+    Two words of which each takes the place of the other count however often they occur. Parts joined by "and", "or"
+    or "versus" may change places.
+
+    Args:
+        one: the words of one prompt, in lower case.
+        other: the words of the other prompt, in lower case.
+
+    >>> is_turned_round("pay ann for bob".split(), "pay bob for ann".split())
+    True
+    >>> is_turned_round("compare tea and coffee".split(), "compare coffee and tea".split())
+    False
     """
     if _exchanged(one, other):
         return True
@@ -33,7 +46,7 @@ def is_turned_round(one: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def _exchanged(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Tell whether the second is the first with two words of the matter in each other's places."""
+    """Return whether the second is the first with two words in each other's place that frame no request."""
     if len(one) != len(other):
         return False
     places = [place for place, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
@@ -44,7 +57,7 @@ def _exchanged(one: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def _in_the_words_of(one: Sequence[str], other: Sequence[str]) -> Sequence[str]:
-    """Return the second with the first's forms of its words."""
+    """Return the second, with its words replaced by equivalent ones that only the first has."""
     unshared = [word for word in one if word not in other]
     known = {
         word: next((each for each in unshared if are_equivalent(word, each)), word) for word in set(other) - set(one)
@@ -53,6 +66,7 @@ def _in_the_words_of(one: Sequence[str], other: Sequence[str]) -> Sequence[str]:
 
 
 def _swaps(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Return whether the second is the first with two stretches in each other's place and a middle that stays."""
     if len(one) != len(other) or one == other:
         return False
     a, b = trimmed(one, other)
@@ -70,7 +84,11 @@ def _swaps(one: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def trimmed(one: Sequence[str], other: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Return what lies between the common beginning and the common end."""
+    """Return what is left of both without the beginning and the end that they share.
+
+    >>> trimmed("the red car stops".split(), "the blue car stops".split())
+    (['red'], ['blue'])
+    """
     start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
     one, other = one[start:], other[start:]
     end = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reversed(one), reversed(other), strict=False)))

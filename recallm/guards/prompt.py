@@ -1,4 +1,4 @@
-"""A prompt as the guards see it: words in one spelling, numbers, names, and what must be taken literally."""
+"""A prompt parsed for the guards: its words in one spelling, numbers, names, negations and literals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 KEPT_PROMPTS = 4096
+"""How many parsed prompts are kept, some 3 kB each if they have ten words: the same stored prompts are met often."""
 
 NEGATORS = frozenset(
     "not no never without none nobody nothing nowhere neither nor unable fail fails failed failing impossible unless "
@@ -36,11 +37,11 @@ _COMPOUNDS = {
 }
 _MAGNITUDES = {"k": 3, "m": 6, "bn": 9, "hundred": 2, "thousand": 3, "lakh": 5, "million": 6, "crore": 7, "billion": 9}
 SPELLED_OUT = {"1st": "first", "2nd": "second"}
-"""Ordinals whose words mean other things as well, and are no numbers by themselves."""
+"""Ordinals whose words have other meanings, too ("a second"), so that the words are not read as numbers."""
 
 _SIGNS = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "%": "percent", "°": "degree", "&": "and", "₹": "rupee"}
 
-# Patterns are compiled on first use: to compile them all takes most of the time of importing the guards.
+# Patterns are compiled on first use: to compile them takes longer than all else that importing the guards does.
 _CONTRACTIONS = (
     (r"(?i)\b(?:can['’]?t|cannot)\b", "can not"),
     (r"(?i)\bno matter\b", "whatever"),
@@ -92,17 +93,17 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 class ParsedPrompt(NamedTuple):
-    """What guards need to know of one prompt.
+    """What the guards need to know of one prompt.
 
     Attributes:
-        words: lower case, contractions undone, numbers in digits.
-        original: the same words with their capitals.
-        vocabulary: the words, each once.
-        names: words with a capital that no sentence begins with.
-        numbers: all numbers, ascending as text.
-        literals: code, options, paths, identifiers and quoted text, as they stand.
-        negations: how many words negate; a question such as "isn't it" does not.
-        flat: the prompt in lower case.
+        words: all words in their order, in lower case, contractions expanded, numbers in digits, courtesies left out.
+        original: the same words with their capitals, and number words as they are; as many as `words`.
+        vocabulary: each of `words` once.
+        names: those of `words` that have a capital and begin no sentence; none if most words have one.
+        numbers: all numbers in digits, sorted as text, each as often as it occurs.
+        literals: code, options, paths, identifiers and quoted text, unchanged.
+        negations: how many words negate; the "not" of a question such as "isn't it ...?" does not count.
+        flat: the prompt in lower case, otherwise unchanged.
     """
 
     words: tuple[str, ...]
@@ -117,7 +118,13 @@ class ParsedPrompt(NamedTuple):
 
 @lru_cache(KEPT_PROMPTS)
 def parse(prompt: str) -> ParsedPrompt:
-    """Return what guards need to know of a prompt; that of a stored one is kept for the next time."""
+    """Return a prompt parsed; the prompts parsed last are kept.
+
+    >>> parse("Isn't it $1.5k, or twenty-one?").words
+    ('is', 'not', 'it', 'dollar', '1500', 'or', '21')
+    >>> parse("Does `len` count as Python does?").names
+    frozenset({'python'})
+    """
     original: list[str] = []
     begins: list[bool] = []
     for word, fresh in _words(_in_one_spelling(prompt)):
@@ -125,6 +132,7 @@ def parse(prompt: str) -> ParsedPrompt:
         begins.append(fresh)
     words = tuple(_NUMBER_WORDS.get(word.lower(), _SIGNS.get(word, word.lower())) for word in original)
     capitals = [word[0].isupper() for word in original]
+    # Capitals in most of the words of a prompt are emphasis or a headline: they mark no names.
     shouted = sum(capitals) > 0.6 * len(capitals) and len(capitals) > 3
     return ParsedPrompt(
         words=words,
@@ -147,6 +155,7 @@ def parse(prompt: str) -> ParsedPrompt:
 
 
 def _in_one_spelling(prompt: str) -> str:
+    """Return a prompt with contractions expanded, courtesies dropped, and times and amounts in plain digits."""
     for pattern, replacement in _CONTRACTIONS:
         prompt = _compiled(pattern).sub(replacement, prompt)
     prompt = _compiled(_COURTESIES).sub(" ", prompt)
@@ -195,7 +204,7 @@ def _number(text: str) -> str:
 
 
 def _asks(words: tuple[str, ...], begins: list[bool], at: int) -> bool:
-    """Tell whether the negation at this place only makes a question politer: "isn't it ...?"."""
+    """Return whether the "not" at this place belongs to a question that begins with its verb: "isn't it ...?"."""
     return at > 0 and words[at - 1] in _AUXILIARIES and begins[at - 1]
 
 
@@ -206,7 +215,18 @@ def _literals(prompt: str) -> Iterator[str]:
 
 
 def capital_forms(parsed: ParsedPrompt, words: Collection[str]) -> dict[str, set[str]]:
-    """Return how each of these words is written where no sentence begins with it: "aa", "Aa" or "AA"."""
+    """Return how a prompt capitalises words, its first word left out, which has a capital whatever it means.
+
+    Args:
+        parsed: the prompt.
+        words: the words to look for, in lower case.
+
+    Returns:
+        For each of `words` in the prompt, its forms: "aa" in lower case, "Aa" with a capital, "AA" in capitals.
+
+    >>> capital_forms(parse("Does Polish polish shine?"), {"polish", "turkey"}) == {"polish": {"Aa", "aa"}}
+    True
+    """
     forms: dict[str, set[str]] = {}
     for place, (word, original) in enumerate(zip(parsed.words, parsed.original, strict=True)):
         if place and word in words:

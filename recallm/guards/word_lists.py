@@ -1,4 +1,4 @@
-"""The word lists of the guards: ``data/*.txt``, each read when a guard first needs it."""
+"""The word lists of the guards, each read from ``data`` when a guard first needs it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import cache
 
 
 def lines_of(name: str) -> list[str]:
-    """Return the lines of a list, without its comments."""
-    # Imported on use: it costs more than all guards do, and only some Python versions load it anyway.
+    """Return the lines of a list without its comments."""
+    # Imported on use: it takes longer to import than the guards do.
     from importlib.resources import files
 
     text = files("recallm.guards").joinpath("data", f"{name}.txt").read_text(encoding="utf-8")
@@ -17,37 +17,37 @@ def lines_of(name: str) -> list[str]:
 
 @cache
 def request_words() -> frozenset[str]:
-    """Return the words that frame a request and are left out of comparisons of what it is about."""
+    """Return the words that frame a request and do not count when guards compare what it is about."""
     return frozenset(lines_of("request_words"))
 
 
 @cache
 def common_words() -> frozenset[str]:
-    """Return verbs, adjectives and abstract nouns of all trades: exchanging one seldom changes what is asked for."""
+    """Return verbs, adjectives and abstract nouns that fit any subject: another one seldom changes what is asked."""
     return frozenset(lines_of("common_words"))
 
 
 @cache
 def restrictive_words() -> frozenset[str]:
-    """Return the words that narrow a request: with one of them more or less, something else is asked."""
+    """Return the words that narrow a request, so that a prompt with one asks something else than a prompt without."""
     return frozenset(lines_of("restrictive_words"))
 
 
 @cache
 def capitalised_words() -> frozenset[str]:
-    """Return the words that mean something else with a capital."""
+    """Return the words, in lower case, that mean something else with a capital."""
     return frozenset(lines_of("capitalised_words"))
 
 
 @cache
 def synonyms() -> Mapping[str, frozenset[int]]:
-    """Return, for each word, the numbers of the groups of synonyms that it is in; each known word is a group, too."""
+    """Return, for each word, the numbers of the groups of synonyms that it is in; a known word is a group by itself."""
     return _groups(line.split() for line in lines_of("synonyms") + lines_of("known_words"))
 
 
 @cache
 def word_forms() -> Mapping[str, frozenset[int]]:
-    """Return, for each irregular form of a word, the numbers of the words that it is a form of."""
+    """Return, for each form of an irregular word, the numbers of the words that it is a form of."""
     return _groups(line.split() for line in lines_of("word_forms"))
 
 
@@ -72,7 +72,7 @@ def opposites() -> Mapping[str, frozenset[str]]:
 
 @cache
 def words_in_any_list() -> frozenset[str]:
-    """Return all words that are known to be spelled right."""
+    """Return all words that are no misspellings of others, because a list has them."""
     return request_words() | common_words() | synonyms().keys() | kinds().keys() | opposites().keys()
 
 

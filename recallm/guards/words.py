@@ -1,4 +1,4 @@
-"""How two words relate: the same but for spelling or form, alike in meaning, opposed, or of one kind."""
+"""How two words relate: equivalent by spelling, form or meaning, opposed, or of one kind."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from recallm.guards.word_lists import (
 )
 
 KEPT_PAIRS = 1 << 16
+"""How many results each function keeps: at most some 30 MB, if no word is ever met again."""
+
 LONGEST_WORD = 40
-"""Longer ones are keys, hashes or data: they are the same or they are not."""
+"""Longer words, in letters, are keys, hashes or data: they are equivalent only if they are equal."""
 
 _ENDINGS = frozenset(
     """
@@ -26,6 +28,10 @@ _ENDINGS = frozenset(
     st ise ize ised ized ising izing yse yze our re er que k ck
     """.split()
 ) | {""}
+"""What may follow a common stem in two forms of one word: "cancel" + "", "cancel" + "ling".
+
+A doubled consonant or a dropped "e" counts to the ending, as the forms are compared with each other, not with a list.
+"""
 
 _NEGATING = ("un", "in", "im", "dis", "non-", "non", "ir", "il", "de", "mis")
 
@@ -33,19 +39,23 @@ _STEMMING = (
     ("ies", "y"), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("es", ""), ("s", ""), ("ly", ""), ("er", ""),
     ("est", ""),
 )  # fmt: skip
+"""Endings of regular English forms, and what takes their place in the base form: "babies", "baby".
 
+Lists hold base forms, so they are looked up by these. What is derived from a word, as "payment" from "pay", need not
+mean the same or be of the same kind: it is listed if it does.
+"""
 
 _NONE: frozenset[int] = frozenset()
 
 
 def is_request_word(word: str) -> bool:
-    """Claim that a word frames a request and is no part of what it is about."""
+    """Return whether a word frames a request ("how", "please") and is no part of what the request is about."""
     return word in request_words()
 
 
 @lru_cache(KEPT_PAIRS)
 def is_common(word: str) -> bool:
-    """Claim that a word is one of all trades, which seldom decides over the answer."""
+    """Return whether a word fits any subject ("improve", "easily"), and so seldom decides which answer is right."""
     return (
         word in request_words()
         or (word.endswith("ly") and len(word) > 4)
@@ -55,7 +65,7 @@ def is_common(word: str) -> bool:
 
 @lru_cache(KEPT_PAIRS)
 def are_opposed(one: str, other: str) -> bool:
-    """Claim that two words are opposites, as "import" and "export", or "legal" and "illegal".
+    """Return whether two words are opposites: "import" and "export", "legal" and "illegal".
 
     >>> are_opposed("import", "export"), are_opposed("reliable", "unreliable"), are_opposed("tea", "team")
     (True, True, False)
@@ -70,14 +80,14 @@ def are_opposed(one: str, other: str) -> bool:
 
 @lru_cache(KEPT_PAIRS)
 def are_of_one_kind(one: str, other: str) -> bool:
-    """Claim that two words name different members of one kind, as "monday" and "friday"."""
+    """Return whether two words name different members of one kind: "monday" and "friday"."""
     shared = _any_form(kinds(), one) & _any_form(kinds(), other)
     return bool(shared) and not _in_one_group(synonyms(), one, other) and not _inflected(one, other)
 
 
 @lru_cache(KEPT_PAIRS)
 def are_equivalent(one: str, other: str) -> bool:
-    """Claim that exchanging two words changes nothing: forms or spellings of one word, or synonyms.
+    """Return whether one word may replace the other: forms, spellings or misspellings of one word, or synonyms.
 
     >>> are_equivalent("cancelling", "cancel"), are_equivalent("fridge", "refrigerator")
     (True, True)
@@ -98,19 +108,22 @@ def are_equivalent(one: str, other: str) -> bool:
 
 
 def _in_one_spelling(word: str) -> str:
-    """Return a word without hyphens, and as Americans spell it."""
+    """Return a word without hyphens and in American spelling."""
     return word.replace("-", "").replace("our", "or").replace("ise", "ize").replace("yse", "yze").replace("ogue", "og")
 
 
 def _in_one_group(groups: Mapping[str, frozenset[int]], one: str, other: str) -> bool:
+    """Return whether two words, as they are, are in one group."""
     return not groups.get(one, _NONE).isdisjoint(groups.get(other, _NONE))
 
 
 def _any_form(groups: Mapping[str, frozenset[int]], word: str) -> frozenset[int]:
+    """Return the numbers of the groups that a word or one of its stems is in."""
     return frozenset().union(*(groups.get(form, _NONE) for form in (word, *_stems(word))))
 
 
 def _stems(word: str) -> Iterable[str]:
+    """Yield what a word may be a regular form of, right or not: only those in a list matter."""
     for ending, replacement in _STEMMING:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             stem = word[: -len(ending)] + replacement
@@ -120,14 +133,18 @@ def _stems(word: str) -> Iterable[str]:
 
 
 def _inflected(one: str, other: str) -> bool:
-    """Tell whether two words are a stem with two endings."""
+    """Return whether two words are one stem with two endings."""
     shared = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    # Three letters are enough in short words only: "buy" and "buys" are one word, "carers" and "caring" are not.
     least = 3 if min(len(one), len(other)) <= 4 else 4
     return any(one[cut:] in _ENDINGS and other[cut:] in _ENDINGS for cut in range(shared, least - 1, -1))
 
 
 def _mistyped(one: str, other: str) -> bool:
-    """Tell whether one letter was missed, doubled, hit wrong, or swapped with the next."""
+    """Return whether one word is the other with a letter missing, added, wrong, or swapped with the next.
+
+    Two words of the lists are different words, not misspellings. Short words have too many neighbours to tell.
+    """
     shorter, longer = sorted((one, other), key=len)
     if (
         len(shorter) < 5

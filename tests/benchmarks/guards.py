@@ -1,7 +1,7 @@
-"""What the guards gain and cost on labelled pairs, and how long they take.
+"""Measures what the guards gain and cost on labelled pairs, and how long they take.
 
-Run with ``python tests/benchmarks/guards.py tests/data/pairs_test.jsonl …``. Hits are the share of the same pairs that
-are served, wrong is the share of the served that are look-alikes.
+Run with ``python tests/benchmarks/guards.py tests/data/pairs_test.jsonl …``. Hits are the share of the pairs labelled
+the same that are served; wrong is the share of the served pairs that are look-alikes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Judged(NamedTuple):
 
 
 class Served(NamedTuple):
-    """Hits, and what is served wrongly, as shares; and the precision."""
+    """The shares of same pairs and of look-alikes that are served, and of the served pairs that are the same."""
 
     hits: float
     look_alikes: float
@@ -42,7 +42,7 @@ class Served(NamedTuple):
 
 
 def judged(path: Path) -> list[Judged]:
-    """Return every pair of a file that has a cosine."""
+    """Return the pairs of a file, but for those with a text that cannot be embedded."""
     pairs = labelled(path).pairs
     vectors = embedded(list({text for pair in pairs for text in (pair.a, pair.b)}), default_embedder())
     found = []
@@ -55,7 +55,7 @@ def judged(path: Path) -> list[Judged]:
 
 
 def served(rows: Sequence[Judged], threshold: float, asked: frozenset[str]) -> Served:
-    """Return what a threshold serves where these guards are asked."""
+    """Return what is served at a threshold if these guards are asked."""
     passed = [row for row in rows if row.cosine >= threshold and asked.isdisjoint(row.refused_by)]
     right = sum(row.pair.same for row in passed)
     same = sum(row.pair.same for row in rows)
@@ -63,7 +63,7 @@ def served(rows: Sequence[Judged], threshold: float, asked: frozenset[str]) -> S
 
 
 def best(rows: Sequence[Judged], asked: frozenset[str], most_wrong: float) -> str:
-    """Return the most hits of any threshold whose wrong share is small enough."""
+    """Return the most hits at any threshold of `GRID` at which the share of wrong answers is small enough."""
     found = [(served(rows, threshold, asked), threshold) for threshold in GRID]
     good = [(row.hits, threshold) for row, threshold in found if row.hits and 1 - row.precision <= most_wrong]
     if not good:
@@ -73,7 +73,7 @@ def best(rows: Sequence[Judged], asked: frozenset[str], most_wrong: float) -> st
 
 
 def report(path: Path) -> None:
-    """Print what the guards do on one file."""
+    """Print hits, look-alikes and precision on one file, with and without the guards, and by guard."""
     rows = judged(path)
     nobody, everybody = frozenset[str](), frozenset(guard.__name__ for guard in DEFAULT_GUARDS)
     same = sum(row.pair.same for row in rows)
@@ -111,7 +111,7 @@ def _removed(before: Served, after: Served) -> float:
 
 
 def cost() -> None:
-    """Print what all guards take for one candidate, the stored prompt known and the asked one new."""
+    """Print how long all guards take for one candidate whose prompt is parsed already."""
     words = (
         "how do I change the delivery address of an order that I placed yesterday with the express option today".split()
     )
@@ -134,7 +134,7 @@ def _ask(guard: Guard, prompt: str, cached_prompt: str) -> None:
 
 
 def main() -> None:
-    """Print everything."""
+    """Report on each file, then print the cost."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("files", type=Path, nargs="+")
     for path in parser.parse_args().files:

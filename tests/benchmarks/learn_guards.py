@@ -1,8 +1,9 @@
 """Learns how much each difference between two prompts speaks against one answer for both.
 
-Run with ``python tests/benchmarks/learn_guards.py tests/data/pairs_dev.jsonl …``: development files only. Logistic
-regression over what `recallm.guards.evidence` finds, on pairs that are similar enough to be compared at all and
-that no guard refuses by itself; each file, and in it each label, has the same say. Prints the constants to paste.
+Run with ``python tests/benchmarks/learn_guards.py tests/data/pairs_dev.jsonl …``, on development files only. It fits a
+logistic regression to what `recallm.guards.evidence` finds in the pairs that are similar enough to be candidates and
+that no guard refuses on one difference alone. Each file has the same total weight, and so has each label within it.
+Prints the constants to paste into `recallm.guards.evidence`.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ from recallm.scoring import similarity
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ALONE = (guards.numbers_agree, guards.literals_agree, guards.direction_agrees, guards.capitals_agree)
+REFUSE_ALONE = (guards.numbers_agree, guards.literals_agree, guards.direction_agrees, guards.capitals_agree)
 SHRINKAGE = 1.0
 STEPS = 50
-SAY = 300.0
+FILE_WEIGHT = 300.0
 FLOOR = 0.75
+"""The least similarity of pairs to learn from, well below the named thresholds, the lowest of which is 0.85."""
 
 
 def features(pair: Pair) -> tuple[frozenset[Evidence], float, float]:
-    """Return the evidence in a pair, and its extent."""
+    """Return the evidence in a pair, the share of its words that differ, and the share of unexplained words."""
     found = differences.compare(pair.a, pair.b)
     one, other = parse(pair.a), parse(pair.b)
     only = differences.unshared(one, other)
@@ -42,7 +44,7 @@ def features(pair: Pair) -> tuple[frozenset[Evidence], float, float]:
 
 
 def near(path: Path) -> list[Pair]:
-    """Return the pairs of a file that are at all similar."""
+    """Return the pairs of a file whose similarity is at least `FLOOR`."""
     pairs = labelled(path).pairs
     vectors = embedded(list({text for pair in pairs for text in (pair.a, pair.b)}), default_embedder())
     kept = []
@@ -54,7 +56,7 @@ def near(path: Path) -> list[Pair]:
 
 
 def fitted(x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the constants of a logistic regression by Newton's method, the bias first and not shrunk."""
+    """Return the constants of a logistic regression, found by Newton's method; the first, the bias, is not shrunk."""
     constants = np.zeros(x.shape[1])
     shrinkage = np.full(x.shape[1], SHRINKAGE)
     shrinkage[0] = 1e-9
@@ -67,19 +69,19 @@ def fitted(x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.f
 
 
 def main() -> None:
-    """Learn, and print."""
+    """Learn the constants from all files, and print them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("files", type=Path, nargs="+")
     names = list(differences.WEIGHTS)
-    rows, labels, says = [], [], []
+    rows, labels, shares = [], [], []
     for path in parser.parse_args().files:
-        pairs = [pair for pair in near(path) if all(guard(pair.a, pair.b) for guard in ALONE)]
+        pairs = [pair for pair in near(path) if all(guard(pair.a, pair.b) for guard in REFUSE_ALONE)]
         for pair in pairs:
             evidence, share, words = features(pair)
             rows.append([1.0, share, words, *(name in evidence for name in names)])
             labels.append(not pair.same)
-            says.append(SAY / 2 / sum(each.same == pair.same for each in pairs))
-    bias, share, words, *rest = fitted(np.array(rows, float), np.array(labels, float), np.array(says))
+            shares.append(FILE_WEIGHT / 2 / sum(each.same == pair.same for each in pairs))
+    bias, share, words, *rest = fitted(np.array(rows, float), np.array(labels, float), np.array(shares))
     print("WEIGHTS: Mapping[Evidence, float] = {")
     for name, weight in sorted(zip(names, rest, strict=True), key=lambda item: -item[1]):
         print(f"    Evidence.{name.name}: {weight:.2f},")
