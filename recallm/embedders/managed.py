@@ -144,8 +144,7 @@ class ManagedEmbedder:
             The unit vectors of the next `at_once` texts, None for those that may match exactly only.
 
         Raises:
-            OddVectorError: the embedder returned something that is not a vector.
-            ValueError: it returned more or fewer vectors than it was given texts.
+            OddVectorError: the embedder returned something that is not a vector, or not as many as there were texts.
             Exception: whatever the embedder raises.
         """
         from recallm.scoring import normalise
@@ -153,9 +152,11 @@ class ManagedEmbedder:
         for start in range(0, len(texts), at_once):
             part = texts[start : start + at_once]
             readable = [text for text in part if self.represents(text)]
-            rows = self._embedder.embed_batch(readable) if readable else ()
-            vectors = dict(zip(readable, map(normalise, rows), strict=True))
-            yield [vectors.get(text) for text in part]
+            vectors = [normalise(row) for row in self._embedder.embed_batch(readable)] if readable else []
+            if len(vectors) != len(readable):
+                raise OddVectorError(f"embed_batch returned {len(vectors)} vectors for {len(readable)} texts")
+            by_text = dict(zip(readable, vectors, strict=True))
+            yield [by_text.get(text) for text in part]
 
     def represents(self, text: str) -> bool:
         """Return whether the embedding of a text stands for all of it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, ClassVar
 
@@ -182,6 +182,32 @@ def test_a_vector_of_another_length_is_odd_until_it_is_the_rule() -> None:
     assert vector_of(encoder, "one").shape == (2,)
     with pytest.raises(OddVectorError):
         vector_of(encoder, "first")
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_batch_with_a_vector_too_many_or_too_few_is_odd(rows: int) -> None:
+    """Vectors that cannot be matched with their texts are not used."""
+
+    class Miscounting(FakeEmbedder):
+        def embed_batch(self, texts: Sequence[str]) -> Any:
+            return [self.embed("a")] * rows
+
+    with pytest.raises(OddVectorError, match=f"embed_batch returned {rows} vectors for 2 texts"):
+        list(ManagedEmbedder(Miscounting()).embed_many(["a", "", "b"], at_once=8))
+
+
+def test_many_texts_are_embedded_some_at_once() -> None:
+    """Vectors come in the order of the texts, and None for those that may match exactly only."""
+    vectors = list(ManagedEmbedder(FakeEmbedder()).embed_many(["a", "", "b", "a", " "], at_once=2))
+    assert [len(part) for part in vectors] == [2, 2, 1]
+    a, blank, b, again, blank_too = (vector for part in vectors for vector in part)
+    assert blank is blank_too is None
+    assert a is not None
+    assert b is not None
+    assert again is not None
+    assert np.array_equal(a, FakeEmbedder().embed("a"))
+    assert np.array_equal(b, FakeEmbedder().embed("b"))
+    assert np.array_equal(again, a)
 
 
 class Counting(FakeEmbedder):
