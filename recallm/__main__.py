@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from recallm import checks
-from recallm.config import DEFAULT_MODEL
 from recallm.errors import RecallmError
 
 if TYPE_CHECKING:
@@ -109,9 +108,9 @@ def _tune(options: argparse.Namespace) -> Tuning:
 def _embedder(name: str | None) -> EmbedderLike | None:
     if name is None:
         return None
-    from recallm.embedders.fastembed import installed_default
+    from recallm.embedders.fastembed import named_embedder
 
-    return installed_default(DEFAULT_MODEL, environ={"RECALLM_EMBEDDER": name})
+    return named_embedder(name)
 
 
 def _threshold(text: str) -> Threshold:

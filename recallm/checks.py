@@ -61,7 +61,7 @@ def positive_int(value: object, field: str, *, use: str = "use a positive int", 
     """Return an int of at least 1.
 
     Raises:
-        InvalidTypeError: `value` is not an int (a bool is none here).
+        InvalidTypeError: `value` is not an int, or is a bool.
         InvalidValueError: it is below 1.
     """
     if isinstance(value, bool) or not isinstance(value, int):
@@ -72,7 +72,7 @@ def positive_int(value: object, field: str, *, use: str = "use a positive int", 
 
 
 def bound(value: object, field: str) -> int | None:
-    """Return the most of something, at least 1, or None for no bound. Raises as `positive_int`."""
+    """Return an upper bound of at least 1, or None for no bound. Raises as `positive_int`."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
@@ -107,7 +107,7 @@ def threshold(value: object, field: str = "threshold") -> Threshold:
     """Return a profile's name or a cosine in [0, 1].
 
     Raises:
-        InvalidTypeError: `value` is neither a str nor a number (a bool is none here).
+        InvalidTypeError: `value` is neither a str nor a number, or is a bool.
         InvalidValueError: it is an unknown profile, or a number outside [0, 1].
     """
     allowed = f"{', '.join(map(repr, PROFILES))}, or a cosine between 0 and 1"
@@ -154,7 +154,7 @@ def share(value: object, field: str) -> float:
     """Return a number between 0 and 1, both excluded.
 
     Raises:
-        InvalidTypeError: `value` is not a number (a bool is none here).
+        InvalidTypeError: `value` is not a number, or is a bool.
         InvalidValueError: it is outside (0, 1).
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -168,7 +168,7 @@ def choice(value: Any, field: str, allowed: Collection[str]) -> Any:
     """Return one of the allowed words.
 
     Raises:
-        InvalidValueError: `value` is none of them.
+        InvalidValueError: `value` is not one of them.
     """
     if value not in allowed:
         raise InvalidValueError(f"{field}={value!r}; use one of {', '.join(map(repr, allowed))}")
@@ -233,7 +233,7 @@ def namespace(value: object) -> Namespace:
 
 
 def response_type(value: object) -> object:
-    """Return what may stand for a type; data cannot.
+    """Return a class or a type expression; what is plain data is refused.
 
     Raises:
         InvalidTypeError: `value` is a text, a number, a mapping or a sequence.

@@ -1,4 +1,4 @@
-"""Vectors made comparable."""
+"""Vectors made comparable: embeddings of unit length, and the cosine of two of them."""
 
 from __future__ import annotations
 

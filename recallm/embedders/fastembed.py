@@ -126,8 +126,16 @@ def installed_default(model_name: str, *, environ: Mapping[str, str]) -> FastEmb
         MissingExtraError: ``RECALLM_EMBEDDER=offline`` without the extra.
     """
     wanted = environ.get("RECALLM_EMBEDDER", "").strip()
-    if wanted and wanted != "offline":
-        return FastEmbedEmbedder(wanted)
-    if wanted == "offline" or is_installed(OFFLINE_PACKAGE):
-        return FastEmbedEmbedder.offline()
-    return FastEmbedEmbedder(model_name)
+    if wanted:
+        return named_embedder(wanted)
+    return FastEmbedEmbedder.offline() if is_installed(OFFLINE_PACKAGE) else FastEmbedEmbedder(model_name)
+
+
+def named_embedder(name: str) -> FastEmbedEmbedder:
+    """Return the embedder that users name "offline", or by the name of a model that FastEmbed knows.
+
+    Raises:
+        MissingExtraError: `name` is "offline", and the extra ``offline`` is not installed.
+        InvalidValueError: `name` is blank.
+    """
+    return FastEmbedEmbedder.offline() if name == "offline" else FastEmbedEmbedder(name)
