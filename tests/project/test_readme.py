@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.warm_process import WarmProcess, warm_process
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -16,19 +17,23 @@ PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.D
 BASH_BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.fixture(scope="module")
+def warm() -> Iterator[WarmProcess]:
+    """A process in which what the blocks need is imported already."""
+    heavy = "huggingface_hub.hf_api numpy prometheus_client pytest recallm.embedders.fastembed redis.asyncio tokenizers"
+    with warm_process(*heavy.split()) as process:
+        yield process
+
+
 @pytest.mark.parametrize("block", PYTHON_BLOCKS, ids=range(len(PYTHON_BLOCKS)))
-def test_python_block_runs_as_a_program(block: str, tmp_path: Path) -> None:
+def test_python_block_runs_as_a_program(block: str, warm: WarmProcess, tmp_path: Path) -> None:
     """Each block is a program of its own; a block with test classes passes under pytest too."""
     program = tmp_path / "test_block.py"
     program.write_text(block, encoding="utf-8")
-    command = [sys.executable, "-W", "error"]
-    if "class Test" in block:
-        command += ["-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
-    environment = {**os.environ, "PYTEST_ADDOPTS": ""}
-    finished = subprocess.run(
-        [*command, str(program)], capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
+    options = ["-q", "-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
+    command = ["-m", "pytest", *options] if "class Test" in block else []
+    finished = warm.run(*command, str(program), folder=tmp_path)
+    assert finished.exit_code == 0, f"{block}\n{finished.output}"
 
 
 def test_first_two_commands_install_then_run_and_install_then_test() -> None:
