@@ -1,0 +1,28 @@
+"""What ``pyproject.toml`` declares is what the package needs."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import recallm
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT: dict[str, Any] = PYPROJECT["project"]
+SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(recallm.__file__).parent.rglob("*.py")))
+
+
+def modules(requirements: list[str]) -> set[str]:
+    """Return the modules that distributions of these names hold."""
+    return {re.split(r"[^\w-]", requirement)[0].replace("-", "_") for requirement in requirements}
+
+
+def test_every_dependency_is_imported() -> None:
+    """Nobody installs, with recallm or with one of its extras, what its code never imports."""
+    extras = PROJECT["optional-dependencies"].values()
+    required = modules([*PROJECT["dependencies"], *(requirement for extra in extras for requirement in extra)])
+    unused = {name for name in required if not re.search(rf"\b(import|from) {name}\b|[\"']{name}\b", SOURCES)}
+    assert unused == set()
