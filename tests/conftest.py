@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 # A busy machine is no failure.
 settings.register_profile("recallm", deadline=None)
 settings.load_profile("recallm")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the fixture `redis_server` with ``redis``."""
+    for item in items:
+        if "redis_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("redis")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from passing over thousands of collected tests whenever one of them runs it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

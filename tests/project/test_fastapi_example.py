@@ -14,6 +14,8 @@ import httpx
 import pytest
 from support.redis_servers import COMMANDS, free_port, running
 
+pytestmark = [pytest.mark.model, pytest.mark.slow]
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fastapi_redis.py"
 QUESTIONS = ["How do I reset my password?", "How can I reset my password?"]
 
@@ -47,6 +49,7 @@ def ask(address: str, question: str, tenant: str) -> tuple[str, int]:
     return reply["answer"], reply["worker"]
 
 
+@pytest.mark.redis
 def test_two_workers_share_one_cache() -> None:
     """One computes an answer, both serve it, to its tenant only; taking it out takes it out for both."""
     if not COMMANDS:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support.warm_process import WarmProcess, warm_process
 
+pytestmark = pytest.mark.model
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -46,6 +48,7 @@ def test_first_two_commands_install_then_run_and_install_then_test() -> None:
     assert len(run.splitlines()) == len(test.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [line for block in BASH_BLOCKS[2:] for line in block.splitlines()])
 def test_further_commands_run(command: str) -> None:
     """From a checkout, with the interpreter that runs the tests."""
