@@ -1,7 +1,7 @@
 """What trouble costs: the fault table, a burst of equal calls, and calls while a part is dead.
 
-Run with ``python tests/benchmarks/faults.py``. `tests/test_faults.py` and `tests/test_flight.py` assert what is printed
-here, but for the times.
+Run with ``python tests/benchmarks/faults.py``. `tests/behaviour/test_faults.py` and
+`tests/concurrency/test_coalescing.py` assert what is printed here, but for the times.
 """
 
 from __future__ import annotations
