@@ -1,4 +1,4 @@
-"""What ``pyproject.toml`` declares is what the package needs."""
+"""What ``pyproject.toml`` declares is what the package needs and what a distribution holds."""
 
 from __future__ import annotations
 
@@ -26,3 +26,10 @@ def test_every_dependency_is_imported() -> None:
     required = modules([*PROJECT["dependencies"], *(requirement for extra in extras for requirement in extra)])
     unused = {name for name in required if not re.search(rf"\b(import|from) {name}\b|[\"']{name}\b", SOURCES)}
     assert unused == set()
+
+
+def test_what_a_source_distribution_includes_is_there() -> None:
+    """Each path in the list of the source distribution exists, and the tests can be run from it."""
+    included = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert [path for path in included if not (ROOT / path).exists()] == []
+    assert {"recallm", "tests", "examples", "README.md", ".ci/run"} <= set(included)
