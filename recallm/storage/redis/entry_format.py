@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from recallm.errors import InvalidValueError
 from recallm.records import Entry
-from recallm.storage.redis.keys import Member
+from recallm.storage.redis.keys import EntryVersion
 
 if TYPE_CHECKING:
     from recallm.typing import Vector
 
 FORMAT = 1
 FIELDS = (b"i", b"m", b"t", b"y", b"v", b"s")
-"""Member, facts as JSON, prompt, payload, vector as float32, signature."""
+"""Version, facts as JSON, prompt, payload, vector as float32, signature."""
 
 MAX_FACTS_BYTES = 16_384
 MAX_DIM = 16_384
@@ -28,10 +28,10 @@ _LENGTH_SLACK = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An entry that was read, the member it was stored as, and when, in ms."""
+    """An entry that was read, the version it was stored as, and when, in ms."""
 
     entry: Entry
-    member: Member
+    version: EntryVersion
     stored_ms: int
 
 
@@ -52,7 +52,7 @@ class Seal:
     max_bytes: int
 
     def close(
-        self, entry: Entry, member: Member, generation: str, stored_ms: int, expires_ms: int | None
+        self, entry: Entry, version: EntryVersion, generation: str, stored_ms: int, expires_ms: int | None
     ) -> dict[bytes, bytes]:
         """Return an entry as fields.
 
@@ -64,7 +64,7 @@ class Seal:
         texts = [entry.namespace, entry.partition, entry.key]
         prompt = entry.prompt.encode("utf-8", "surrogatepass")
         fields = {
-            b"i": member.pack(),
+            b"i": version.pack(),
             b"m": json.dumps([*facts, *texts], separators=(",", ":")).encode(),
             b"t": prompt if self.encrypt is None else self.encrypt(prompt),
             b"y": entry.payload if self.encrypt is None else self.encrypt(entry.payload),
@@ -80,9 +80,9 @@ class Seal:
             fields[b"s"] = self._signature(list(fields.values()))
         return fields
 
-    def renamed(self, fields: Mapping[bytes, bytes], member: Member) -> dict[bytes, bytes]:
-        """Return the fields of an entry that is stored as another member."""
-        named = {**fields, b"i": member.pack()}
+    def renamed(self, fields: Mapping[bytes, bytes], version: EntryVersion) -> dict[bytes, bytes]:
+        """Return the fields of an entry that is stored as another version."""
+        named = {**fields, b"i": version.pack()}
         if self.secret is not None:
             named[b"s"] = self._signature([value for name, value in named.items() if name != b"s"])
         return named
@@ -111,10 +111,10 @@ class Seal:
 
     def _opened(self, values: Sequence[bytes], namespace: str, generation: str, now_ms: float) -> Opened | None:
         packed, facts, prompt, payload, vector, _ = values
-        version, born_in, stored_ms, expires_ms, seconds, tokens, lifetime, dim, *texts = json.loads(facts)
+        format_, born_in, stored_ms, expires_ms, seconds, tokens, lifetime, dim, *texts = json.loads(facts)
         theirs, partition, key = texts
-        member = Member.unpack(packed)
-        if (version, born_in, theirs) != (FORMAT, generation, namespace) or member is None:
+        version = EntryVersion.unpack(packed)
+        if (format_, born_in, theirs) != (FORMAT, generation, namespace) or version is None:
             return None
         if not (_is_count(stored_ms) and (expires_ms is None or _is_count(expires_ms)) and _is_count(tokens)):
             return None
@@ -129,12 +129,12 @@ class Seal:
         text = prompt.decode("utf-8", "surrogatepass")
         unit = _vector(vector, dim)
         entry = Entry(key, namespace, partition, text, unit, bytes(payload), float(seconds), tokens, lifetime)
-        return Opened(entry, member, stored_ms)
+        return Opened(entry, version, stored_ms)
 
     def _sized(self, values: Sequence[bytes]) -> bool:
-        member, facts, prompt, payload, vector = map(len, values[:5])
+        version, facts, prompt, payload, vector = map(len, values[:5])
         return (
-            member <= 128
+            version <= 128
             and facts <= MAX_FACTS_BYTES
             and max(prompt, payload) <= self.max_bytes
             and vector <= 4 * MAX_DIM

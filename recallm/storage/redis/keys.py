@@ -15,7 +15,7 @@ def digest(text: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class EntryVersion:
     """One stored version of an entry: its id is never used again, so removing it twice harms no other.
 
     Attributes:
@@ -40,7 +40,7 @@ class Member:
         return self.id + self.key + self.partition + self.record
 
     @classmethod
-    def unpack(cls, packed: bytes) -> Member | None:
+    def unpack(cls, packed: bytes) -> EntryVersion | None:
         """Return what `pack` packed, or None for anything else."""
         fixed = _ID + 2 * _DIGEST
         if len(packed) < fixed or len(packed) > fixed + 41:
@@ -49,7 +49,7 @@ class Member:
         return cls(packed[:_ID], key, partition, packed[fixed:])
 
     @classmethod
-    def of_element(cls, element: bytes, partition: bytes, record: bytes = b"") -> Member | None:
+    def of_element(cls, element: bytes, partition: bytes, record: bytes = b"") -> EntryVersion | None:
         """Return what an index's element stands for, or None where it is none of ours."""
         if len(element) != _ID + _DIGEST:
             return None
@@ -57,7 +57,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
+class NamespaceKeys:
     """The keys of one namespace. All have one hash tag, so that a cluster keeps them on one node.
 
     Attributes:
@@ -86,25 +86,25 @@ class Space:
         """SET of invalidated generations whose keys are still to be swept."""
         return f"{self._root}:dead"
 
-    def generation(self, generation: str) -> Generation:
+    def generation(self, generation: str) -> GenerationKeys:
         """Return the keys of what was stored since one invalidation and before the next."""
-        return Generation(self, generation)
+        return GenerationKeys(self, generation)
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class GenerationKeys:
     """The keys between two invalidations of a namespace: those of the next have other names."""
 
-    space: Space
-    name: str
+    namespace_keys: NamespaceKeys
+    generation: str
 
     @property
     def _root(self) -> str:
-        return f"{self.space._root}:{self.name}"
+        return f"{self.namespace_keys._root}:{self.generation}"
 
     @property
-    def members(self) -> str:
-        """ZSET of packed members by expiry, in ms."""
+    def versions(self) -> str:
+        """ZSET of packed versions by expiry, in ms."""
         return f"{self._root}:z"
 
     @property
@@ -114,7 +114,7 @@ class Generation:
 
     def entry(self, key: bytes) -> str:
         """HASH of one entry."""
-        return f"{entries_prefix(self.space.prefix)}{self.space._tag}:{self.name}:{key.hex()}"
+        return f"{entries_prefix(self.namespace_keys.prefix)}{self.namespace_keys._tag}:{self.generation}:{key.hex()}"
 
     def index(self, partition: bytes) -> str:
         """Vector set of one partition."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from recallm.errors import OddVectorError
 from recallm.storage.redis.commands import Argument, Command, ReplyError, checked
-from recallm.storage.redis.keys import Generation, Member, entries_prefix
+from recallm.storage.redis.keys import EntryVersion, GenerationKeys, entries_prefix
 
 if TYPE_CHECKING:
     from recallm.typing import Vector
@@ -34,7 +34,7 @@ class Question:
     """What to look for.
 
     Attributes:
-        place: the generation to look in.
+        keys: the generation to look in.
         partition: digest of the partition.
         vector: unit vector.
         threshold: similarity below which nothing is wanted.
@@ -42,7 +42,7 @@ class Question:
         everything: True where none may be missed, however long it takes.
     """
 
-    place: Generation
+    keys: GenerationKeys
     partition: bytes
     vector: Vector
     threshold: float
@@ -52,12 +52,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """What an index found: the entries' key digests and, where it knows them, their members; best first.
+    """What an index found: the entries' key digests and, where it knows them, their versions; best first.
 
     `complete` is True where nothing else can reach the threshold, `behind` where the index has yet to read.
     """
 
-    found: Sequence[tuple[bytes, Member | None]]
+    found: Sequence[tuple[bytes, EntryVersion | None]]
     complete: bool
     behind: bool = False
 
@@ -73,28 +73,28 @@ class Layout(Protocol):
     name: str
     by_partition: bool
 
-    def announce(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+    def announce(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return the commands to send before an entry is stored."""
         ...
 
-    def announced(self, member: Member, replies: Sequence[Any]) -> Member:
-        """Return the member, with what the replies to `announce` tell of it."""
+    def announced(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
+        """Return the version, with what the replies to `announce` tell of it."""
         ...
 
-    def fields(self, place: Generation, member: Member) -> Mapping[bytes, bytes]:
+    def fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
         """Return what the entry's hash holds for the index."""
         ...
 
-    def add(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+    def add(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return the commands that add a vector to the index."""
         ...
 
-    def drop(self, place: Generation, member: Member) -> list[Command]:
-        """Return the commands that take a member out of the index."""
+    def drop(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
+        """Return the commands that take a version out of the index."""
         ...
 
-    def forget(self, place: Generation, member: Member) -> None:
-        """Take note that a member's entry is gone."""
+    def forget(self, keys: GenerationKeys, version: EntryVersion) -> None:
+        """Take note that a version's entry is gone."""
         ...
 
     def ask(self, question: Question) -> list[Command]:
@@ -112,34 +112,34 @@ class VectorSets:
     name = "vectorset"
     by_partition = True
 
-    def announce(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+    def announce(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return nothing: the set is made by the first VADD."""
         return []
 
-    def announced(self, member: Member, replies: Sequence[Any]) -> Member:
-        """Return the member as it is."""
-        return member
+    def announced(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
+        """Return the version as it is."""
+        return version
 
-    def fields(self, place: Generation, member: Member) -> Mapping[bytes, bytes]:
+    def fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
         """Return nothing: the vector set holds what it needs."""
         return {}
 
-    def add(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+    def add(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return the command that adds a vector."""
         stored = vector.astype("<f4").tobytes()
-        return [("VADD", place.index(member.partition), "FP32", stored, member.element, "Q8", "EF", BUILDING_EFFORT)]
+        return [("VADD", keys.index(version.partition), "FP32", stored, version.element, "Q8", "EF", BUILDING_EFFORT)]
 
-    def drop(self, place: Generation, member: Member) -> list[Command]:
+    def drop(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
         """Return the command that removes a vector; an UNLINK of a large set would stop the server for long."""
-        return [("VREM", place.index(member.partition), member.element)]
+        return [("VREM", keys.index(version.partition), version.element)]
 
-    def forget(self, place: Generation, member: Member) -> None:
+    def forget(self, keys: GenerationKeys, version: EntryVersion) -> None:
         """Do nothing: this process holds no vectors."""
 
     def ask(self, question: Question) -> list[Command]:
         """Return the search."""
         stored = question.vector.astype("<f4").tobytes()
-        key = question.place.index(question.partition)
+        key = question.keys.index(question.partition)
         command: Command = ("VSIM", key, "FP32", stored, "WITHSCORES", "COUNT", question.count)
         distance = (1.0 - question.threshold) / 2 + ROUGH
         if distance < 1.0:
@@ -156,9 +156,9 @@ class VectorSets:
                 raise OddVectorError("the partition's vectors have another dimension than the one searched for")
             raise reply
         elements: Iterable[Any] = reply if isinstance(reply, Mapping) else reply[::2]
-        members = [Member.of_element(element, question.partition) for element in elements]
-        found = [(member.key, member) for member in members if member is not None]
-        return Near(found, complete=len(members) < question.count)
+        versions = [EntryVersion.of_element(element, question.partition) for element in elements]
+        found = [(version.key, version) for version in versions if version is not None]
+        return Near(found, complete=len(versions) < question.count)
 
 
 class QueryEngine:
@@ -176,30 +176,30 @@ class QueryEngine:
         self._made: set[int] = set()
         self._sizes: dict[str, tuple[int | None, int]] = {}
 
-    def announce(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+    def announce(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return the command that makes the index, once: one made later has to catch up."""
         return [] if vector.size in self._made else [self.create(vector.size)]
 
-    def announced(self, member: Member, replies: Sequence[Any]) -> Member:
-        """Return the member as it is, once the index is there."""
+    def announced(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
+        """Return the version as it is, once the index is there."""
         if replies and "already exists" not in str(replies[0]):
             self._made.clear()
             checked(replies)
-        return member
+        return version
 
-    def fields(self, place: Generation, member: Member) -> Mapping[bytes, bytes]:
+    def fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
         """Return the tag that the index filters by."""
-        return {b"p": place.tag(member.partition).encode()}
+        return {b"p": keys.tag(version.partition).encode()}
 
-    def add(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+    def add(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return nothing: the engine follows the entries' hashes by itself."""
         return []
 
-    def drop(self, place: Generation, member: Member) -> list[Command]:
+    def drop(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
         """Return nothing, as above."""
         return []
 
-    def forget(self, place: Generation, member: Member) -> None:
+    def forget(self, keys: GenerationKeys, version: EntryVersion) -> None:
         """Do nothing: this process holds no vectors."""
 
     def create(self, dim: int) -> Command:
@@ -216,7 +216,7 @@ class QueryEngine:
         Left to itself the engine compares a large partition's vectors one by one, so it is told how to search;
         the partition's size is asked for now and then.
         """
-        tag = question.place.tag(question.partition)
+        tag = question.keys.tag(question.partition)
         size, uses = self._sizes.get(tag, (None, 0))
         policy = "" if size is None else "HYBRID_POLICY ADHOC_BF"
         effort: tuple[Argument, ...] = ()
@@ -238,7 +238,7 @@ class QueryEngine:
             if "index" in text and ("no such" in text or "unknown" in text):
                 self._made.clear()
                 raise MissingIndexError from reply
-        self._learn(question.place.tag(question.partition), *checked(replies)[1:])
+        self._learn(question.keys.tag(question.partition), *checked(replies)[1:])
         rows = _rows(replies[0])
         near = [name for name, distance in rows if not 1.0 - distance < question.threshold - ROUGH]
         found = [(bytes.fromhex(name.rpartition(b":")[2].decode("ascii")), None) for name in near]

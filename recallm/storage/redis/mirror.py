@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recallm.concurrency.forking import is_held, reset_after_fork
 from recallm.storage.redis.commands import Command, ReplyError, checked
-from recallm.storage.redis.keys import Generation, Member
+from recallm.storage.redis.keys import EntryVersion, GenerationKeys
 from recallm.storage.redis.layouts import Near, Question
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Mirror:
         for record, fields in records:
             self.last = record
             element, stored = fields.get(b"i", b""), fields.get(b"v", b"")
-            if len(stored) != 4 * self.dim or Member.of_element(element, b"") is None:
+            if len(stored) != 4 * self.dim or EntryVersion.of_element(element, b"") is None:
                 continue
             vector = np.frombuffer(stored, dtype="<f4")
             if abs(float(np.dot(vector, vector)) - 1.0) <= 1e-3:
@@ -116,39 +116,39 @@ class Mirrored:
         with self._lock:
             return sum(mirror.size_bytes for mirror in self._mirrors.values())
 
-    def fields(self, place: Generation, member: Member) -> Mapping[bytes, bytes]:
+    def fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
         """Return nothing: the stream holds what the mirrors need."""
         return {}
 
-    def announce(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+    def announce(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return the command that appends a record to the partition's stream."""
-        key = place.stream(member.partition)
-        return [("XADD", key, "*", "i", member.element, "v", vector.astype("<f4").tobytes())]
+        key = keys.stream(version.partition)
+        return [("XADD", key, "*", "i", version.element, "v", vector.astype("<f4").tobytes())]
 
-    def announced(self, member: Member, replies: Sequence[Any]) -> Member:
-        """Return the member with its record's id, by which the record is deleted with the entry."""
+    def announced(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
+        """Return the version with its record's id, by which the record is deleted with the entry."""
         (record,) = checked(replies)
-        return replace(member, record=record)
+        return replace(version, record=record)
 
-    def add(self, place: Generation, member: Member, vector: Vector) -> list[Command]:
+    def add(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return nothing: the record is there before the entry."""
         return []
 
-    def drop(self, place: Generation, member: Member) -> list[Command]:
+    def drop(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
         """Return the command that deletes the record; mirrors that hold it find out when they meet it."""
-        return [("XDEL", place.stream(member.partition), member.record)] if member.record else []
+        return [("XDEL", keys.stream(version.partition), version.record)] if version.record else []
 
-    def forget(self, place: Generation, member: Member) -> None:
-        """Drop a member from the mirror: its entry is gone."""
+    def forget(self, keys: GenerationKeys, version: EntryVersion) -> None:
+        """Drop a version from the mirror: its entry is gone."""
         with self._lock:
-            mirror = self._mirrors.get(place.stream(member.partition))
+            mirror = self._mirrors.get(keys.stream(version.partition))
         if mirror is not None:
             with mirror.lock:
-                mirror.discard(member.element)
+                mirror.discard(version.element)
 
     def ask(self, question: Question) -> list[Command]:
         """Return the commands that read the records which are new since the last look-up."""
-        key = question.place.stream(question.partition)
+        key = question.keys.stream(question.partition)
         last = self._mirror(question).last
         return [("XLEN", key), ("XRANGE", key, b"(" + last, "+", "COUNT", CHUNK)]
 
@@ -171,13 +171,13 @@ class Mirrored:
             found = mirror.search(question)
             stale = len(mirror) > 2 * length + CHUNK
         if records or stale:
-            self._make_room(question.place.stream(question.partition), forget=stale)
-        members = [Member.of_element(element, question.partition, record) for element, record in found]
-        known = [(member.key, member) for member in members if member is not None]
+            self._make_room(question.keys.stream(question.partition), forget=stale)
+        versions = [EntryVersion.of_element(element, question.partition, record) for element, record in found]
+        known = [(version.key, version) for version in versions if version is not None]
         return Near(known, complete=len(found) < question.count, behind=behind)
 
     def _mirror(self, question: Question) -> Mirror:
-        key, dim = question.place.stream(question.partition), question.vector.size
+        key, dim = question.keys.stream(question.partition), question.vector.size
         with self._lock:
             mirror = self._mirrors.get(key)
             if mirror is None or mirror.dim != dim:

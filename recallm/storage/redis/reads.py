@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from recallm.records import Candidate, Recalled
 from recallm.storage.redis.commands import Batch, Command, Operation, checked
 from recallm.storage.redis.entry_format import FIELDS, Opened, Seal
-from recallm.storage.redis.keys import Generation, Member, Space, digest
+from recallm.storage.redis.keys import EntryVersion, GenerationKeys, NamespaceKeys, digest
 from recallm.storage.redis.layouts import Layout, MissingIndexError, Near, QueryEngine, Question
 from recallm.storage.redis.mirror import YOUNG_MS, age_ms
 from recallm.storage.redis.server import ATTEMPTS, Epoch, Ground, check_dim, contended, read_epoch
@@ -43,48 +43,48 @@ class Reading:
     def recall(self, namespace: str, key: str) -> Operation[Recalled]:
         """Look for one key, in one round trip where the generation is known."""
         yield from self.ground.ready()
-        space, hashed = Space(self.ground.prefix, namespace), digest(key)
+        namespace_keys, hashed = NamespaceKeys(self.ground.prefix, namespace), digest(key)
         name = self.ground.known(namespace)
         for _ in range(ATTEMPTS):
-            commands = [read_epoch(space)]
+            commands = [read_epoch(namespace_keys)]
             if name is not None:
-                commands.append(_read(space.generation(name), hashed))
+                commands.append(_read(namespace_keys.generation(name), hashed))
             found, *values = yield Batch(commands)
             epoch = Epoch.parse(checked([found])[0])
             if epoch is None:
-                epoch = yield from self.ground.epoch(space)
+                epoch = yield from self.ground.epoch(namespace_keys)
             if epoch.generation == name and values:
-                opened = self._open(values[0], space.generation(name))
+                opened = self._open(values[0], namespace_keys.generation(name))
                 right = opened is not None and opened.entry.key == key
                 return Recalled(self._candidate(opened, 1.0) if opened and right else None, epoch.number)
             name = epoch.generation
             self.ground.learn(namespace, name)
-        raise contended(space)
+        raise contended(namespace_keys)
 
     def search(
         self, namespace: str, partition: str, vector: Vector, threshold: float, limit: int | None
     ) -> Operation[Sequence[Candidate]]:
         """Look for similar entries: what the server finds is read, checked and rescored."""
         layout = yield from self.ground.ready()
-        space = Space(self.ground.prefix, namespace)
+        namespace_keys = NamespaceKeys(self.ground.prefix, namespace)
         name = self.ground.known(namespace)
         for _ in range(ATTEMPTS):
             if name is None:
-                name = (yield from self.ground.epoch(space)).generation
+                name = (yield from self.ground.epoch(namespace_keys)).generation
             count = 16 * _SPARE if limit is None else limit + _SPARE
-            place = space.generation(name)
-            question = Question(place, digest(partition), vector, threshold, count, everything=limit is None)
+            keys = namespace_keys.generation(name)
+            question = Question(keys, digest(partition), vector, threshold, count, everything=limit is None)
             try:
                 return (yield from self._search(layout, question, partition, limit))
             except GenerationEndedError:
                 name = None
-        raise contended(space)
+        raise contended(namespace_keys)
 
     def _search(
         self, layout: Layout, question: Question, partition: str, limit: int | None
     ) -> Operation[Sequence[Candidate]]:
         found: list[Candidate] = []
-        seen: set[tuple[bytes, Member | None]] = set()
+        seen: set[tuple[bytes, EntryVersion | None]] = set()
         rounds = 0
         while True:
             near = yield from self._near(layout, question)
@@ -98,21 +98,21 @@ class Reading:
             # So many bad ones may have cut what lies behind them off from an index's graph.
             question = replace(question, count=4 * question.count, everything=near.complete or limit is None)
         if near.behind:
-            self.later(f"mirror {question.place.stream(question.partition)}", lambda: self._catch_up(layout, question))
+            self.later(f"mirror {question.keys.stream(question.partition)}", lambda: self._catch_up(layout, question))
         found.sort(key=lambda candidate: (-candidate.similarity, candidate.entry.key))
         return found[:limit]
 
     def _near(self, layout: Layout, question: Question) -> Operation[Near]:
         """Ask the index, in one round trip with the check that its generation has not ended."""
-        place = question.place
+        keys = question.keys
         created = False
         while True:
-            reads = [read_epoch(place.space), ("HGET", place.dims, question.partition)]
+            reads = [read_epoch(keys.namespace_keys), ("HGET", keys.dims, question.partition)]
             asked = layout.ask(question)
             replies = yield Batch([*reads, *asked])
             found, dim = checked(replies[:2])
             epoch = Epoch.parse(found)
-            if epoch is None or epoch.generation != place.name:
+            if epoch is None or epoch.generation != keys.generation:
                 raise GenerationEndedError
             check_dim(dim, question.vector)
             try:
@@ -127,23 +127,23 @@ class Reading:
                 return near
 
     def _fetch(
-        self, layout: Layout, question: Question, partition: str, found: Sequence[tuple[bytes, Member | None]]
+        self, layout: Layout, question: Question, partition: str, found: Sequence[tuple[bytes, EntryVersion | None]]
     ) -> Operation[list[Candidate]]:
         """Read what an index found, and have it forget what is not there any more."""
         from recallm.scoring import similarity  # numpy is loaded by whoever embeds first
 
-        place, vector = question.place, question.vector
-        rows = yield Batch([_read(place, hashed) for hashed, _ in found])
+        keys, vector = question.keys, question.vector
+        rows = yield Batch([_read(keys, hashed) for hashed, _ in found])
         candidates: list[Candidate] = []
-        gone: list[Member] = []
-        for (hashed, member), values in zip(found, rows, strict=True):
-            if member is not None and self._is_gone(member, values):
-                gone.append(member)
+        gone: list[EntryVersion] = []
+        for (hashed, version), values in zip(found, rows, strict=True):
+            if version is not None and self._is_gone(version, values):
+                gone.append(version)
                 continue
-            opened = self._open(values, place)
+            opened = self._open(values, keys)
             if opened is None or opened.entry.partition != partition or digest(opened.entry.key) != hashed:
                 continue
-            if member is not None and opened.member.element != member.element:
+            if version is not None and opened.version.element != version.element:
                 continue
             theirs = opened.entry.vector
             if theirs is None or theirs.shape != vector.shape:
@@ -152,41 +152,41 @@ class Reading:
             if cosine >= question.threshold:
                 candidates.append(self._candidate(opened, cosine))
         if gone:
-            commands = [command for member in gone for command in _forgetting(layout, place, member)]
+            commands = [command for version in gone for command in _forgetting(layout, keys, version)]
             yield Batch(commands)
         return candidates
 
-    def _is_gone(self, member: Member, values: Any) -> bool:
+    def _is_gone(self, version: EntryVersion, values: Any) -> bool:
         """Return whether the entry is another by now, or none; one being stored counts as there."""
         if isinstance(values, Exception):
             return False
-        held = Member.unpack(values[0] or b"")
-        if held is not None and held.element == member.element:
+        held = EntryVersion.unpack(values[0] or b"")
+        if held is not None and held.element == version.element:
             return False
-        return not member.record or age_ms(member.record, self.ground.now_ms()) > YOUNG_MS
+        return not version.record or age_ms(version.record, self.ground.now_ms()) > YOUNG_MS
 
     def _catch_up(self, layout: Layout, question: Question) -> Operation[None]:
         """Read all that a mirror has yet to read."""
         while (yield from self._near(layout, question)).behind:
             pass
 
-    def _open(self, values: Any, place: Generation) -> Opened | None:
+    def _open(self, values: Any, keys: GenerationKeys) -> Opened | None:
         """Return the entry that a reply holds, or None; a key of another type is an odd entry like any other."""
         if isinstance(values, Exception):
             if "WRONGTYPE" not in str(values):
                 raise values
             return None
-        return self.seal.open(values, place.space.namespace, place.name, self.ground.now_ms())
+        return self.seal.open(values, keys.namespace_keys.namespace, keys.generation, self.ground.now_ms())
 
     def _candidate(self, opened: Opened, similarity: float) -> Candidate:
         age = max(0.0, (self.ground.now_ms() - opened.stored_ms) / 1000)
         return Candidate(opened.entry, similarity, age)
 
 
-def _read(place: Generation, hashed: bytes) -> Command:
-    return ("HMGET", place.entry(hashed), *FIELDS)
+def _read(keys: GenerationKeys, hashed: bytes) -> Command:
+    return ("HMGET", keys.entry(hashed), *FIELDS)
 
 
-def _forgetting(layout: Layout, place: Generation, member: Member) -> list[Command]:
-    layout.forget(place, member)
-    return [("ZREM", place.members, member.pack()), *layout.drop(place, member)]
+def _forgetting(layout: Layout, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
+    layout.forget(keys, version)
+    return [("ZREM", keys.versions, version.pack()), *layout.drop(keys, version)]

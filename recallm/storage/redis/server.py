@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from recallm.errors import OddVectorError, RecallmError
 from recallm.storage.redis.commands import Batch, Command, Exec, Operation, Watch, checked
-from recallm.storage.redis.keys import Space
+from recallm.storage.redis.keys import NamespaceKeys
 from recallm.storage.redis.layouts import Layout
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ class Server:
     until: float
 
 
-def read_epoch(space: Space) -> Command:
+def read_epoch(namespace_keys: NamespaceKeys) -> Command:
     """Return the command whose reply `Epoch.parse` understands."""
-    return ("HMGET", space.epoch, "g", "n", "k")
+    return ("HMGET", namespace_keys.epoch, "g", "n", "k")
 
 
 class Ground:
@@ -145,22 +145,24 @@ class Ground:
         if len(self._generations) > _MAX_GENERATIONS:
             self._generations.popitem(last=False)
 
-    def epoch(self, space: Space) -> Operation[Epoch]:
+    def epoch(self, namespace_keys: NamespaceKeys) -> Operation[Epoch]:
         """Return a namespace's epoch, begun now where it has none."""
         for _ in range(ATTEMPTS):
-            (reply,) = checked((yield Watch([space.epoch], [read_epoch(space)])))
+            (reply,) = checked((yield Watch([namespace_keys.epoch], [read_epoch(namespace_keys)])))
             epoch = Epoch.parse(reply)
             if epoch is None:
                 # A server that forgot may be another one by now.
                 self.distrust()
                 epoch = Epoch(secrets.token_hex(8), 0)
-                begun = yield Exec([("HSET", space.epoch, "g", epoch.generation, "n", 0), lapse(space.epoch)])
+                begun = yield Exec(
+                    [("HSET", namespace_keys.epoch, "g", epoch.generation, "n", 0), lapse(namespace_keys.epoch)]
+                )
                 if begun is None:
                     continue
                 checked(begun)
-            self.learn(space.namespace, epoch.generation)
+            self.learn(namespace_keys.namespace, epoch.generation)
             return epoch
-        raise contended(space)
+        raise contended(namespace_keys)
 
 
 def lapse(key: str) -> Command:
@@ -168,9 +170,11 @@ def lapse(key: str) -> Command:
     return ("PEXPIRE", key, DAY_MS)
 
 
-def contended(space: Space) -> RecallmError:
+def contended(namespace_keys: NamespaceKeys) -> RecallmError:
     """Return the error of a transaction that others kept from coming through."""
-    return RecallmError(f"the epoch of namespace {space.namespace!r} changed {ATTEMPTS} times during one operation")
+    return RecallmError(
+        f"the epoch of namespace {namespace_keys.namespace!r} changed {ATTEMPTS} times during one operation"
+    )
 
 
 def check_dim(dim: Any, vector: Vector) -> None:

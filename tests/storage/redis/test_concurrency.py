@@ -18,7 +18,7 @@ from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.records import Entry, Stored
 from recallm.storage.base import Put, Recall
 from recallm.storage.redis.commands import Batch, Exec, Watch
-from recallm.storage.redis.keys import Space
+from recallm.storage.redis.keys import NamespaceKeys
 from recallm.storage.redis.layouts import Question
 from recallm.storage.redis.mirror import Mirrored
 from recallm.storage.redis.server import Epoch
@@ -147,8 +147,8 @@ def test_a_mirror_that_was_dropped_meanwhile_is_read_anew() -> None:
     """What the old one had read is not taken for read."""
     layout = Mirrored(1 << 20)
     vector = FakeEmbedder(dim=4).embed("a")
-    place = Space("recallm", "n").generation("0" * 16)
-    question = Question(place, b"p" * 16, vector, 0.5, 8)
+    keys = NamespaceKeys("recallm", "n").generation("0" * 16)
+    question = Question(keys, b"p" * 16, vector, 0.5, 8)
     rows = [(f"{number}-0".encode(), {b"i": bytes([number]) * 28, b"v": vector.tobytes()}) for number in range(1, 4)]
     asked = layout.ask(question)
     near = layout.hear(question, asked, [3, rows])
@@ -253,7 +253,7 @@ def by_hand(entry: Entry, epoch: Epoch) -> Any:
 
 
 EPOCH = Epoch("0" * 16, 0)
-MEMBERS = Space("recallm", "n").generation(EPOCH.generation).members
+VERSIONS = NamespaceKeys("recallm", "n").generation(EPOCH.generation).versions
 
 
 def test_a_store_whose_reply_was_lost_is_not_made_undone() -> None:
@@ -262,9 +262,11 @@ def test_a_store_whose_reply_was_lost_is_not_made_undone() -> None:
     stored = steps.send([b"1-1"])
     assert isinstance(stored, Exec)
     (kept,) = [command for command in stored.commands if command[0] == "HSET" and b"i" in command]
-    member = kept[kept.index(b"i") + 1]
+    version = kept[kept.index(b"i") + 1]
     assert isinstance(steps.send(None), Watch)
-    assert steps.send([[EPOCH.generation.encode(), b"0", None], None, 0, 0, -1, member]) == Batch([("ZCARD", MEMBERS)])
+    assert steps.send([[EPOCH.generation.encode(), b"0", None], None, 0, 0, -1, version]) == Batch(
+        [("ZCARD", VERSIONS)]
+    )
     with pytest.raises(StopIteration) as ended:
         steps.send([1])
     assert ended.value.value == Stored(kept=True)
@@ -288,12 +290,12 @@ def test_a_living_generation_is_never_swept(redis_server: Server) -> None:
         entry = make(f"entry {number}")
         storage.put(entry, storage.recall("n", entry.key).epoch, None)
     assert storage.remove("n", [make("entry 0").key]) == 1
-    space = Space("recallm", "n")
+    namespace_keys = NamespaceKeys("recallm", "n")
     with redis_server.client() as client:
-        client.sadd(space.dead, client.hget(space.epoch, "g"))
+        client.sadd(namespace_keys.dead, client.hget(namespace_keys.epoch, "g"))
         entry = make("one more")
         storage.put(entry, storage.recall("n", entry.key).epoch, None)
-        eventually(lambda: client.scard(space.dead) == 0)
+        eventually(lambda: client.scard(namespace_keys.dead) == 0)
     assert storage.sizes(["n"]) == {"n": 5}
 
 

@@ -17,7 +17,7 @@ from support.redis_servers import LAYOUTS, Server
 from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.records import Entry
 from recallm.storage.redis.entry_format import FIELDS, Seal
-from recallm.storage.redis.keys import Member
+from recallm.storage.redis.keys import EntryVersion
 from recallm.storage.redis.storage import RedisStorage
 from recallm.testing import FakeEmbedder, StorageContract
 
@@ -31,8 +31,8 @@ make = StorageContract().entry
 
 def sealed(seal: Seal, entry: Entry, *, expires_ms: int | None = None) -> list[Any]:
     """Return the fields of an entry, as a server returns them."""
-    member = Member(b"i" * 12, b"k" * 16, b"p" * 16)
-    fields = seal.close(entry, member, GENERATION, NOW, expires_ms)
+    version = EntryVersion(b"i" * 12, b"k" * 16, b"p" * 16)
+    fields = seal.close(entry, version, GENERATION, NOW, expires_ms)
     return [fields.get(name) for name in FIELDS]
 
 
@@ -170,11 +170,11 @@ def test_a_thousand_poisoned_entries_hide_none_that_is_sound(redis_server: Serve
 
 def entry_keys_of(server: Server, entry: Entry, storage: RedisStorage) -> list[str]:
     """Return the key of one entry's hash."""
-    from recallm.storage.redis.keys import Space, digest
+    from recallm.storage.redis.keys import NamespaceKeys, digest
     from recallm.storage.redis.server import Epoch
 
     epoch = Epoch.of_number(storage.recall(entry.namespace, entry.key).epoch)
-    return [Space("recallm", entry.namespace).generation(epoch.generation).entry(digest(entry.key))]
+    return [NamespaceKeys("recallm", entry.namespace).generation(epoch.generation).entry(digest(entry.key))]
 
 
 @pytest.mark.parametrize("poison", POISONS)

@@ -13,7 +13,7 @@ from support.redis_churn import churn
 from support.redis_servers import LAYOUTS, Server
 
 from recallm.records import Entry
-from recallm.storage.redis.keys import Member, Space
+from recallm.storage.redis.keys import EntryVersion, NamespaceKeys
 from recallm.storage.redis.server import Epoch
 from recallm.storage.redis.storage import RedisStorage
 from recallm.testing import FakeEmbedder, StorageContract
@@ -71,7 +71,7 @@ def test_what_another_process_left_unswept_is_swept_by_the_next_store(redis_serv
     dying, other = storage_on(redis_server), storage_on(redis_server)
     for at in range(40):
         put(dying, make(f"prompt {at}"))
-    dying._upkeep.add(f"sweep {Space('recallm', 'n').epoch}")  # as if it had died
+    dying._upkeep.add(f"sweep {NamespaceKeys('recallm', 'n').epoch}")  # as if it had died
     assert dying.invalidate("n") == 40
     before = len(keys(redis_server))
     put(other, make("one more"))
@@ -80,7 +80,7 @@ def test_what_another_process_left_unswept_is_swept_by_the_next_store(redis_serv
 
 
 def test_expired_entries_leave_the_index_when_others_are_stored(redis_server: Server) -> None:
-    """Neither their members nor their vectors stay."""
+    """Neither their versions nor their vectors stay."""
     redis_server.empty()
     storage = storage_on(redis_server)
     for at in range(10):
@@ -88,8 +88,8 @@ def test_expired_entries_leave_the_index_when_others_are_stored(redis_server: Se
     time.sleep(0.1)
     put(storage, make("lasting"))
     with redis_server.client() as client:
-        (members,) = client.keys("recallm:1:*:z")
-        until(lambda: client.zcard(members) == 1)
+        (versions,) = client.keys("recallm:1:*:z")
+        until(lambda: client.zcard(versions) == 1)
         if redis_server.kind == "vectorset":
             (index,) = client.keys("recallm:1:*:x:*")
             until(lambda: client.execute_command("VCARD", index) == 1)
@@ -209,9 +209,9 @@ def test_an_epoch_is_a_number_and_back(generation: int, removals: int) -> None:
 
 @given(st.binary(max_size=120))
 def test_a_member_is_read_only_from_what_packs_to_the_same(packed: bytes) -> None:
-    """Anything else is no member."""
-    member = Member.unpack(packed)
-    assert member is None or member.pack() == packed
+    """Anything else is no version."""
+    version = EntryVersion.unpack(packed)
+    assert version is None or version.pack() == packed
 
 
 def test_partitions_of_different_dimensions_live_side_by_side(redis_server: Server) -> None:
