@@ -64,7 +64,7 @@ def checked(replies: Sequence[Any]) -> Sequence[Any]:
     return replies
 
 
-class Performance:
+class CommandRunner:
     """One operation's calls on one client.
 
     Args:

@@ -12,7 +12,7 @@ from recallm.storage.redis.entry_format import FIELDS, Opened, Seal
 from recallm.storage.redis.keys import EntryVersion, GenerationKeys, NamespaceKeys, digest
 from recallm.storage.redis.layouts import Layout, MissingIndexError, Near, QueryEngine, Question
 from recallm.storage.redis.mirror import YOUNG_MS, age_ms
-from recallm.storage.redis.server import ATTEMPTS, Epoch, Ground, check_dim, contended, read_epoch
+from recallm.storage.redis.server import ATTEMPTS, Epoch, ServerState, check_dim, read_epoch, too_much_contention
 
 if TYPE_CHECKING:
     from recallm.typing import Vector
@@ -31,20 +31,20 @@ class Reading:
     """The operations that find entries.
 
     Attributes:
-        ground: what is known of the server.
+        server_state: what is known of the server.
         seal: checks entries.
         later: has an operation performed in the background, once at a time for each name.
     """
 
-    ground: Ground
+    server_state: ServerState
     seal: Seal
     later: Callable[[str, Callable[[], Operation[None]]], object]
 
     def recall(self, namespace: str, key: str) -> Operation[Recalled]:
         """Look for one key, in one round trip where the generation is known."""
-        yield from self.ground.ready()
-        namespace_keys, hashed = NamespaceKeys(self.ground.prefix, namespace), digest(key)
-        name = self.ground.known(namespace)
+        yield from self.server_state.layout()
+        namespace_keys, hashed = NamespaceKeys(self.server_state.prefix, namespace), digest(key)
+        name = self.server_state.generation(namespace)
         for _ in range(ATTEMPTS):
             commands = [read_epoch(namespace_keys)]
             if name is not None:
@@ -52,25 +52,25 @@ class Reading:
             found, *values = yield Batch(commands)
             epoch = Epoch.parse(checked([found])[0])
             if epoch is None:
-                epoch = yield from self.ground.epoch(namespace_keys)
+                epoch = yield from self.server_state.epoch(namespace_keys)
             if epoch.generation == name and values:
                 opened = self._open(values[0], namespace_keys.generation(name))
                 right = opened is not None and opened.entry.key == key
                 return Recalled(self._candidate(opened, 1.0) if opened and right else None, epoch.number)
             name = epoch.generation
-            self.ground.learn(namespace, name)
-        raise contended(namespace_keys)
+            self.server_state.remember(namespace, name)
+        raise too_much_contention(namespace_keys)
 
     def search(
         self, namespace: str, partition: str, vector: Vector, threshold: float, limit: int | None
     ) -> Operation[Sequence[Candidate]]:
         """Look for similar entries: what the server finds is read, checked and rescored."""
-        layout = yield from self.ground.ready()
-        namespace_keys = NamespaceKeys(self.ground.prefix, namespace)
-        name = self.ground.known(namespace)
+        layout = yield from self.server_state.layout()
+        namespace_keys = NamespaceKeys(self.server_state.prefix, namespace)
+        name = self.server_state.generation(namespace)
         for _ in range(ATTEMPTS):
             if name is None:
-                name = (yield from self.ground.epoch(namespace_keys)).generation
+                name = (yield from self.server_state.epoch(namespace_keys)).generation
             count = 16 * _SPARE if limit is None else limit + _SPARE
             keys = namespace_keys.generation(name)
             question = Question(keys, digest(partition), vector, threshold, count, everything=limit is None)
@@ -78,7 +78,7 @@ class Reading:
                 return (yield from self._search(layout, question, partition, limit))
             except GenerationEndedError:
                 name = None
-        raise contended(namespace_keys)
+        raise too_much_contention(namespace_keys)
 
     def _search(
         self, layout: Layout, question: Question, partition: str, limit: int | None
@@ -163,7 +163,7 @@ class Reading:
         held = EntryVersion.unpack(values[0] or b"")
         if held is not None and held.element == version.element:
             return False
-        return not version.record or age_ms(version.record, self.ground.now_ms()) > YOUNG_MS
+        return not version.record or age_ms(version.record, self.server_state.now_ms()) > YOUNG_MS
 
     def _catch_up(self, layout: Layout, question: Question) -> Operation[None]:
         """Read all that a mirror has yet to read."""
@@ -176,10 +176,10 @@ class Reading:
             if "WRONGTYPE" not in str(values):
                 raise values
             return None
-        return self.seal.open(values, keys.namespace_keys.namespace, keys.generation, self.ground.now_ms())
+        return self.seal.open(values, keys.namespace_keys.namespace, keys.generation, self.server_state.now_ms())
 
     def _candidate(self, opened: Opened, similarity: float) -> Candidate:
-        age = max(0.0, (self.ground.now_ms() - opened.stored_ms) / 1000)
+        age = max(0.0, (self.server_state.now_ms() - opened.stored_ms) / 1000)
         return Candidate(opened.entry, similarity, age)
 
 

@@ -60,7 +60,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerInfo:
     """What was found out about a server, and until when it is believed."""
 
     layout: Layout
@@ -73,7 +73,7 @@ def read_epoch(namespace_keys: NamespaceKeys) -> Command:
     return ("HMGET", namespace_keys.epoch, "g", "n", "k")
 
 
-class Ground:
+class ServerState:
     """Finds out about the server by trying, and again after trouble or a while.
 
     Args:
@@ -95,51 +95,51 @@ class Ground:
         self.prefix = prefix
         self._chosen = chosen
         self._clock = clock
-        self._server: Server | None = None
+        self._info: ServerInfo | None = None
         self._generations: OrderedDict[str, str] = OrderedDict()
 
     @property
-    def layout(self) -> Layout | None:
+    def current_layout(self) -> Layout | None:
         """The layout in use, or None where it is yet to be found out."""
-        return None if self._server is None else self._server.layout
+        return None if self._info is None else self._info.layout
 
-    def distrust(self) -> None:
+    def expire(self) -> None:
         """Find out anew before the next operation."""
-        if self._server is not None:
-            self._server = replace(self._server, until=0.0)
+        if self._info is not None:
+            self._info = replace(self._info, until=0.0)
 
     def now_ms(self) -> int:
         """Return the time by the server's clock."""
-        return int(self._clock() * 1000 + (0.0 if self._server is None else self._server.offset_ms))
+        return int(self._clock() * 1000 + (0.0 if self._info is None else self._info.offset_ms))
 
-    def ready(self) -> Operation[Layout]:
+    def layout(self) -> Operation[Layout]:
         """Return the layout to use."""
-        server, now = self._server, self._clock()
-        if server is not None and now < server.until:
-            return server.layout
+        info, now = self._info, self._clock()
+        if info is not None and now < info.until:
+            return info.layout
         began = self._clock()
-        told = yield from _tried(("TIME",))
+        reply = yield from _try_command(("TIME",))
         offset_ms = (time.time() - began) * 1000
-        if told is not None:
-            seconds, micros = told
+        if reply is not None:
+            seconds, micros = reply
             offset_ms = (int(seconds) + int(micros) / 1e6 - (began + self._clock()) / 2) * 1000
-        name = self._chosen or (yield from self._supported())
-        self._server = Server(self.layouts[name], offset_ms, now + TRUST_SECONDS)
-        return self._server.layout
+        name = self._chosen or (yield from self._supported_layout())
+        self._info = ServerInfo(self.layouts[name], offset_ms, now + TRUST_SECONDS)
+        return self._info.layout
 
-    def _supported(self) -> Operation[str]:
+    def _supported_layout(self) -> Operation[str]:
         """Return the name of the first layout whose commands work."""
         probes: dict[str, Command] = {"vectorset": ("VCARD", f"{self.prefix}:probe"), "search": ("FT._LIST",)}
         for name, probe in probes.items():
-            if name in self.layouts and (yield from _tried(probe)) is not None:
+            if name in self.layouts and (yield from _try_command(probe)) is not None:
                 return name
         return "plain"
 
-    def known(self, namespace: str) -> str | None:
+    def generation(self, namespace: str) -> str | None:
         """Return the generation that the namespace had when it was last looked at."""
         return self._generations.get(namespace)
 
-    def learn(self, namespace: str, generation: str) -> None:
+    def remember(self, namespace: str, generation: str) -> None:
         """Remember a namespace's generation."""
         self._generations[namespace] = generation
         if len(self._generations) > _MAX_GENERATIONS:
@@ -152,25 +152,23 @@ class Ground:
             epoch = Epoch.parse(reply)
             if epoch is None:
                 # A server that forgot may be another one by now.
-                self.distrust()
+                self.expire()
                 epoch = Epoch(secrets.token_hex(8), 0)
-                begun = yield Exec(
-                    [("HSET", namespace_keys.epoch, "g", epoch.generation, "n", 0), lapse(namespace_keys.epoch)]
-                )
+                begun = yield Exec(begin_epoch(namespace_keys, epoch.generation))
                 if begun is None:
                     continue
                 checked(begun)
-            self.learn(namespace_keys.namespace, epoch.generation)
+            self.remember(namespace_keys.namespace, epoch.generation)
             return epoch
-        raise contended(namespace_keys)
+        raise too_much_contention(namespace_keys)
 
 
-def lapse(key: str) -> Command:
-    """Return the command that has an epoch forgotten when nothing is stored under it for a day."""
-    return ("PEXPIRE", key, DAY_MS)
+def begin_epoch(namespace_keys: NamespaceKeys, generation: str) -> list[Command]:
+    """Return the commands that begin an epoch, which is forgotten if nothing is stored under it for a day."""
+    return [("HSET", namespace_keys.epoch, "g", generation, "n", 0), ("PEXPIRE", namespace_keys.epoch, DAY_MS)]
 
 
-def contended(namespace_keys: NamespaceKeys) -> RecallmError:
+def too_much_contention(namespace_keys: NamespaceKeys) -> RecallmError:
     """Return the error of a transaction that others kept from coming through."""
     return RecallmError(
         f"the epoch of namespace {namespace_keys.namespace!r} changed {ATTEMPTS} times during one operation"
@@ -187,7 +185,7 @@ def check_dim(dim: Any, vector: Vector) -> None:
         raise OddVectorError(f"a vector of dimension {vector.size} does not fit a partition of dimension {dim!r}")
 
 
-def _tried(command: Command) -> Operation[Any]:
+def _try_command(command: Command) -> Operation[Any]:
     """Return the reply to a command, or None where the server does not know it or we may not use it."""
     try:
         (reply,) = yield Batch([command])

@@ -23,12 +23,12 @@ from recallm.storage.redis.clients import (
     has_search,
     require_redis,
 )
-from recallm.storage.redis.commands import Operation, Performance, arun, run
+from recallm.storage.redis.commands import CommandRunner, Operation, arun, run
 from recallm.storage.redis.entry_format import Seal
 from recallm.storage.redis.layouts import Layout, QueryEngine, VectorSets
 from recallm.storage.redis.mirror import Mirrored
 from recallm.storage.redis.reads import Reading
-from recallm.storage.redis.server import Ground
+from recallm.storage.redis.server import ServerState
 from recallm.storage.redis.writes import Writing
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ class RedisStorage(StorageBackend):
         if layout != "search" and not has_search(some_client):
             del layouts["search"]
         chosen = None if layout == "auto" else layout
-        self._ground = Ground(prefix, layouts, chosen=chosen)
+        self._server_state = ServerState(prefix, layouts, chosen=chosen)
         seal = Seal(_checked_secret(secret), *_checked_pair(encrypt, decrypt), max_bytes)
-        self._reading = Reading(self._ground, seal, self._later)
-        self._writing = Writing(self._ground, seal, max_entries, self._later)
+        self._reading = Reading(self._server_state, seal, self._later)
+        self._writing = Writing(self._server_state, seal, max_entries, self._later)
         self._errors = conflict_and_refusal()
         self._upkeep: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -139,14 +139,14 @@ class RedisStorage(StorageBackend):
         return storage
 
     def __repr__(self) -> str:
-        layout = self._ground.layout
+        layout = self._server_state.current_layout
         found = "not connected yet" if layout is None else f"layout {layout.name!r}"
-        return f"<RedisStorage at {self._address}, prefix {self._ground.prefix!r}, {found}>"
+        return f"<RedisStorage at {self._address}, prefix {self._server_state.prefix!r}, {found}>"
 
     @property
     def layout(self) -> Layout | None:
         """The layout in use, or None where it is yet to be found out."""
-        return self._ground.layout
+        return self._server_state.current_layout
 
     def recall(self, namespace: str, key: str) -> Recalled:
         """Return the live entry under `key`, and the namespace's epoch."""
@@ -226,10 +226,10 @@ class RedisStorage(StorageBackend):
 
     def _perform(self, client: Any, operation: Operation[T]) -> Generator[Any, Any, T]:
         try:
-            return (yield from Performance(client, *self._errors).perform(operation))
+            return (yield from CommandRunner(client, *self._errors).perform(operation))
         except Exception:
             # The server may have been restarted or replaced by another.
-            self._ground.distrust()
+            self._server_state.expire()
             raise
 
     def _later(self, name: str, operation: Callable[[], Operation[None]]) -> None:

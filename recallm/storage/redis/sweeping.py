@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from recallm.storage.redis.commands import Batch, Command, Exec, Operation, Watch, checked
 from recallm.storage.redis.keys import EntryVersion, GenerationKeys, NamespaceKeys
 from recallm.storage.redis.layouts import Layout
-from recallm.storage.redis.server import Epoch, Ground, read_epoch
+from recallm.storage.redis.server import Epoch, ServerState, read_epoch
 
 SWEPT_AT_ONCE = 32
 """How many entries one transaction removes: it takes the server a few milliseconds."""
@@ -84,20 +84,20 @@ def relieve(layout: Layout, keys: GenerationKeys) -> Operation[None]:
         yield from drop(layout, keys, gone)
 
 
-def sweep(ground: Ground, namespace_keys: NamespaceKeys) -> Operation[None]:
+def sweep(server_state: ServerState, namespace_keys: NamespaceKeys) -> Operation[None]:
     """Remove all that nobody can see any more, in small transactions."""
-    while (yield from _sweep_some(ground, namespace_keys)):
+    while (yield from _sweep_some(server_state, namespace_keys)):
         pass
 
 
-def _sweep_some(ground: Ground, namespace_keys: NamespaceKeys) -> Operation[bool]:
-    layout = yield from ground.ready()
+def _sweep_some(server_state: ServerState, namespace_keys: NamespaceKeys) -> Operation[bool]:
+    layout = yield from server_state.layout()
     found, dead = checked((yield Batch([read_epoch(namespace_keys), ("SRANDMEMBER", namespace_keys.dead)])))
     epoch = Epoch.parse(found)
     expired: Sequence[bytes] = []
     if epoch is not None:
         keys = namespace_keys.generation(epoch.generation)
-        limits = ("-inf", f"({ground.now_ms()}", "LIMIT", 0, SWEPT_AT_ONCE)
+        limits = ("-inf", f"({server_state.now_ms()}", "LIMIT", 0, SWEPT_AT_ONCE)
         (expired,) = checked((yield Batch([("ZRANGEBYSCORE", keys.versions, *limits)])))
         if expired:
             yield from drop(layout, keys, expired)

@@ -17,11 +17,11 @@ from recallm.storage.redis.server import (
     DAY_MS,
     HOUR_MS,
     Epoch,
-    Ground,
+    ServerState,
+    begin_epoch,
     check_dim,
-    contended,
-    lapse,
     read_epoch,
+    too_much_contention,
 )
 from recallm.storage.redis.sweeping import drop, make_room, relieve, sweep
 
@@ -34,20 +34,20 @@ class Writing:
     """The operations that store, remove and count entries, and the upkeep they bring about.
 
     Attributes:
-        ground: what is known of the server.
+        server_state: what is known of the server.
         seal: writes entries.
         max_entries: the most entries that one namespace may hold; None: no bound.
         later: has an operation performed in the background, once at a time for each name.
     """
 
-    ground: Ground
+    server_state: ServerState
     seal: Seal
     max_entries: int | None
     later: Callable[[str, Callable[[], Operation[None]]], object]
 
     def put(self, entry: Entry, epoch: int, ttl: float | None) -> Operation[Stored]:
         """Keep an entry, in one transaction that fails where the epoch has ended."""
-        layout = yield from self.ground.ready()
+        layout = yield from self.server_state.layout()
         wanted = Epoch.of_number(epoch)
         keys = self._namespace_keys(entry.namespace).generation(wanted.generation)
         try:
@@ -65,12 +65,12 @@ class Writing:
 
     def remove(self, namespace: str, entry_keys: Sequence[str]) -> Operation[int]:
         """Begin a new epoch, then remove single entries: none of an older epoch can take their keys."""
-        layout = yield from self.ground.ready()
+        layout = yield from self.server_state.layout()
         namespace_keys = self._namespace_keys(namespace)
         ended = checked((yield Exec([("HINCRBY", namespace_keys.epoch, "n", 1), read_epoch(namespace_keys)])))
         epoch = Epoch.parse(ended[1])
         if epoch is None:
-            yield from self.ground.epoch(namespace_keys)
+            yield from self.server_state.epoch(namespace_keys)
             return 0
         keys, removed = namespace_keys.generation(epoch.generation), 0
         hashed = [digest(key) for key in dict.fromkeys(entry_keys)]
@@ -83,14 +83,13 @@ class Writing:
 
         Nothing is watched: whatever else happens to the namespace, this comes through.
         """
-        yield from self.ground.ready()
+        yield from self.server_state.layout()
         namespace_keys, fresh = self._namespace_keys(namespace), secrets.token_hex(8)
         (found,) = checked((yield Batch([read_epoch(namespace_keys)])))
         seen = Epoch.parse(found)
-        begin: list[Command] = [read_epoch(namespace_keys), ("UNLINK", namespace_keys.epoch)]
-        begin += [("HSET", namespace_keys.epoch, "g", fresh, "n", 0), lapse(namespace_keys.epoch)]
-        done = checked((yield Exec(begin + self._burying(namespace_keys, seen))))
-        self.ground.learn(namespace, fresh)
+        begin = [read_epoch(namespace_keys), ("UNLINK", namespace_keys.epoch), *begin_epoch(namespace_keys, fresh)]
+        done = checked((yield Exec([*begin, *self._burying(namespace_keys, seen)])))
+        self.server_state.remember(namespace, fresh)
         old = Epoch.parse(done[0])
         if old is None:
             return 0
@@ -101,7 +100,7 @@ class Writing:
 
     def sizes(self, namespaces: Iterable[str]) -> Operation[Mapping[str, int]]:
         """Count the live entries of namespaces."""
-        yield from self.ground.ready()
+        yield from self.server_state.layout()
         every_namespace = [self._namespace_keys(namespace) for namespace in dict.fromkeys(namespaces)]
         found = checked((yield Batch([read_epoch(each) for each in every_namespace])))
         epochs = zip(every_namespace, map(Epoch.parse, found), strict=True)
@@ -113,7 +112,7 @@ class Writing:
         self, layout: Layout, keys: GenerationKeys, entry: Entry, wanted: Epoch, ttl: float | None
     ) -> Operation[Stored | int]:
         """Store an entry; return the namespace's size, or that it was not kept."""
-        now = self.ground.now_ms()
+        now = self.server_state.now_ms()
         unique = now.to_bytes(6) + secrets.token_bytes(6)
         version = EntryVersion(unique, digest(entry.key), digest(entry.partition))
         hashed, ttl_ms = keys.entry(version.key), None if ttl is None else min(max(1, round(ttl * 1000)), _LONGEST_MS)
@@ -152,7 +151,7 @@ class Writing:
             done = yield Exec([*commands, ("ZCARD", keys.versions)])
             if done is not None:
                 return int(checked(done)[-1])
-        raise contended(keys.namespace_keys)
+        raise too_much_contention(keys.namespace_keys)
 
     def _withdraw(
         self, layout: Layout, keys: GenerationKeys, version: EntryVersion, entry: Entry, epoch: Epoch | None
@@ -176,10 +175,10 @@ class Writing:
             removed = yield from drop(layout, keys, packed)
             if removed is not None:
                 return removed
-        raise contended(keys.namespace_keys)
+        raise too_much_contention(keys.namespace_keys)
 
     def _sweep_later(self, namespace_keys: NamespaceKeys) -> None:
-        self.later(f"sweep {namespace_keys.epoch}", lambda: sweep(self.ground, namespace_keys))
+        self.later(f"sweep {namespace_keys.epoch}", lambda: sweep(self.server_state, namespace_keys))
 
     def _burying(self, namespace_keys: NamespaceKeys, epoch: Epoch | None) -> list[Command]:
         """Return the commands that have a generation swept, and count what it held."""
@@ -191,10 +190,10 @@ class Writing:
         ]
 
     def _count(self, keys: GenerationKeys) -> Command:
-        return ("ZCOUNT", keys.versions, self.ground.now_ms(), "+inf")
+        return ("ZCOUNT", keys.versions, self.server_state.now_ms(), "+inf")
 
     def _namespace_keys(self, namespace: str) -> NamespaceKeys:
-        return NamespaceKeys(self.ground.prefix, namespace)
+        return NamespaceKeys(self.server_state.prefix, namespace)
 
 
 def _replacing(layout: Layout, keys: GenerationKeys, entry: str, held: Any) -> list[Command]:

@@ -241,10 +241,10 @@ def test_who_is_cancelled_does_not_wait_for_a_silent_server(redis_server: Server
 def by_hand(entry: Entry, epoch: Epoch) -> Any:
     """Return the steps of a put on a plain server whose first try, though announced, is about to end."""
     storage = RedisStorage(sync_client=redis.Redis(), layout="plain")
-    ready = storage._ground.ready()
-    assert isinstance(next(ready), Batch)
+    layout = storage._server_state.layout()
+    assert isinstance(next(layout), Batch)
     with pytest.raises(StopIteration):
-        ready.send([[1, 0]])
+        layout.send([[1, 0]])
     steps = storage._writing.put(entry, epoch.number, None)
     assert isinstance(next(steps), Watch)
     announcement: Any = steps.send([[epoch.generation.encode(), b"0", None], None, 0, 0, -1, None])
