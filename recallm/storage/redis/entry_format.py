@@ -27,7 +27,7 @@ _LENGTH_SLACK = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class StoredEntry:
     """An entry that was read, the version it was stored as, and when, in ms."""
 
     entry: Entry
@@ -36,7 +36,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
+class EntryFormat:
     """Writes entries, and reads only what it would have written.
 
     Attributes:
@@ -51,7 +51,7 @@ class Seal:
     decrypt: Callable[[bytes], bytes] | None
     max_bytes: int
 
-    def close(
+    def encode(
         self, entry: Entry, version: EntryVersion, generation: str, stored_ms: int, expires_ms: int | None
     ) -> dict[bytes, bytes]:
         """Return an entry as fields.
@@ -70,7 +70,7 @@ class Seal:
             b"y": entry.payload if self.encrypt is None else self.encrypt(entry.payload),
             b"v": b"" if entry.vector is None else entry.vector.astype("<f4").tobytes(),
         }
-        if not self._sized(list(fields.values())):
+        if not self._is_allowed(list(fields.values())):
             sizes = {name.decode(): len(value) for name, value in fields.items()}
             raise InvalidValueError(
                 f"an entry whose fields take {sizes} bytes is not stored: the prompt and the payload may take "
@@ -80,14 +80,14 @@ class Seal:
             fields[b"s"] = self._signature(list(fields.values()))
         return fields
 
-    def renamed(self, fields: Mapping[bytes, bytes], version: EntryVersion) -> dict[bytes, bytes]:
+    def with_version(self, fields: Mapping[bytes, bytes], version: EntryVersion) -> dict[bytes, bytes]:
         """Return the fields of an entry that is stored as another version."""
-        named = {**fields, b"i": version.pack()}
+        changed = {**fields, b"i": version.pack()}
         if self.secret is not None:
-            named[b"s"] = self._signature([value for name, value in named.items() if name != b"s"])
-        return named
+            changed[b"s"] = self._signature([value for name, value in changed.items() if name != b"s"])
+        return changed
 
-    def open(self, values: Sequence[Any], namespace: str, generation: str, now_ms: float) -> Opened | None:
+    def decode(self, values: Sequence[Any], namespace: str, generation: str, now_ms: float) -> StoredEntry | None:
         """Return the live entry that the fields hold, or None where anything about them is odd.
 
         Args:
@@ -98,20 +98,20 @@ class Seal:
         """
         if len(values) != len(FIELDS) or not all(isinstance(value, bytes) for value in values[:-1]):
             return None
-        if not self._sized(values):
+        if not self._is_allowed(values):
             return None
         if self.secret is not None and not (
             isinstance(values[-1], bytes) and hmac.compare_digest(values[-1], self._signature(values[:-1]))
         ):
             return None
         try:
-            return self._opened(values, namespace, generation, now_ms)
+            return self._decode(values, namespace, generation, now_ms)
         except Exception:  # noqa: BLE001  # bytes from elsewhere may fail in any way
             return None
 
-    def _opened(self, values: Sequence[bytes], namespace: str, generation: str, now_ms: float) -> Opened | None:
+    def _decode(self, values: Sequence[bytes], namespace: str, generation: str, now_ms: float) -> StoredEntry | None:
         packed, facts, prompt, payload, vector, _ = values
-        format_, born_in, stored_ms, expires_ms, seconds, tokens, lifetime, dim, *texts = json.loads(facts)
+        format_, born_in, stored_ms, expires_ms, seconds, tokens, fresh_for, dim, *texts = json.loads(facts)
         theirs, partition, key = texts
         version = EntryVersion.unpack(packed)
         if (format_, born_in, theirs) != (FORMAT, generation, namespace) or version is None:
@@ -122,16 +122,16 @@ class Seal:
             return None
         if not (isinstance(partition, str) and isinstance(key, str) and _is_seconds(seconds)):
             return None
-        if not (lifetime is None or _is_seconds(lifetime)):
+        if not (fresh_for is None or _is_seconds(fresh_for)):
             return None
         if self.decrypt is not None:
             prompt, payload = self.decrypt(prompt), self.decrypt(payload)
         text = prompt.decode("utf-8", "surrogatepass")
         unit = _vector(vector, dim)
-        entry = Entry(key, namespace, partition, text, unit, bytes(payload), float(seconds), tokens, lifetime)
-        return Opened(entry, version, stored_ms)
+        entry = Entry(key, namespace, partition, text, unit, bytes(payload), float(seconds), tokens, fresh_for)
+        return StoredEntry(entry, version, stored_ms)
 
-    def _sized(self, values: Sequence[bytes]) -> bool:
+    def _is_allowed(self, values: Sequence[bytes]) -> bool:
         version, facts, prompt, payload, vector = map(len, values[:5])
         return (
             version <= 128

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recallm.records import Candidate, Recalled
 from recallm.storage.redis.commands import Batch, Command, Operation, checked
-from recallm.storage.redis.entry_format import FIELDS, Opened, Seal
+from recallm.storage.redis.entry_format import FIELDS, EntryFormat, StoredEntry
 from recallm.storage.redis.keys import EntryVersion, GenerationKeys, NamespaceKeys, digest
 from recallm.storage.redis.layouts import Layout, MissingIndexError, Near, QueryEngine, Question
 from recallm.storage.redis.mirror import YOUNG_MS, age_ms
@@ -32,12 +32,12 @@ class Reading:
 
     Attributes:
         server_state: what is known of the server.
-        seal: checks entries.
+        entry_format: checks entries.
         later: has an operation performed in the background, once at a time for each name.
     """
 
     server_state: ServerState
-    seal: Seal
+    entry_format: EntryFormat
     later: Callable[[str, Callable[[], Operation[None]]], object]
 
     def recall(self, namespace: str, key: str) -> Operation[Recalled]:
@@ -54,9 +54,9 @@ class Reading:
             if epoch is None:
                 epoch = yield from self.server_state.epoch(namespace_keys)
             if epoch.generation == name and values:
-                opened = self._open(values[0], namespace_keys.generation(name))
-                right = opened is not None and opened.entry.key == key
-                return Recalled(self._candidate(opened, 1.0) if opened and right else None, epoch.number)
+                stored = self._decode(values[0], namespace_keys.generation(name))
+                right = stored is not None and stored.entry.key == key
+                return Recalled(self._candidate(stored, 1.0) if stored and right else None, epoch.number)
             name = epoch.generation
             self.server_state.remember(namespace, name)
         raise too_much_contention(namespace_keys)
@@ -140,17 +140,17 @@ class Reading:
             if version is not None and self._is_gone(version, values):
                 gone.append(version)
                 continue
-            opened = self._open(values, keys)
-            if opened is None or opened.entry.partition != partition or digest(opened.entry.key) != hashed:
+            stored = self._decode(values, keys)
+            if stored is None or stored.entry.partition != partition or digest(stored.entry.key) != hashed:
                 continue
-            if version is not None and opened.version.element != version.element:
+            if version is not None and stored.version.element != version.element:
                 continue
-            theirs = opened.entry.vector
+            theirs = stored.entry.vector
             if theirs is None or theirs.shape != vector.shape:
                 continue
             cosine = similarity(vector, theirs)
             if cosine >= question.threshold:
-                candidates.append(self._candidate(opened, cosine))
+                candidates.append(self._candidate(stored, cosine))
         if gone:
             commands = [command for version in gone for command in _forgetting(layout, keys, version)]
             yield Batch(commands)
@@ -170,17 +170,19 @@ class Reading:
         while (yield from self._near(layout, question)).behind:
             pass
 
-    def _open(self, values: Any, keys: GenerationKeys) -> Opened | None:
+    def _decode(self, values: Any, keys: GenerationKeys) -> StoredEntry | None:
         """Return the entry that a reply holds, or None; a key of another type is an odd entry like any other."""
         if isinstance(values, Exception):
             if "WRONGTYPE" not in str(values):
                 raise values
             return None
-        return self.seal.open(values, keys.namespace_keys.namespace, keys.generation, self.server_state.now_ms())
+        return self.entry_format.decode(
+            values, keys.namespace_keys.namespace, keys.generation, self.server_state.now_ms()
+        )
 
-    def _candidate(self, opened: Opened, similarity: float) -> Candidate:
-        age = max(0.0, (self.server_state.now_ms() - opened.stored_ms) / 1000)
-        return Candidate(opened.entry, similarity, age)
+    def _candidate(self, stored: StoredEntry, similarity: float) -> Candidate:
+        age = max(0.0, (self.server_state.now_ms() - stored.stored_ms) / 1000)
+        return Candidate(stored.entry, similarity, age)
 
 
 def _read(keys: GenerationKeys, hashed: bytes) -> Command:

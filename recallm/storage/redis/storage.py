@@ -24,7 +24,7 @@ from recallm.storage.redis.clients import (
     require_redis,
 )
 from recallm.storage.redis.commands import CommandRunner, Operation, arun, run
-from recallm.storage.redis.entry_format import Seal
+from recallm.storage.redis.entry_format import EntryFormat
 from recallm.storage.redis.layouts import Layout, QueryEngine, VectorSets
 from recallm.storage.redis.mirror import Mirrored
 from recallm.storage.redis.reads import Reading
@@ -101,9 +101,9 @@ class RedisStorage(StorageBackend):
             del layouts["search"]
         chosen = None if layout == "auto" else layout
         self._server_state = ServerState(prefix, layouts, chosen=chosen)
-        seal = Seal(_checked_secret(secret), *_checked_pair(encrypt, decrypt), max_bytes)
-        self._reading = Reading(self._server_state, seal, self._later)
-        self._writing = Writing(self._server_state, seal, max_entries, self._later)
+        entry_format = EntryFormat(_checked_secret(secret), *_checked_pair(encrypt, decrypt), max_bytes)
+        self._reading = Reading(self._server_state, entry_format, self._later)
+        self._writing = Writing(self._server_state, entry_format, max_entries, self._later)
         self._errors = conflict_and_refusal()
         self._upkeep: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()

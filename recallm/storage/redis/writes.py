@@ -9,7 +9,7 @@ from typing import Any
 
 from recallm.records import Entry, Stored
 from recallm.storage.redis.commands import Batch, Command, Exec, Operation, Watch, checked
-from recallm.storage.redis.entry_format import Seal
+from recallm.storage.redis.entry_format import EntryFormat
 from recallm.storage.redis.keys import EntryVersion, GenerationKeys, NamespaceKeys, digest
 from recallm.storage.redis.layouts import Layout
 from recallm.storage.redis.server import (
@@ -35,13 +35,13 @@ class Writing:
 
     Attributes:
         server_state: what is known of the server.
-        seal: writes entries.
+        entry_format: writes entries.
         max_entries: the most entries that one namespace may hold; None: no bound.
         later: has an operation performed in the background, once at a time for each name.
     """
 
     server_state: ServerState
-    seal: Seal
+    entry_format: EntryFormat
     max_entries: int | None
     later: Callable[[str, Callable[[], Operation[None]]], object]
 
@@ -124,7 +124,9 @@ class Writing:
             ("PTTL", keys.namespace_keys.epoch),
             ("HGET", hashed, "i"),
         ]
-        sealed = self.seal.close(entry, version, keys.generation, now, None if ttl_ms is None else now + ttl_ms)
+        encoded = self.entry_format.encode(
+            entry, version, keys.generation, now, None if ttl_ms is None else now + ttl_ms
+        )
         for _ in range(ATTEMPTS):
             *replies, held = yield Watch([keys.namespace_keys.epoch, hashed], reads)
             found, dim, expired, dead, lasts_ms = checked(replies)
@@ -141,7 +143,7 @@ class Writing:
                 if not version.record:
                     replies = yield Batch(layout.announce(keys, version, entry.vector), watching=True)
                     version = layout.announced(version, replies)
-            fields = self.seal.renamed(sealed, version)
+            fields = self.entry_format.with_version(encoded, version)
             if entry.vector is not None:
                 fields |= layout.fields(keys, version)
             commands = _replacing(layout, keys, hashed, held)

@@ -16,7 +16,7 @@ from support.redis_servers import LAYOUTS, Server
 
 from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.records import Entry
-from recallm.storage.redis.entry_format import FIELDS, Seal
+from recallm.storage.redis.entry_format import FIELDS, EntryFormat
 from recallm.storage.redis.keys import EntryVersion
 from recallm.storage.redis.storage import RedisStorage
 from recallm.testing import FakeEmbedder, StorageContract
@@ -29,63 +29,63 @@ GENERATION = "00" * 8
 make = StorageContract().entry
 
 
-def sealed(seal: Seal, entry: Entry, *, expires_ms: int | None = None) -> list[Any]:
+def encoded(entry_format: EntryFormat, entry: Entry, *, expires_ms: int | None = None) -> list[Any]:
     """Return the fields of an entry, as a server returns them."""
     version = EntryVersion(b"i" * 12, b"k" * 16, b"p" * 16)
-    fields = seal.close(entry, version, GENERATION, NOW, expires_ms)
+    fields = entry_format.encode(entry, version, GENERATION, NOW, expires_ms)
     return [fields.get(name) for name in FIELDS]
 
 
-def seal(secret: bytes | None = None, **options: Any) -> Seal:
-    """Return a seal."""
-    return Seal(secret, options.get("encrypt"), options.get("decrypt"), options.get("max_bytes", 1 << 20))
+def format_of(secret: bytes | None = None, **options: Any) -> EntryFormat:
+    """Return a format."""
+    return EntryFormat(secret, options.get("encrypt"), options.get("decrypt"), options.get("max_bytes", 1 << 20))
 
 
 @given(st.text(), st.binary(), st.floats(0, 1e9), st.integers(0, 1 << 62))
 def test_an_entry_comes_back_as_it_was(prompt: str, payload: bytes, seconds: float, tokens: int) -> None:
-    """Opening gives what was closed, signed or not."""
+    """Decoding gives what was encoded, signed or not."""
     entry = Entry("key", "n", "p", prompt, None, payload, seconds, tokens)
-    for each in (seal(), seal(SECRET)):
-        opened = each.open(sealed(each, entry), "n", GENERATION, NOW)
-        assert opened is not None
-        assert opened.entry == entry
+    for each in (format_of(), format_of(SECRET)):
+        stored = each.decode(encoded(each, entry), "n", GENERATION, NOW)
+        assert stored is not None
+        assert stored.entry == entry
 
 
 def test_an_entry_is_dead_when_it_expires() -> None:
     """To the millisecond, by the server's clock."""
-    values = sealed(seal(), make(), expires_ms=NOW + 10)
-    assert seal().open(values, "n", GENERATION, NOW + 9) is not None
-    assert seal().open(values, "n", GENERATION, NOW + 10) is None
+    values = encoded(format_of(), make(), expires_ms=NOW + 10)
+    assert format_of().decode(values, "n", GENERATION, NOW + 9) is not None
+    assert format_of().decode(values, "n", GENERATION, NOW + 10) is None
 
 
 @given(st.data())
 def test_a_signed_entry_cannot_be_altered(data: st.DataObject) -> None:
     """No byte of any field can change, nor bytes move from one field to the next."""
-    values = sealed(seal(SECRET), make())
+    values = encoded(format_of(SECRET), make())
     at = data.draw(st.integers(0, len(values) - 1))
     place = data.draw(st.integers(0, len(values[at]) - 1))
     flipped = bytes([values[at][place] ^ data.draw(st.integers(1, 255))])
     values[at] = values[at][:place] + flipped + values[at][place + 1 :]
-    assert seal(SECRET).open(values, "n", GENERATION, NOW) is None
+    assert format_of(SECRET).decode(values, "n", GENERATION, NOW) is None
 
 
 @given(st.lists(st.none() | st.binary() | st.integers(), min_size=len(FIELDS), max_size=len(FIELDS)))
 def test_any_fields_at_all_do_no_harm(values: list[Any]) -> None:
     """Whatever a server returns is an entry or None, never an exception."""
-    assert seal().open(values, "n", GENERATION, NOW) is None
+    assert format_of().decode(values, "n", GENERATION, NOW) is None
 
 
 def test_another_secret_reads_nothing() -> None:
     """Entries that are not signed, or signed with another secret, are ignored."""
-    theirs = seal(b"another secret, 24 bytes")
-    for other in (seal(), theirs):
-        assert seal(SECRET).open(sealed(other, make()), "n", GENERATION, NOW) is None
+    theirs = format_of(b"another secret, 24 bytes")
+    for other in (format_of(), theirs):
+        assert format_of(SECRET).decode(encoded(other, make()), "n", GENERATION, NOW) is None
 
 
 def test_an_entry_too_large_to_be_read_is_not_written() -> None:
     """The error says what is allowed and names no content."""
     with pytest.raises(InvalidValueError, match="max_bytes") as raised:
-        sealed(seal(max_bytes=10), make("a prompt that is too long"))
+        encoded(format_of(max_bytes=10), make("a prompt that is too long"))
     assert "prompt that" not in str(raised.value)
 
 
