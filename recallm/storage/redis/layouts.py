@@ -13,8 +13,9 @@ from recallm.storage.redis.keys import EntryVersion, GenerationKeys, entries_pre
 if TYPE_CHECKING:
     from recallm.typing import Vector
 
-# Redis quantises vectors to 8 bits, which moved similarities by up to 0.0017; what is found is rescored.
-ROUGH = 0.006
+QUANTISATION_MARGIN = 0.006
+"""How far below the threshold an index is searched: quantising vectors to 8 bits moved similarities by up to 0.0017."""
+
 VECTOR_SET_EFFORT = 100
 SEARCH_EFFORT = 100
 """How many nodes a search visits: with the defaults some neighbours are missed among 100,000."""
@@ -30,7 +31,7 @@ class MissingIndexError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class VectorQuery:
     """What to look for.
 
     Attributes:
@@ -51,15 +52,15 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class Neighbours:
     """What an index found: the entries' key digests and, where it knows them, their versions; best first.
 
-    `complete` is True where nothing else can reach the threshold, `behind` where the index has yet to read.
+    `complete` is True where nothing else can reach the threshold, `catching_up` where the index has yet to read.
     """
 
     found: Sequence[tuple[bytes, EntryVersion | None]]
     complete: bool
-    behind: bool = False
+    catching_up: bool = False
 
 
 class Layout(Protocol):
@@ -73,36 +74,36 @@ class Layout(Protocol):
     name: str
     by_partition: bool
 
-    def announce(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
+    def prepare_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return the commands to send before an entry is stored."""
         ...
 
-    def announced(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
-        """Return the version, with what the replies to `announce` tell of it."""
+    def parse_prepared(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
+        """Return the version, with what the replies to `prepare_commands` tell of it."""
         ...
 
-    def fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
+    def index_fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
         """Return what the entry's hash holds for the index."""
         ...
 
-    def add(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
+    def add_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return the commands that add a vector to the index."""
         ...
 
-    def drop(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
+    def delete_commands(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
         """Return the commands that take a version out of the index."""
         ...
 
-    def forget(self, keys: GenerationKeys, version: EntryVersion) -> None:
+    def forget_locally(self, keys: GenerationKeys, version: EntryVersion) -> None:
         """Take note that a version's entry is gone."""
         ...
 
-    def ask(self, question: Question) -> list[Command]:
-        """Return the commands whose replies `hear` understands."""
+    def search_commands(self, query: VectorQuery) -> list[Command]:
+        """Return the commands whose replies `parse_search` understands."""
         ...
 
-    def hear(self, question: Question, asked: Sequence[Command], replies: Sequence[Any]) -> Near | None:
-        """Return what was found by the commands that `ask` gave, or None to ask again."""
+    def parse_search(self, query: VectorQuery, sent: Sequence[Command], replies: Sequence[Any]) -> Neighbours | None:
+        """Return what was found by the commands that `search_commands` gave, or None to ask again."""
         ...
 
 
@@ -112,43 +113,43 @@ class VectorSets:
     name = "vectorset"
     by_partition = True
 
-    def announce(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
+    def prepare_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return nothing: the set is made by the first VADD."""
         return []
 
-    def announced(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
+    def parse_prepared(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
         """Return the version as it is."""
         return version
 
-    def fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
+    def index_fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
         """Return nothing: the vector set holds what it needs."""
         return {}
 
-    def add(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
+    def add_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return the command that adds a vector."""
         stored = vector.astype("<f4").tobytes()
         return [("VADD", keys.index(version.partition), "FP32", stored, version.element, "Q8", "EF", BUILDING_EFFORT)]
 
-    def drop(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
+    def delete_commands(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
         """Return the command that removes a vector; an UNLINK of a large set would stop the server for long."""
         return [("VREM", keys.index(version.partition), version.element)]
 
-    def forget(self, keys: GenerationKeys, version: EntryVersion) -> None:
+    def forget_locally(self, keys: GenerationKeys, version: EntryVersion) -> None:
         """Do nothing: this process holds no vectors."""
 
-    def ask(self, question: Question) -> list[Command]:
+    def search_commands(self, query: VectorQuery) -> list[Command]:
         """Return the search."""
-        stored = question.vector.astype("<f4").tobytes()
-        key = question.keys.index(question.partition)
-        command: Command = ("VSIM", key, "FP32", stored, "WITHSCORES", "COUNT", question.count)
-        distance = (1.0 - question.threshold) / 2 + ROUGH
+        stored = query.vector.astype("<f4").tobytes()
+        key = query.keys.index(query.partition)
+        command: Command = ("VSIM", key, "FP32", stored, "WITHSCORES", "COUNT", query.count)
+        distance = (1.0 - query.threshold) / 2 + QUANTISATION_MARGIN
         if distance < 1.0:
             command = (*command, "EPSILON", distance)
-        if question.everything:
+        if query.everything:
             return [(*command, "TRUTH")]
-        return [(*command, "EF", max(VECTOR_SET_EFFORT, question.count))]
+        return [(*command, "EF", max(VECTOR_SET_EFFORT, query.count))]
 
-    def hear(self, question: Question, asked: Sequence[Command], replies: Sequence[Any]) -> Near | None:
+    def parse_search(self, query: VectorQuery, sent: Sequence[Command], replies: Sequence[Any]) -> Neighbours | None:
         """Return what the search found: a mapping under RESP3, a list under RESP2."""
         (reply,) = replies
         if isinstance(reply, Exception):
@@ -156,9 +157,9 @@ class VectorSets:
                 raise OddVectorError("the partition's vectors have another dimension than the one searched for")
             raise reply
         elements: Iterable[Any] = reply if isinstance(reply, Mapping) else reply[::2]
-        versions = [EntryVersion.of_element(element, question.partition) for element in elements]
+        versions = [EntryVersion.of_element(element, query.partition) for element in elements]
         found = [(version.key, version) for version in versions if version is not None]
-        return Near(found, complete=len(versions) < question.count)
+        return Neighbours(found, complete=len(versions) < query.count)
 
 
 class QueryEngine:
@@ -173,78 +174,78 @@ class QueryEngine:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._made: set[int] = set()
+        self._created: set[int] = set()
         self._sizes: dict[str, tuple[int | None, int]] = {}
 
-    def announce(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
+    def prepare_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return the command that makes the index, once: one made later has to catch up."""
-        return [] if vector.size in self._made else [self.create(vector.size)]
+        return [] if vector.size in self._created else [self.create_command(vector.size)]
 
-    def announced(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
+    def parse_prepared(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
         """Return the version as it is, once the index is there."""
         if replies and "already exists" not in str(replies[0]):
-            self._made.clear()
+            self._created.clear()
             checked(replies)
         return version
 
-    def fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
+    def index_fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
         """Return the tag that the index filters by."""
         return {b"p": keys.tag(version.partition).encode()}
 
-    def add(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
+    def add_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return nothing: the engine follows the entries' hashes by itself."""
         return []
 
-    def drop(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
+    def delete_commands(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
         """Return nothing, as above."""
         return []
 
-    def forget(self, keys: GenerationKeys, version: EntryVersion) -> None:
+    def forget_locally(self, keys: GenerationKeys, version: EntryVersion) -> None:
         """Do nothing: this process holds no vectors."""
 
-    def create(self, dim: int) -> Command:
+    def create_command(self, dim: int) -> Command:
         """Return the command that makes the index of one dimension."""
-        self._made.add(dim)
+        self._created.add(dim)
         start = ("FT.CREATE", self._index(dim), "ON", "HASH", "PREFIX", 1, entries_prefix(self._prefix))
         effort = ("M", 16, "EF_CONSTRUCTION", BUILDING_EFFORT)
         options = ("TYPE", "FLOAT32", "DIM", dim, "DISTANCE_METRIC", "COSINE", *effort)
         return (*start, "SCHEMA", "p", "TAG", "v", "VECTOR", "HNSW", len(options), *options)
 
-    def ask(self, question: Question) -> list[Command]:
+    def search_commands(self, query: VectorQuery) -> list[Command]:
         """Return the search: the nearest neighbours among those of the tag, no range, which misses some.
 
         Left to itself the engine compares a large partition's vectors one by one, so it is told how to search;
         the partition's size is asked for now and then.
         """
-        tag = question.keys.tag(question.partition)
+        tag = query.keys.tag(query.partition)
         size, uses = self._sizes.get(tag, (None, 0))
         policy = "" if size is None else "HYBRID_POLICY ADHOC_BF"
         effort: tuple[Argument, ...] = ()
         if size is not None and size > COMPARED_ONE_BY_ONE:
-            policy, effort = "HYBRID_POLICY BATCHES EF_RUNTIME $ef", ("ef", max(SEARCH_EFFORT, question.count))
-        query = f"(@p:{{{tag}}})=>[KNN $k @v $q {policy} AS s]"
-        count, index = question.count, self._index(question.vector.size)
-        params = ("k", count, "q", question.vector.astype("<f4").tobytes(), *effort)
+            policy, effort = "HYBRID_POLICY BATCHES EF_RUNTIME $ef", ("ef", max(SEARCH_EFFORT, query.count))
+        knn = f"(@p:{{{tag}}})=>[KNN $k @v $q {policy} AS s]"
+        count, index = query.count, self._index(query.vector.size)
+        params = ("k", count, "q", query.vector.astype("<f4").tobytes(), *effort)
         shown = ("SORTBY", "s", "LIMIT", 0, count, "RETURN", 1, "s", "DIALECT", 2)
-        commands: list[Command] = [("FT.SEARCH", index, query, "PARAMS", len(params), *params, *shown)]
+        commands: list[Command] = [("FT.SEARCH", index, knn, "PARAMS", len(params), *params, *shown)]
         if uses % USES_OF_A_SIZE == 0:
             commands.append(("FT.SEARCH", index, f"@p:{{{tag}}}", "LIMIT", 0, 0, "DIALECT", 2))
         return commands
 
-    def hear(self, question: Question, asked: Sequence[Command], replies: Sequence[Any]) -> Near | None:
+    def parse_search(self, query: VectorQuery, sent: Sequence[Command], replies: Sequence[Any]) -> Neighbours | None:
         """Return what the search found."""
         for reply in replies:
             text = str(reply).lower() if isinstance(reply, Exception) else ""
             if "index" in text and ("no such" in text or "unknown" in text):
-                self._made.clear()
+                self._created.clear()
                 raise MissingIndexError from reply
-        self._learn(question.keys.tag(question.partition), *checked(replies)[1:])
+        self._remember_size(query.keys.tag(query.partition), *checked(replies)[1:])
         rows = _rows(replies[0])
-        near = [name for name, distance in rows if not 1.0 - distance < question.threshold - ROUGH]
+        near = [name for name, distance in rows if not 1.0 - distance < query.threshold - QUANTISATION_MARGIN]
         found = [(bytes.fromhex(name.rpartition(b":")[2].decode("ascii")), None) for name in near]
-        return Near(found, complete=len(near) < len(rows) or len(rows) < question.count)
+        return Neighbours(found, complete=len(near) < len(rows) or len(rows) < query.count)
 
-    def _learn(self, tag: str, counted: Any = None) -> None:
+    def _remember_size(self, tag: str, counted: Any = None) -> None:
         """Remember how large a partition is, and how often that was used."""
         size, uses = self._sizes.pop(tag, (None, 0))
         if counted is not None:

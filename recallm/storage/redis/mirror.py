@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from recallm.concurrency.forking import is_held, reset_after_fork
 from recallm.storage.redis.commands import Command, ReplyError, checked
 from recallm.storage.redis.keys import EntryVersion, GenerationKeys
-from recallm.storage.redis.layouts import Near, Question
+from recallm.storage.redis.layouts import Neighbours, VectorQuery
 
 if TYPE_CHECKING:
     from recallm.typing import Vector
@@ -72,9 +72,9 @@ class Mirror:
                 self._index.put(element.hex(), vector)
                 self._records[element.hex()] = record
 
-    def search(self, question: Question) -> list[tuple[bytes, bytes]]:
+    def search(self, query: VectorQuery) -> list[tuple[bytes, bytes]]:
         """Return (element, record) of the most similar ones."""
-        found = self._index.search(question.vector, question.threshold, limit=question.count)
+        found = self._index.search(query.vector, query.threshold, limit=query.count)
         return [(bytes.fromhex(name), self._records[name]) for name, _ in found]
 
     def discard(self, element: bytes) -> None:
@@ -88,7 +88,7 @@ class Mirror:
             self.discard(bytes.fromhex(next(iter(self._records))))
 
 
-class Mirrored:
+class MirroredStreams:
     """A stream for each partition, mirrored in this process (any server).
 
     Args:
@@ -116,29 +116,29 @@ class Mirrored:
         with self._lock:
             return sum(mirror.size_bytes for mirror in self._mirrors.values())
 
-    def fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
+    def index_fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
         """Return nothing: the stream holds what the mirrors need."""
         return {}
 
-    def announce(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
+    def prepare_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return the command that appends a record to the partition's stream."""
         key = keys.stream(version.partition)
         return [("XADD", key, "*", "i", version.element, "v", vector.astype("<f4").tobytes())]
 
-    def announced(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
+    def parse_prepared(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
         """Return the version with its record's id, by which the record is deleted with the entry."""
         (record,) = checked(replies)
         return replace(version, record=record)
 
-    def add(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
+    def add_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
         """Return nothing: the record is there before the entry."""
         return []
 
-    def drop(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
+    def delete_commands(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
         """Return the command that deletes the record; mirrors that hold it find out when they meet it."""
         return [("XDEL", keys.stream(version.partition), version.record)] if version.record else []
 
-    def forget(self, keys: GenerationKeys, version: EntryVersion) -> None:
+    def forget_locally(self, keys: GenerationKeys, version: EntryVersion) -> None:
         """Drop a version from the mirror: its entry is gone."""
         with self._lock:
             mirror = self._mirrors.get(keys.stream(version.partition))
@@ -146,38 +146,38 @@ class Mirrored:
             with mirror.lock:
                 mirror.discard(version.element)
 
-    def ask(self, question: Question) -> list[Command]:
+    def search_commands(self, query: VectorQuery) -> list[Command]:
         """Return the commands that read the records which are new since the last look-up."""
-        key = question.keys.stream(question.partition)
-        last = self._mirror(question).last
+        key = query.keys.stream(query.partition)
+        last = self._mirror(query).last
         return [("XLEN", key), ("XRANGE", key, b"(" + last, "+", "COUNT", CHUNK)]
 
-    def hear(self, question: Question, asked: Sequence[Command], replies: Sequence[Any]) -> Near | None:
+    def parse_search(self, query: VectorQuery, sent: Sequence[Command], replies: Sequence[Any]) -> Neighbours | None:
         """Take in what is new; return what is similar, or None where there is more to read."""
         length, records = checked(replies)
         if not isinstance(length, int) or not isinstance(records, Sequence):
             raise ReplyError("XLEN and XRANGE returned neither a count nor records")
-        mirror = self._mirror(question)
+        mirror = self._mirror(query)
         with mirror.lock:
-            if _newer(_start(asked), mirror.last):
+            if _newer(_start(sent), mirror.last):
                 return None  # another mirror read up to there, and was dropped meanwhile
             mirror.read([row for row in records if _newer(row[0], mirror.last)])
             mirror.rounds += 1
-            behind = len(records) == CHUNK
-            if behind and (mirror.rounds < MAX_CHUNKS or question.everything):
+            catching_up = len(records) == CHUNK
+            if catching_up and (mirror.rounds < MAX_CHUNKS or query.everything):
                 return None
             mirror.rounds = 0
             mirror.trim(self._max_bytes)
-            found = mirror.search(question)
+            found = mirror.search(query)
             stale = len(mirror) > 2 * length + CHUNK
         if records or stale:
-            self._make_room(question.keys.stream(question.partition), forget=stale)
-        versions = [EntryVersion.of_element(element, question.partition, record) for element, record in found]
+            self._make_room(query.keys.stream(query.partition), forget=stale)
+        versions = [EntryVersion.of_element(element, query.partition, record) for element, record in found]
         known = [(version.key, version) for version in versions if version is not None]
-        return Near(known, complete=len(found) < question.count, behind=behind)
+        return Neighbours(known, complete=len(found) < query.count, catching_up=catching_up)
 
-    def _mirror(self, question: Question) -> Mirror:
-        key, dim = question.keys.stream(question.partition), question.vector.size
+    def _mirror(self, query: VectorQuery) -> Mirror:
+        key, dim = query.keys.stream(query.partition), query.vector.size
         with self._lock:
             mirror = self._mirrors.get(key)
             if mirror is None or mirror.dim != dim:
@@ -202,9 +202,9 @@ def age_ms(record: bytes, now_ms: float) -> float:
     return now_ms - int(record.partition(b"-")[0])
 
 
-def _start(asked: Sequence[Command]) -> bytes:
-    """Return the record after which `Mirrored.ask` asked for more."""
-    start = asked[1][2]
+def _start(sent: Sequence[Command]) -> bytes:
+    """Return the record after which `MirroredStreams.search_commands` asked for more."""
+    start = sent[1][2]
     return start.removeprefix(b"(") if isinstance(start, bytes) else b"0-0"
 
 

@@ -10,7 +10,7 @@ from recallm.records import Candidate, Recalled
 from recallm.storage.redis.commands import Batch, Command, Operation, checked
 from recallm.storage.redis.entry_format import FIELDS, EntryFormat, StoredEntry
 from recallm.storage.redis.keys import EntryVersion, GenerationKeys, NamespaceKeys, digest
-from recallm.storage.redis.layouts import Layout, MissingIndexError, Near, QueryEngine, Question
+from recallm.storage.redis.layouts import Layout, MissingIndexError, Neighbours, QueryEngine, VectorQuery
 from recallm.storage.redis.mirror import YOUNG_MS, age_ms
 from recallm.storage.redis.server import ATTEMPTS, Epoch, ServerState, check_dim, read_epoch, too_much_contention
 
@@ -73,66 +73,66 @@ class Reading:
                 name = (yield from self.server_state.epoch(namespace_keys)).generation
             count = 16 * _SPARE if limit is None else limit + _SPARE
             keys = namespace_keys.generation(name)
-            question = Question(keys, digest(partition), vector, threshold, count, everything=limit is None)
+            query = VectorQuery(keys, digest(partition), vector, threshold, count, everything=limit is None)
             try:
-                return (yield from self._search(layout, question, partition, limit))
+                return (yield from self._search(layout, query, partition, limit))
             except GenerationEndedError:
                 name = None
         raise too_much_contention(namespace_keys)
 
     def _search(
-        self, layout: Layout, question: Question, partition: str, limit: int | None
+        self, layout: Layout, query: VectorQuery, partition: str, limit: int | None
     ) -> Operation[Sequence[Candidate]]:
         found: list[Candidate] = []
         seen: set[tuple[bytes, EntryVersion | None]] = set()
         rounds = 0
         while True:
-            near = yield from self._near(layout, question)
-            fresh = [each for each in near.found if each not in seen]
+            neighbours = yield from self._ask_index(layout, query)
+            fresh = [each for each in neighbours.found if each not in seen]
             seen.update(fresh)
-            found += yield from self._fetch(layout, question, partition, fresh)
+            found += yield from self._fetch(layout, query, partition, fresh)
             rounds += 1
             enough = limit is not None and (len(found) >= limit or rounds >= _ROUNDS)
-            if (near.complete or enough) and (rounds < _MANY_ROUNDS or enough or question.everything):
+            if (neighbours.complete or enough) and (rounds < _MANY_ROUNDS or enough or query.everything):
                 break
             # So many bad ones may have cut what lies behind them off from an index's graph.
-            question = replace(question, count=4 * question.count, everything=near.complete or limit is None)
-        if near.behind:
-            self.later(f"mirror {question.keys.stream(question.partition)}", lambda: self._catch_up(layout, question))
+            query = replace(query, count=4 * query.count, everything=neighbours.complete or limit is None)
+        if neighbours.catching_up:
+            self.later(f"mirror {query.keys.stream(query.partition)}", lambda: self._catch_up(layout, query))
         found.sort(key=lambda candidate: (-candidate.similarity, candidate.entry.key))
         return found[:limit]
 
-    def _near(self, layout: Layout, question: Question) -> Operation[Near]:
+    def _ask_index(self, layout: Layout, query: VectorQuery) -> Operation[Neighbours]:
         """Ask the index, in one round trip with the check that its generation has not ended."""
-        keys = question.keys
+        keys = query.keys
         created = False
         while True:
-            reads = [read_epoch(keys.namespace_keys), ("HGET", keys.dims, question.partition)]
-            asked = layout.ask(question)
-            replies = yield Batch([*reads, *asked])
+            reads = [read_epoch(keys.namespace_keys), ("HGET", keys.dims, query.partition)]
+            commands = layout.search_commands(query)
+            replies = yield Batch([*reads, *commands])
             found, dim = checked(replies[:2])
             epoch = Epoch.parse(found)
             if epoch is None or epoch.generation != keys.generation:
                 raise GenerationEndedError
-            check_dim(dim, question.vector)
+            check_dim(dim, query.vector)
             try:
-                near = layout.hear(question, asked, replies[2:])
+                neighbours = layout.parse_search(query, commands, replies[2:])
             except MissingIndexError:
                 if created or not isinstance(layout, QueryEngine):
                     raise
                 created = True
-                yield Batch([layout.create(question.vector.size)])
+                yield Batch([layout.create_command(query.vector.size)])
                 continue
-            if near is not None:
-                return near
+            if neighbours is not None:
+                return neighbours
 
     def _fetch(
-        self, layout: Layout, question: Question, partition: str, found: Sequence[tuple[bytes, EntryVersion | None]]
+        self, layout: Layout, query: VectorQuery, partition: str, found: Sequence[tuple[bytes, EntryVersion | None]]
     ) -> Operation[list[Candidate]]:
         """Read what an index found, and have it forget what is not there any more."""
         from recallm.scoring import similarity  # numpy is loaded by whoever embeds first
 
-        keys, vector = question.keys, question.vector
+        keys, vector = query.keys, query.vector
         rows = yield Batch([_read(keys, hashed) for hashed, _ in found])
         candidates: list[Candidate] = []
         gone: list[EntryVersion] = []
@@ -149,7 +149,7 @@ class Reading:
             if theirs is None or theirs.shape != vector.shape:
                 continue
             cosine = similarity(vector, theirs)
-            if cosine >= question.threshold:
+            if cosine >= query.threshold:
                 candidates.append(self._candidate(stored, cosine))
         if gone:
             commands = [command for version in gone for command in _forgetting(layout, keys, version)]
@@ -165,9 +165,9 @@ class Reading:
             return False
         return not version.record or age_ms(version.record, self.server_state.now_ms()) > YOUNG_MS
 
-    def _catch_up(self, layout: Layout, question: Question) -> Operation[None]:
+    def _catch_up(self, layout: Layout, query: VectorQuery) -> Operation[None]:
         """Read all that a mirror has yet to read."""
-        while (yield from self._near(layout, question)).behind:
+        while (yield from self._ask_index(layout, query)).catching_up:
             pass
 
     def _decode(self, values: Any, keys: GenerationKeys) -> StoredEntry | None:
@@ -190,5 +190,5 @@ def _read(keys: GenerationKeys, hashed: bytes) -> Command:
 
 
 def _forgetting(layout: Layout, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
-    layout.forget(keys, version)
-    return [("ZREM", keys.versions, version.pack()), *layout.drop(keys, version)]
+    layout.forget_locally(keys, version)
+    return [("ZREM", keys.versions, version.pack()), *layout.delete_commands(keys, version)]

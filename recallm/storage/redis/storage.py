@@ -26,7 +26,7 @@ from recallm.storage.redis.clients import (
 from recallm.storage.redis.commands import CommandRunner, Operation, arun, run
 from recallm.storage.redis.entry_format import EntryFormat
 from recallm.storage.redis.layouts import Layout, QueryEngine, VectorSets
-from recallm.storage.redis.mirror import Mirrored
+from recallm.storage.redis.mirror import MirroredStreams
 from recallm.storage.redis.reads import Reading
 from recallm.storage.redis.server import ServerState
 from recallm.storage.redis.writes import Writing
@@ -95,7 +95,7 @@ class RedisStorage(StorageBackend):
         layouts: dict[str, Layout] = {
             "vectorset": VectorSets(),
             "search": QueryEngine(prefix),
-            "plain": Mirrored(mirror_bytes),
+            "plain": MirroredStreams(mirror_bytes),
         }
         if layout != "search" and not has_search(some_client):
             del layouts["search"]

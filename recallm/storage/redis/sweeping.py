@@ -29,13 +29,13 @@ def drop(layout: Layout, keys: GenerationKeys, packed: Sequence[bytes]) -> Opera
     for version, entry, is_current in zip(versions, entries, current, strict=True):
         if is_current:
             commands.append(("UNLINK", entry))
-        commands += layout.drop(keys, version)
+        commands += layout.delete_commands(keys, version)
     done = yield Exec(commands)
     if done is None:
         return None
     checked(done)
     for version in versions:
-        layout.forget(keys, version)
+        layout.forget_locally(keys, version)
     yield from _vacate(layout, keys, list({version.partition for version in versions}))
     return sum(current)
 

@@ -141,11 +141,11 @@ class Writing:
             if entry.vector is not None:
                 check_dim(dim, entry.vector)
                 if not version.record:
-                    replies = yield Batch(layout.announce(keys, version, entry.vector), watching=True)
-                    version = layout.announced(version, replies)
+                    replies = yield Batch(layout.prepare_commands(keys, version, entry.vector), watching=True)
+                    version = layout.parse_prepared(version, replies)
             fields = self.entry_format.with_version(encoded, version)
             if entry.vector is not None:
-                fields |= layout.fields(keys, version)
+                fields |= layout.index_fields(keys, version)
             commands = _replacing(layout, keys, hashed, held)
             commands += _storing(layout, keys, entry, version, fields)
             commands += _lasting(keys, version, ttl_ms, now, keeps=found[2] is not None)
@@ -158,10 +158,10 @@ class Writing:
     def _withdraw(
         self, layout: Layout, keys: GenerationKeys, version: EntryVersion, entry: Entry, epoch: Epoch | None
     ) -> Operation[None]:
-        """Take back what was announced of an entry that came too late, and have what that left behind swept."""
+        """Take back what was prepared for an entry that came too late, and have what that left behind swept."""
         if not version.record or entry.vector is None:
             return
-        commands = [*layout.drop(keys, version), ("HSETNX", keys.dims, version.partition, entry.vector.size)]
+        commands = [*layout.delete_commands(keys, version), ("HSETNX", keys.dims, version.partition, entry.vector.size)]
         if epoch is None or epoch.generation != keys.generation:
             commands.append(("SADD", keys.namespace_keys.dead, keys.generation))
             self._sweep_later(keys.namespace_keys)
@@ -201,7 +201,7 @@ class Writing:
 def _replacing(layout: Layout, keys: GenerationKeys, entry: str, held: Any) -> list[Command]:
     """Return the commands that remove what a key holds, be it an entry or anything else."""
     old = EntryVersion.unpack(held) if isinstance(held, bytes) else None
-    indexed = [] if old is None else [("ZREM", keys.versions, old.pack()), *layout.drop(keys, old)]
+    indexed = [] if old is None else [("ZREM", keys.versions, old.pack()), *layout.delete_commands(keys, old)]
     return [("UNLINK", entry), *indexed]
 
 
@@ -212,7 +212,7 @@ def _storing(
     commands: list[Command] = [("HSET", keys.entry(version.key), *pairs)]
     if entry.vector is not None:
         commands.append(("HSETNX", keys.dims, version.partition, entry.vector.size))
-        commands += layout.add(keys, version, entry.vector)
+        commands += layout.add_commands(keys, version, entry.vector)
     return commands
 
 

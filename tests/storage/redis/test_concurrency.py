@@ -19,8 +19,8 @@ from recallm.records import Entry, Stored
 from recallm.storage.base import Put, Recall
 from recallm.storage.redis.commands import Batch, Exec, Watch
 from recallm.storage.redis.keys import NamespaceKeys
-from recallm.storage.redis.layouts import Question
-from recallm.storage.redis.mirror import Mirrored
+from recallm.storage.redis.layouts import VectorQuery
+from recallm.storage.redis.mirror import MirroredStreams
 from recallm.storage.redis.server import Epoch
 from recallm.storage.redis.storage import RedisStorage
 from recallm.testing import FakeEmbedder, StorageContract
@@ -145,23 +145,23 @@ def test_partitions_that_hold_nothing_any_more_are_forgotten(redis_server: Serve
 
 def test_a_mirror_that_was_dropped_meanwhile_is_read_anew() -> None:
     """What the old one had read is not taken for read."""
-    layout = Mirrored(1 << 20)
+    layout = MirroredStreams(1 << 20)
     vector = FakeEmbedder(dim=4).embed("a")
     keys = NamespaceKeys("recallm", "n").generation("0" * 16)
-    question = Question(keys, b"p" * 16, vector, 0.5, 8)
+    query = VectorQuery(keys, b"p" * 16, vector, 0.5, 8)
     rows = [(f"{number}-0".encode(), {b"i": bytes([number]) * 28, b"v": vector.tobytes()}) for number in range(1, 4)]
-    asked = layout.ask(question)
-    near = layout.hear(question, asked, [3, rows])
-    assert near is not None
-    assert len(near.found) == 3
-    asked = layout.ask(question)
+    commands = layout.search_commands(query)
+    neighbours = layout.parse_search(query, commands, [3, rows])
+    assert neighbours is not None
+    assert len(neighbours.found) == 3
+    commands = layout.search_commands(query)
     layout._mirrors.clear()
-    assert layout.hear(question, asked, [4, [(b"4-0", {b"i": b"\4" * 28, b"v": vector.tobytes()})]]) is None
-    asked = layout.ask(question)
-    assert asked[1][2] == b"(0-0"
-    near = layout.hear(question, asked, [3, rows])
-    assert near is not None
-    assert len(near.found) == 3
+    assert layout.parse_search(query, commands, [4, [(b"4-0", {b"i": b"\4" * 28, b"v": vector.tobytes()})]]) is None
+    commands = layout.search_commands(query)
+    assert commands[1][2] == b"(0-0"
+    neighbours = layout.parse_search(query, commands, [3, rows])
+    assert neighbours is not None
+    assert len(neighbours.found) == 3
 
 
 @pytest.mark.skipif("vectorset" not in COMMANDS, reason=WANTED["vectorset"])
