@@ -86,7 +86,7 @@ class NamespaceKeys:
         """SET of invalidated generations whose keys are still to be swept."""
         return f"{self._root}:dead"
 
-    def generation(self, generation: str) -> GenerationKeys:
+    def of_generation(self, generation: str) -> GenerationKeys:
         """Return the keys of what was stored since one invalidation and before the next."""
         return GenerationKeys(self, generation)
 

@@ -27,38 +27,38 @@ class GenerationEndedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadOperations:
     """The operations that find entries.
 
     Attributes:
         server_state: what is known of the server.
         entry_format: checks entries.
-        later: has an operation performed in the background, once at a time for each name.
+        in_background: has an operation performed in the background, once at a time for each name.
     """
 
     server_state: ServerState
     entry_format: EntryFormat
-    later: Callable[[str, Callable[[], Operation[None]]], object]
+    in_background: Callable[[str, Callable[[], Operation[None]]], object]
 
     def recall(self, namespace: str, key: str) -> Operation[Recalled]:
         """Look for one key, in one round trip where the generation is known."""
         yield from self.server_state.layout()
-        namespace_keys, hashed = NamespaceKeys(self.server_state.prefix, namespace), digest(key)
-        name = self.server_state.generation(namespace)
+        namespace_keys, key_digest = NamespaceKeys(self.server_state.prefix, namespace), digest(key)
+        generation = self.server_state.generation(namespace)
         for _ in range(ATTEMPTS):
             commands = [read_epoch(namespace_keys)]
-            if name is not None:
-                commands.append(_read(namespace_keys.generation(name), hashed))
+            if generation is not None:
+                commands.append(_read_command(namespace_keys.of_generation(generation), key_digest))
             found, *values = yield Batch(commands)
             epoch = Epoch.parse(checked([found])[0])
             if epoch is None:
                 epoch = yield from self.server_state.epoch(namespace_keys)
-            if epoch.generation == name and values:
-                stored = self._decode(values[0], namespace_keys.generation(name))
+            if epoch.generation == generation and values:
+                stored = self._decode(values[0], namespace_keys.of_generation(generation))
                 right = stored is not None and stored.entry.key == key
                 return Recalled(self._candidate(stored, 1.0) if stored and right else None, epoch.number)
-            name = epoch.generation
-            self.server_state.remember(namespace, name)
+            generation = epoch.generation
+            self.server_state.remember(namespace, generation)
         raise too_much_contention(namespace_keys)
 
     def search(
@@ -67,17 +67,17 @@ class Reading:
         """Look for similar entries: what the server finds is read, checked and rescored."""
         layout = yield from self.server_state.layout()
         namespace_keys = NamespaceKeys(self.server_state.prefix, namespace)
-        name = self.server_state.generation(namespace)
+        generation = self.server_state.generation(namespace)
         for _ in range(ATTEMPTS):
-            if name is None:
-                name = (yield from self.server_state.epoch(namespace_keys)).generation
+            if generation is None:
+                generation = (yield from self.server_state.epoch(namespace_keys)).generation
             count = 16 * _SPARE if limit is None else limit + _SPARE
-            keys = namespace_keys.generation(name)
+            keys = namespace_keys.of_generation(generation)
             query = VectorQuery(keys, digest(partition), vector, threshold, count, everything=limit is None)
             try:
                 return (yield from self._search(layout, query, partition, limit))
             except GenerationEndedError:
-                name = None
+                generation = None
         raise too_much_contention(namespace_keys)
 
     def _search(
@@ -90,7 +90,7 @@ class Reading:
             neighbours = yield from self._ask_index(layout, query)
             fresh = [each for each in neighbours.found if each not in seen]
             seen.update(fresh)
-            found += yield from self._fetch(layout, query, partition, fresh)
+            found += yield from self._fetch_candidates(layout, query, partition, fresh)
             rounds += 1
             enough = limit is not None and (len(found) >= limit or rounds >= _ROUNDS)
             if (neighbours.complete or enough) and (rounds < _MANY_ROUNDS or enough or query.everything):
@@ -98,7 +98,7 @@ class Reading:
             # So many bad ones may have cut what lies behind them off from an index's graph.
             query = replace(query, count=4 * query.count, everything=neighbours.complete or limit is None)
         if neighbours.catching_up:
-            self.later(f"mirror {query.keys.stream(query.partition)}", lambda: self._catch_up(layout, query))
+            self.in_background(f"mirror {query.keys.stream(query.partition)}", lambda: self._catch_up(layout, query))
         found.sort(key=lambda candidate: (-candidate.similarity, candidate.entry.key))
         return found[:limit]
 
@@ -126,22 +126,22 @@ class Reading:
             if neighbours is not None:
                 return neighbours
 
-    def _fetch(
+    def _fetch_candidates(
         self, layout: Layout, query: VectorQuery, partition: str, found: Sequence[tuple[bytes, EntryVersion | None]]
     ) -> Operation[list[Candidate]]:
         """Read what an index found, and have it forget what is not there any more."""
         from recallm.scoring import similarity  # numpy is loaded by whoever embeds first
 
         keys, vector = query.keys, query.vector
-        rows = yield Batch([_read(keys, hashed) for hashed, _ in found])
+        rows = yield Batch([_read_command(keys, key_digest) for key_digest, _ in found])
         candidates: list[Candidate] = []
         gone: list[EntryVersion] = []
-        for (hashed, version), values in zip(found, rows, strict=True):
+        for (key_digest, version), values in zip(found, rows, strict=True):
             if version is not None and self._is_gone(version, values):
                 gone.append(version)
                 continue
             stored = self._decode(values, keys)
-            if stored is None or stored.entry.partition != partition or digest(stored.entry.key) != hashed:
+            if stored is None or stored.entry.partition != partition or digest(stored.entry.key) != key_digest:
                 continue
             if version is not None and stored.version.element != version.element:
                 continue
@@ -152,7 +152,7 @@ class Reading:
             if cosine >= query.threshold:
                 candidates.append(self._candidate(stored, cosine))
         if gone:
-            commands = [command for version in gone for command in _forgetting(layout, keys, version)]
+            commands = [command for version in gone for command in _forget_commands(layout, keys, version)]
             yield Batch(commands)
         return candidates
 
@@ -160,8 +160,8 @@ class Reading:
         """Return whether the entry is another by now, or none; one being stored counts as there."""
         if isinstance(values, Exception):
             return False
-        held = EntryVersion.unpack(values[0] or b"")
-        if held is not None and held.element == version.element:
+        current = EntryVersion.unpack(values[0] or b"")
+        if current is not None and current.element == version.element:
             return False
         return not version.record or age_ms(version.record, self.server_state.now_ms()) > YOUNG_MS
 
@@ -185,10 +185,10 @@ class Reading:
         return Candidate(stored.entry, similarity, age)
 
 
-def _read(keys: GenerationKeys, hashed: bytes) -> Command:
-    return ("HMGET", keys.entry(hashed), *FIELDS)
+def _read_command(keys: GenerationKeys, key_digest: bytes) -> Command:
+    return ("HMGET", keys.entry(key_digest), *FIELDS)
 
 
-def _forgetting(layout: Layout, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
+def _forget_commands(layout: Layout, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
     layout.forget_locally(keys, version)
     return [("ZREM", keys.versions, version.pack()), *layout.delete_commands(keys, version)]

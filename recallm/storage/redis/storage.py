@@ -27,9 +27,9 @@ from recallm.storage.redis.commands import CommandRunner, Operation, arun, run
 from recallm.storage.redis.entry_format import EntryFormat
 from recallm.storage.redis.layouts import Layout, QueryEngine, VectorSets
 from recallm.storage.redis.mirror import MirroredStreams
-from recallm.storage.redis.reads import Reading
+from recallm.storage.redis.reads import ReadOperations
 from recallm.storage.redis.server import ServerState
-from recallm.storage.redis.writes import Writing
+from recallm.storage.redis.writes import WriteOperations
 
 if TYPE_CHECKING:
     from recallm.typing import Vector
@@ -102,8 +102,8 @@ class RedisStorage(StorageBackend):
         chosen = None if layout == "auto" else layout
         self._server_state = ServerState(prefix, layouts, chosen=chosen)
         entry_format = EntryFormat(_checked_secret(secret), *_checked_pair(encrypt, decrypt), max_bytes)
-        self._reading = Reading(self._server_state, entry_format, self._later)
-        self._writing = Writing(self._server_state, entry_format, max_entries, self._later)
+        self._reads = ReadOperations(self._server_state, entry_format, self._in_background)
+        self._writes = WriteOperations(self._server_state, entry_format, max_entries, self._in_background)
         self._errors = conflict_and_refusal()
         self._upkeep: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -150,35 +150,35 @@ class RedisStorage(StorageBackend):
 
     def recall(self, namespace: str, key: str) -> Recalled:
         """Return the live entry under `key`, and the namespace's epoch."""
-        return self._run(self._reading.recall(namespace, key))
+        return self._run(self._reads.recall(namespace, key))
 
     def search(
         self, namespace: str, partition: str, vector: Vector, threshold: float, limit: int | None
     ) -> Sequence[Candidate]:
         """Return the partition's most similar live entries at or above `threshold`."""
-        return self._run(self._reading.search(namespace, partition, vector, threshold, limit))
+        return self._run(self._reads.search(namespace, partition, vector, threshold, limit))
 
     def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
         """Keep `entry`, unless its namespace has left `epoch`."""
-        return self._run(self._writing.put(entry, epoch, ttl))
+        return self._run(self._writes.put(entry, epoch, ttl))
 
     def remove(self, namespace: str, keys: Sequence[str]) -> int:
         """Remove single entries, and begin a new epoch."""
-        return self._run(self._writing.remove(namespace, keys))
+        return self._run(self._writes.remove(namespace, keys))
 
     def invalidate(self, namespace: str) -> int:
         """Remove all entries of a namespace, and begin a new epoch."""
-        return self._run(self._writing.invalidate(namespace))
+        return self._run(self._writes.invalidate(namespace))
 
     def sizes(self, namespaces: Iterable[str]) -> Mapping[str, int]:
         """Return the number of live entries of each namespace that has any."""
-        return self._run(self._writing.sizes(namespaces))
+        return self._run(self._writes.sizes(namespaces))
 
     async def aperform(self, operation: StorageOperation) -> Any:
         """Perform an operation with the running event loop's client; who is cancelled does not wait for the server."""
         if self._clients is None:
             return await super().aperform(operation)
-        task = self._begun(arun(self._perform(self._clients.current(), self._steps(operation))))
+        task = self._start_task(arun(self._perform(self._clients.current(), self._steps(operation))))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -196,17 +196,17 @@ class RedisStorage(StorageBackend):
         """Return the steps of an operation."""
         match operation:
             case Recall(namespace, key):
-                return self._reading.recall(namespace, key)
+                return self._reads.recall(namespace, key)
             case Search(namespace, partition, vector, threshold, limit):
-                return self._reading.search(namespace, partition, vector, threshold, limit)
+                return self._reads.search(namespace, partition, vector, threshold, limit)
             case Put(entry, epoch, ttl):
-                return self._writing.put(entry, epoch, ttl)
+                return self._writes.put(entry, epoch, ttl)
             case Remove(namespace, keys):
-                return self._writing.remove(namespace, keys)
+                return self._writes.remove(namespace, keys)
             case Invalidate(namespace):
-                return self._writing.invalidate(namespace)
+                return self._writes.invalidate(namespace)
             case Sizes(namespaces):
-                return self._writing.sizes(namespaces)
+                return self._writes.sizes(namespaces)
         raise InvalidTypeError(f"{operation!r} is no operation of a storage")
 
     def _run(self, operation: Operation[T]) -> T:
@@ -232,37 +232,37 @@ class RedisStorage(StorageBackend):
             self._server_state.expire()
             raise
 
-    def _later(self, name: str, operation: Callable[[], Operation[None]]) -> None:
+    def _in_background(self, name: str, operation: Callable[[], Operation[None]]) -> None:
         """Perform an operation in the background, unless it is being performed."""
         with self._lock:
             if name in self._upkeep:
                 return
             self._upkeep.add(name)
         if self._sync_client is not None:
-            _UPKEEP.submit(lambda: self._kept_up(name, lambda: self._run(operation())))
+            _UPKEEP.submit(lambda: self._run_upkeep(name, lambda: self._run(operation())))
         elif self._clients is not None:
             client = self._clients.current()
-            self._begun(self._akept_up(name, client, operation))
+            self._start_task(self._arun_upkeep(name, client, operation))
 
-    def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def _start_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._end_task)
         return task
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _end_task(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         # Where nobody waits for it any more, nobody asks what it raised.
         if not task.cancelled():
             task.exception()
 
-    def _kept_up(self, name: str, work: Callable[[], object]) -> None:
+    def _run_upkeep(self, name: str, work: Callable[[], object]) -> None:
         try:
             work()
         finally:
             self._upkeep.discard(name)
 
-    async def _akept_up(self, name: str, client: Any, operation: Callable[[], Operation[None]]) -> None:
+    async def _arun_upkeep(self, name: str, client: Any, operation: Callable[[], Operation[None]]) -> None:
         try:
             await arun(self._perform(client, operation()))
         except Exception:  # noqa: BLE001, S110  # upkeep that failed is taken up by a later call

@@ -13,22 +13,22 @@ SWEPT_AT_ONCE = 32
 """How many entries one transaction removes: it takes the server a few milliseconds."""
 
 
-def drop(layout: Layout, keys: GenerationKeys, packed: Sequence[bytes]) -> Operation[int | None]:
+def remove_versions(layout: Layout, keys: GenerationKeys, packed: Sequence[bytes]) -> Operation[int | None]:
     """Remove versions, with their entries where these have not been replaced.
 
     Returns:
         How many entries were removed; None where one changed meanwhile, and nothing was done.
     """
     versions = [version for version in map(EntryVersion.unpack, packed) if version is not None]
-    entries = [keys.entry(version.key) for version in versions]
-    held: Sequence[object] = []
-    if entries:
-        held = yield Watch(entries, [("HGET", entry, "i") for entry in entries])
-    current = [version.pack() == each for version, each in zip(versions, held, strict=True)]
+    names = [keys.entry(version.key) for version in versions]
+    current: Sequence[object] = []
+    if names:
+        current = yield Watch(names, [("HGET", name, "i") for name in names])
+    are_current = [version.pack() == each for version, each in zip(versions, current, strict=True)]
     commands: list[Command] = [("ZREM", keys.versions, *packed)]
-    for version, entry, is_current in zip(versions, entries, current, strict=True):
+    for version, name, is_current in zip(versions, names, are_current, strict=True):
         if is_current:
-            commands.append(("UNLINK", entry))
+            commands.append(("UNLINK", name))
         commands += layout.delete_commands(keys, version)
     done = yield Exec(commands)
     if done is None:
@@ -36,27 +36,28 @@ def drop(layout: Layout, keys: GenerationKeys, packed: Sequence[bytes]) -> Opera
     checked(done)
     for version in versions:
         layout.forget_locally(keys, version)
-    yield from _vacate(layout, keys, list({version.partition for version in versions}))
-    return sum(current)
+    yield from _drop_empty_partitions(layout, keys, list({version.partition for version in versions}))
+    return sum(are_current)
 
 
-def _vacate(layout: Layout, keys: GenerationKeys, partitions: Sequence[bytes]) -> Operation[None]:
+def _drop_empty_partitions(layout: Layout, keys: GenerationKeys, partitions: Sequence[bytes]) -> Operation[None]:
     """Forget partitions that hold nothing any more in any layout, and the streams that outlast what they held."""
     if not layout.by_partition:
         return
-    kept = yield Batch([command for partition in partitions for command in _kept(keys, partition)])
-    for partition, *_ in [each for each in zip(partitions, kept[::2], kept[1::2], strict=True) if each[1:] == _NOTHING]:
+    sizes = yield Batch([command for partition in partitions for command in _size_commands(keys, partition)])
+    empty = [each for each, *size in zip(partitions, sizes[::2], sizes[1::2], strict=True) if size == _EMPTY]
+    for partition in empty:
         # Whoever stores into the partition changes one of these keys.
-        again = yield Watch([keys.stream(partition), keys.index(partition)], _kept(keys, partition))
-        if tuple(again) == _NOTHING:
+        again = yield Watch([keys.stream(partition), keys.index(partition)], _size_commands(keys, partition))
+        if list(again) == _EMPTY:
             yield Exec([("HDEL", keys.dims, partition), ("UNLINK", keys.stream(partition))])
 
 
-_NOTHING = (0, -2)
+_EMPTY = [0, -2]
 
 
-def _kept(keys: GenerationKeys, partition: bytes) -> list[Command]:
-    """Return the commands whose replies are `_NOTHING` where there is neither a record nor a vector set."""
+def _size_commands(keys: GenerationKeys, partition: bytes) -> list[Command]:
+    """Return the commands whose replies are `_EMPTY` where there is neither a record nor a vector set."""
     return [("XLEN", keys.stream(partition)), ("PTTL", keys.index(partition))]
 
 
@@ -68,20 +69,20 @@ def make_room(layout: Layout, keys: GenerationKeys, size: int, max_entries: int)
         if excess <= 0:
             break
         (packed,) = checked((yield Batch([("ZRANGE", keys.versions, 0, excess - 1)])))
-        dropped = yield from drop(layout, keys, packed)
+        dropped = yield from remove_versions(layout, keys, packed)
         evicted += dropped or 0
         (size,) = checked((yield Batch([("ZCARD", keys.versions)])))
     return evicted
 
 
-def relieve(layout: Layout, keys: GenerationKeys) -> Operation[None]:
+def evict_orphans(layout: Layout, keys: GenerationKeys) -> Operation[None]:
     """Remove what still stands for entries that a server short of memory has evicted: a sample of it."""
     (sample,) = checked((yield Batch([("ZRANDMEMBER", keys.versions, SWEPT_AT_ONCE)])))
     versions = [version for version in map(EntryVersion.unpack, sample) if version is not None]
-    held = yield Batch([("HGET", keys.entry(version.key), "i") for version in versions])
-    gone = [version.pack() for version, each in zip(versions, held, strict=True) if each != version.pack()]
+    current = yield Batch([("HGET", keys.entry(version.key), "i") for version in versions])
+    gone = [version.pack() for version, each in zip(versions, current, strict=True) if each != version.pack()]
     if gone:
-        yield from drop(layout, keys, gone)
+        yield from remove_versions(layout, keys, gone)
 
 
 def sweep(server_state: ServerState, namespace_keys: NamespaceKeys) -> Operation[None]:
@@ -96,16 +97,16 @@ def _sweep_some(server_state: ServerState, namespace_keys: NamespaceKeys) -> Ope
     epoch = Epoch.parse(found)
     expired: Sequence[bytes] = []
     if epoch is not None:
-        keys = namespace_keys.generation(epoch.generation)
+        keys = namespace_keys.of_generation(epoch.generation)
         limits = ("-inf", f"({server_state.now_ms()}", "LIMIT", 0, SWEPT_AT_ONCE)
         (expired,) = checked((yield Batch([("ZRANGEBYSCORE", keys.versions, *limits)])))
         if expired:
-            yield from drop(layout, keys, expired)
+            yield from remove_versions(layout, keys, expired)
     name = None if dead is None else Epoch.parse([dead, 0])
     if dead is not None and (name is None or (epoch is not None and name.generation == epoch.generation)):
         checked((yield Batch([("SREM", namespace_keys.dead, dead)])))
     elif name is not None:
-        yield from _sweep_dead(layout, namespace_keys.generation(name.generation))
+        yield from _sweep_dead(layout, namespace_keys.of_generation(name.generation))
     return bool(expired) or dead is not None
 
 
@@ -114,7 +115,7 @@ def _sweep_dead(layout: Layout, keys: GenerationKeys) -> Operation[None]:
     versions, dims = ("ZRANGE", keys.versions, 0, SWEPT_AT_ONCE - 1), ("HRANDFIELD", keys.dims, SWEPT_AT_ONCE)
     packed, partitions = checked((yield Batch([versions, dims])))
     if packed:
-        yield from drop(layout, keys, packed)
+        yield from remove_versions(layout, keys, packed)
     elif partitions:
         indexes = [key(partition) for partition in partitions for key in (keys.index, keys.stream)]
         checked((yield Batch([("UNLINK", *indexes), ("HDEL", keys.dims, *partitions)])))

@@ -23,38 +23,38 @@ from recallm.storage.redis.server import (
     read_epoch,
     too_much_contention,
 )
-from recallm.storage.redis.sweeping import drop, make_room, relieve, sweep
+from recallm.storage.redis.sweeping import evict_orphans, make_room, remove_versions, sweep
 
 _REMOVED_AT_ONCE = 32
 _LONGEST_MS = 1 << 52
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class WriteOperations:
     """The operations that store, remove and count entries, and the upkeep they bring about.
 
     Attributes:
         server_state: what is known of the server.
         entry_format: writes entries.
         max_entries: the most entries that one namespace may hold; None: no bound.
-        later: has an operation performed in the background, once at a time for each name.
+        in_background: has an operation performed in the background, once at a time for each name.
     """
 
     server_state: ServerState
     entry_format: EntryFormat
     max_entries: int | None
-    later: Callable[[str, Callable[[], Operation[None]]], object]
+    in_background: Callable[[str, Callable[[], Operation[None]]], object]
 
     def put(self, entry: Entry, epoch: int, ttl: float | None) -> Operation[Stored]:
         """Keep an entry, in one transaction that fails where the epoch has ended."""
         layout = yield from self.server_state.layout()
         wanted = Epoch.of_number(epoch)
-        keys = self._namespace_keys(entry.namespace).generation(wanted.generation)
+        keys = self._namespace_keys(entry.namespace).of_generation(wanted.generation)
         try:
             stored = yield from self._put(layout, keys, entry, wanted, ttl)
         except Exception as error:
             if "OOM" in str(error):
-                yield from relieve(layout, keys)
+                yield from evict_orphans(layout, keys)
             raise
         if isinstance(stored, Stored):
             return stored
@@ -72,10 +72,10 @@ class Writing:
         if epoch is None:
             yield from self.server_state.epoch(namespace_keys)
             return 0
-        keys, removed = namespace_keys.generation(epoch.generation), 0
-        hashed = [digest(key) for key in dict.fromkeys(entry_keys)]
-        for start in range(0, len(hashed), _REMOVED_AT_ONCE):
-            removed += yield from self._remove(layout, keys, hashed[start : start + _REMOVED_AT_ONCE])
+        keys, removed = namespace_keys.of_generation(epoch.generation), 0
+        names = [keys.entry(digest(key)) for key in dict.fromkeys(entry_keys)]
+        for start in range(0, len(names), _REMOVED_AT_ONCE):
+            removed += yield from self._remove(layout, keys, names[start : start + _REMOVED_AT_ONCE])
         return removed
 
     def invalidate(self, namespace: str) -> Operation[int]:
@@ -88,14 +88,14 @@ class Writing:
         (found,) = checked((yield Batch([read_epoch(namespace_keys)])))
         seen = Epoch.parse(found)
         begin = [read_epoch(namespace_keys), ("UNLINK", namespace_keys.epoch), *begin_epoch(namespace_keys, fresh)]
-        done = checked((yield Exec([*begin, *self._burying(namespace_keys, seen)])))
+        done = checked((yield Exec([*begin, *self._retire_generation(namespace_keys, seen)])))
         self.server_state.remember(namespace, fresh)
         old = Epoch.parse(done[0])
         if old is None:
             return 0
         if seen is None or old.generation != seen.generation:
-            done = checked((yield Batch(self._burying(namespace_keys, old))))
-        self._sweep_later(namespace_keys)
+            done = checked((yield Batch(self._retire_generation(namespace_keys, old))))
+        self._sweep_in_background(namespace_keys)
         return int(done[-1])
 
     def sizes(self, namespaces: Iterable[str]) -> Operation[Mapping[str, int]]:
@@ -104,8 +104,8 @@ class Writing:
         every_namespace = [self._namespace_keys(namespace) for namespace in dict.fromkeys(namespaces)]
         found = checked((yield Batch([read_epoch(each) for each in every_namespace])))
         epochs = zip(every_namespace, map(Epoch.parse, found), strict=True)
-        generations = [each.generation(epoch.generation) for each, epoch in epochs if epoch is not None]
-        counts = checked((yield Batch([self._count(keys) for keys in generations])))
+        generations = [each.of_generation(epoch.generation) for each, epoch in epochs if epoch is not None]
+        counts = checked((yield Batch([self._count_command(keys) for keys in generations])))
         return {keys.namespace_keys.namespace: count for keys, count in zip(generations, counts, strict=True) if count}
 
     def _put(
@@ -115,29 +115,29 @@ class Writing:
         now = self.server_state.now_ms()
         unique = now.to_bytes(6) + secrets.token_bytes(6)
         version = EntryVersion(unique, digest(entry.key), digest(entry.partition))
-        hashed, ttl_ms = keys.entry(version.key), None if ttl is None else min(max(1, round(ttl * 1000)), _LONGEST_MS)
+        name, ttl_ms = keys.entry(version.key), None if ttl is None else min(max(1, round(ttl * 1000)), _LONGEST_MS)
         reads = [
             read_epoch(keys.namespace_keys),
             ("HGET", keys.dims, version.partition),
             ("ZCOUNT", keys.versions, "-inf", f"({now}"),
             ("SCARD", keys.namespace_keys.dead),
             ("PTTL", keys.namespace_keys.epoch),
-            ("HGET", hashed, "i"),
+            ("HGET", name, "i"),
         ]
         encoded = self.entry_format.encode(
             entry, version, keys.generation, now, None if ttl_ms is None else now + ttl_ms
         )
         for _ in range(ATTEMPTS):
-            *replies, held = yield Watch([keys.namespace_keys.epoch, hashed], reads)
+            *replies, current = yield Watch([keys.namespace_keys.epoch, name], reads)
             found, dim, expired, dead, lasts_ms = checked(replies)
-            if held == version.pack():
+            if current == version.pack():
                 # The transaction came through, though its reply was lost.
                 return int(checked((yield Batch([("ZCARD", keys.versions)])))[0])
             if Epoch.parse(found) != wanted:
                 yield from self._withdraw(layout, keys, version, entry, Epoch.parse(found))
                 return Stored(kept=False)
             if expired or dead:
-                self._sweep_later(keys.namespace_keys)
+                self._sweep_in_background(keys.namespace_keys)
             if entry.vector is not None:
                 check_dim(dim, entry.vector)
                 if not version.record:
@@ -146,10 +146,10 @@ class Writing:
             fields = self.entry_format.with_version(encoded, version)
             if entry.vector is not None:
                 fields |= layout.index_fields(keys, version)
-            commands = _replacing(layout, keys, hashed, held)
-            commands += _storing(layout, keys, entry, version, fields)
-            commands += _lasting(keys, version, ttl_ms, now, keeps=found[2] is not None)
-            commands += _epoch_lasting(keys.namespace_keys, ttl_ms, lasts_ms, keeps=found[2] is not None)
+            commands = _replace_commands(layout, keys, name, current)
+            commands += _store_commands(layout, keys, entry, version, fields)
+            commands += _expiry_commands(keys, version, ttl_ms, now, keeps=found[2] is not None)
+            commands += _epoch_expiry_commands(keys.namespace_keys, ttl_ms, lasts_ms, keeps=found[2] is not None)
             done = yield Exec([*commands, ("ZCARD", keys.versions)])
             if done is not None:
                 return int(checked(done)[-1])
@@ -164,48 +164,47 @@ class Writing:
         commands = [*layout.delete_commands(keys, version), ("HSETNX", keys.dims, version.partition, entry.vector.size)]
         if epoch is None or epoch.generation != keys.generation:
             commands.append(("SADD", keys.namespace_keys.dead, keys.generation))
-            self._sweep_later(keys.namespace_keys)
+            self._sweep_in_background(keys.namespace_keys)
         yield Batch(commands)
 
-    def _remove(self, layout: Layout, keys: GenerationKeys, hashed: Sequence[bytes]) -> Operation[int]:
-        entries = [keys.entry(each) for each in hashed]
+    def _remove(self, layout: Layout, keys: GenerationKeys, names: Sequence[str]) -> Operation[int]:
         for _ in range(ATTEMPTS):
-            held = yield Batch([("HGET", entry, "i") for entry in entries])
-            packed = [each for each in held if isinstance(each, bytes) and EntryVersion.unpack(each) is not None]
+            current = yield Batch([("HGET", name, "i") for name in names])
+            packed = [each for each in current if isinstance(each, bytes) and EntryVersion.unpack(each) is not None]
             if not packed:
                 return 0
-            removed = yield from drop(layout, keys, packed)
+            removed = yield from remove_versions(layout, keys, packed)
             if removed is not None:
                 return removed
         raise too_much_contention(keys.namespace_keys)
 
-    def _sweep_later(self, namespace_keys: NamespaceKeys) -> None:
-        self.later(f"sweep {namespace_keys.epoch}", lambda: sweep(self.server_state, namespace_keys))
+    def _sweep_in_background(self, namespace_keys: NamespaceKeys) -> None:
+        self.in_background(f"sweep {namespace_keys.epoch}", lambda: sweep(self.server_state, namespace_keys))
 
-    def _burying(self, namespace_keys: NamespaceKeys, epoch: Epoch | None) -> list[Command]:
+    def _retire_generation(self, namespace_keys: NamespaceKeys, epoch: Epoch | None) -> list[Command]:
         """Return the commands that have a generation swept, and count what it held."""
         if epoch is None:
             return []
         return [
             ("SADD", namespace_keys.dead, epoch.generation),
-            self._count(namespace_keys.generation(epoch.generation)),
+            self._count_command(namespace_keys.of_generation(epoch.generation)),
         ]
 
-    def _count(self, keys: GenerationKeys) -> Command:
+    def _count_command(self, keys: GenerationKeys) -> Command:
         return ("ZCOUNT", keys.versions, self.server_state.now_ms(), "+inf")
 
     def _namespace_keys(self, namespace: str) -> NamespaceKeys:
         return NamespaceKeys(self.server_state.prefix, namespace)
 
 
-def _replacing(layout: Layout, keys: GenerationKeys, entry: str, held: Any) -> list[Command]:
+def _replace_commands(layout: Layout, keys: GenerationKeys, name: str, current: Any) -> list[Command]:
     """Return the commands that remove what a key holds, be it an entry or anything else."""
-    old = EntryVersion.unpack(held) if isinstance(held, bytes) else None
+    old = EntryVersion.unpack(current) if isinstance(current, bytes) else None
     indexed = [] if old is None else [("ZREM", keys.versions, old.pack()), *layout.delete_commands(keys, old)]
-    return [("UNLINK", entry), *indexed]
+    return [("UNLINK", name), *indexed]
 
 
-def _storing(
+def _store_commands(
     layout: Layout, keys: GenerationKeys, entry: Entry, version: EntryVersion, fields: Mapping[bytes, bytes]
 ) -> list[Command]:
     pairs = [part for pair in fields.items() for part in pair]
@@ -216,7 +215,7 @@ def _storing(
     return commands
 
 
-def _lasting(
+def _expiry_commands(
     keys: GenerationKeys, version: EntryVersion, ttl_ms: int | None, now: int, *, keeps: bool
 ) -> list[Command]:
     """Return the commands that have the entry expire, and no key of its generation that leads to it before it does.
@@ -241,7 +240,9 @@ def _lasting(
     return commands
 
 
-def _epoch_lasting(namespace_keys: NamespaceKeys, ttl_ms: int | None, lasts_ms: int, *, keeps: bool) -> list[Command]:
+def _epoch_expiry_commands(
+    namespace_keys: NamespaceKeys, ttl_ms: int | None, lasts_ms: int, *, keeps: bool
+) -> list[Command]:
     """Return the commands that have the epoch last longer than an entry, if it does not anyway.
 
     All who store watch the epoch: it is written to as seldom as can be, or they would keep each other waiting.

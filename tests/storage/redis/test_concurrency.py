@@ -147,7 +147,7 @@ def test_a_mirror_that_was_dropped_meanwhile_is_read_anew() -> None:
     """What the old one had read is not taken for read."""
     layout = MirroredStreams(1 << 20)
     vector = FakeEmbedder(dim=4).embed("a")
-    keys = NamespaceKeys("recallm", "n").generation("0" * 16)
+    keys = NamespaceKeys("recallm", "n").of_generation("0" * 16)
     query = VectorQuery(keys, b"p" * 16, vector, 0.5, 8)
     rows = [(f"{number}-0".encode(), {b"i": bytes([number]) * 28, b"v": vector.tobytes()}) for number in range(1, 4)]
     commands = layout.search_commands(query)
@@ -245,7 +245,7 @@ def by_hand(entry: Entry, epoch: Epoch) -> Any:
     assert isinstance(next(layout), Batch)
     with pytest.raises(StopIteration):
         layout.send([[1, 0]])
-    steps = storage._writing.put(entry, epoch.number, None)
+    steps = storage._writes.put(entry, epoch.number, None)
     assert isinstance(next(steps), Watch)
     announcement: Any = steps.send([[epoch.generation.encode(), b"0", None], None, 0, 0, -1, None])
     assert announcement.watching
@@ -253,7 +253,7 @@ def by_hand(entry: Entry, epoch: Epoch) -> Any:
 
 
 EPOCH = Epoch("0" * 16, 0)
-VERSIONS = NamespaceKeys("recallm", "n").generation(EPOCH.generation).versions
+VERSIONS = NamespaceKeys("recallm", "n").of_generation(EPOCH.generation).versions
 
 
 def test_a_store_whose_reply_was_lost_is_not_made_undone() -> None:

@@ -174,7 +174,7 @@ def entry_keys_of(server: Server, entry: Entry, storage: RedisStorage) -> list[s
     from recallm.storage.redis.server import Epoch
 
     epoch = Epoch.of_number(storage.recall(entry.namespace, entry.key).epoch)
-    return [NamespaceKeys("recallm", entry.namespace).generation(epoch.generation).entry(digest(entry.key))]
+    return [NamespaceKeys("recallm", entry.namespace).of_generation(epoch.generation).entry(digest(entry.key))]
 
 
 @pytest.mark.parametrize("poison", POISONS)
