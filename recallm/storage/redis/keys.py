@@ -19,7 +19,7 @@ class EntryVersion:
     """One stored version of an entry: its id is never used again, so removing it twice harms no other.
 
     Attributes:
-        id: 12 bytes, those of a later entry sort after.
+        id: 12 bytes, see `ServerState.new_id`; those of a later version sort after.
         key: digest of the entry's key.
         partition: digest of its partition.
         record: id of its record in the partition's stream; empty where the layout has no stream.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from recallm.concurrency.forking import ForkSafeLock
 from recallm.errors import OddVectorError, RecallmError
 from recallm.storage.redis.commands import Batch, Command, Exec, Operation, Watch, checked
 from recallm.storage.redis.keys import NamespaceKeys
@@ -26,6 +28,7 @@ TRUST_SECONDS = 60.0
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 _MAX_GENERATIONS = 10_000
+_TICKS_A_MS = 1 << 16
 REFUSALS = ("unknown command", "doesn't exist in redis commands", "noperm", "no permissions")
 
 
@@ -97,6 +100,9 @@ class ServerState:
         self._clock = clock
         self._info: ServerInfo | None = None
         self._generations: OrderedDict[str, str] = OrderedDict()
+        # A signal handler may store an entry while its thread holds this.
+        self._id_lock = ForkSafeLock(threading.RLock)
+        self._last_tick = 0
 
     @property
     def current_layout(self) -> Layout | None:
@@ -110,7 +116,21 @@ class ServerState:
 
     def now_ms(self) -> int:
         """Return the time by the server's clock."""
-        return int(self._clock() * 1000 + (0.0 if self._info is None else self._info.offset_ms))
+        return int(self._exact_ms())
+
+    def _exact_ms(self) -> float:
+        return self._clock() * 1000 + (0.0 if self._info is None else self._info.offset_ms)
+
+    def new_id(self) -> bytes:
+        """Return the id of a new version of an entry: 12 bytes that sort after all ids returned before.
+
+        Six bytes are the time in ms by the server's clock, so that the ids of all processes sort by age; two are the
+        fraction of that ms, or the next number if the clock is coarse or went back; four are random, so that no other
+        process makes the same id.
+        """
+        with self._id_lock:
+            tick = self._last_tick = max(int(self._exact_ms() * _TICKS_A_MS), self._last_tick + 1)
+        return tick.to_bytes(8) + secrets.token_bytes(4)
 
     def layout(self) -> Operation[Layout]:
         """Return the layout to use."""

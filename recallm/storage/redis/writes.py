@@ -113,8 +113,7 @@ class WriteOperations:
     ) -> Operation[Stored | int]:
         """Store an entry; return the namespace's size, or that it was not kept."""
         now = self.server_state.now_ms()
-        unique = now.to_bytes(6) + secrets.token_bytes(6)
-        version = EntryVersion(unique, digest(entry.key), digest(entry.partition))
+        version = EntryVersion(self.server_state.new_id(), digest(entry.key), digest(entry.partition))
         name, ttl_ms = keys.entry(version.key), None if ttl is None else min(max(1, round(ttl * 1000)), _LONGEST_MS)
         reads = [
             read_epoch(keys.namespace_keys),
