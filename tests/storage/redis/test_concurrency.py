@@ -86,15 +86,17 @@ def test_an_invalidation_comes_through_whoever_stores(redis_server: Server) -> N
     threads = [threading.Thread(target=keep_storing, args=(who,)) for who in range(6)]
     for thread in threads:
         thread.start()
-    for number in range(10):
-        eventually(lambda: storage.sizes(["n"]))
-        entry = make(f"before {number}")
-        storage.put(entry, storage.recall("n", entry.key).epoch, None)
-        storage.invalidate("n")
-        assert storage.recall("n", entry.key).candidate is None
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for number in range(10):
+            eventually(lambda: storage.sizes(["n"]))
+            entry = make(f"before {number}")
+            storage.put(entry, storage.recall("n", entry.key).epoch, None)
+            storage.invalidate("n")
+            assert storage.recall("n", entry.key).candidate is None
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     assert problems == []
 
 

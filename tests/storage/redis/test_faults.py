@@ -91,10 +91,12 @@ def test_a_server_that_stops_answering_delays_nobody_for_long(redis_server: Serv
             stop.wait(5.0 if redis_server.kind == "vectorset" else 1.0)
         finally:
             redis_server.signal(signal.SIGCONT)
-        until(lambda: hits(answer, "one"))
-        stop.set()
-        for thread in threads:
-            thread.join()
+        try:
+            until(lambda: hits(answer, "one"))
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
         assert problems == []
         assert max(slowest) < 1.0
         assert answer.stats().errors["storage"] > 0
