@@ -110,12 +110,6 @@ class MirroredStreams:
         kept = [] if held else [(key, mirror) for key, mirror in self._mirrors.items() if not is_held(mirror.lock)]
         self._mirrors = OrderedDict(kept)
 
-    @property
-    def size_bytes(self) -> int:
-        """About how much memory the mirrors take."""
-        with self._lock:
-            return sum(mirror.size_bytes for mirror in self._mirrors.values())
-
     def index_fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
         """Return nothing: the stream holds what the mirrors need."""
         return {}
