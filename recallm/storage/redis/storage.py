@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
-from recallm.concurrency.forking import reset_after_fork
+from recallm.concurrency.forking import ForkSafeLock, reset_after_fork
 from recallm.concurrency.workers import Workers
 from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.records import Candidate, Entry, Recalled, Stored
@@ -107,12 +106,11 @@ class RedisStorage(StorageBackend):
         self._errors = conflict_and_refusal()
         self._upkeep: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         reset_after_fork(self)
 
     def after_fork(self) -> None:
-        """Find nothing being kept up; redis-py makes connections of the child's own."""
-        self._lock = threading.Lock()
+        """Find no upkeep under way; redis-py makes connections of the child's own."""
         self._upkeep = set()
 
     @classmethod
