@@ -11,6 +11,9 @@ from typing import Any
 from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.typing import PROFILES, EmbedderLike, Guard, Namespace, Threshold
 
+MIN_SECRET_BYTES = 16
+"""How long a secret must be: 128 random bits cannot be guessed."""
+
 
 def text(value: object, field: str, *, use: str = "use a non-empty str") -> str:
     """Return a non-empty str.
@@ -194,7 +197,7 @@ def optional_path(value: object, field: str) -> Path | None:
     return None if value is None else path(value, field, use="use a str, a Path or None")
 
 
-def optional_callable(value: Any, field: str) -> Any:
+def optional_callable(value: Any, field: str, *, use: str = "use a callable that returns a bool") -> Any:
     """Return what can be called, or None.
 
     Raises:
@@ -202,7 +205,53 @@ def optional_callable(value: Any, field: str) -> Any:
     """
     if value is None or callable(value):
         return value
-    raise _wrong_type(value, field, "use a callable that returns a bool")
+    raise _wrong_type(value, field, use)
+
+
+def encryption(encrypt: Any, decrypt: Any) -> tuple[Any, Any]:
+    """Return two callables of bytes that undo each other, or None twice.
+
+    Raises:
+        InvalidTypeError: one is neither a callable nor None.
+        InvalidValueError: only one is None.
+    """
+    if (encrypt is None) != (decrypt is None):
+        raise InvalidValueError("encrypt and decrypt belong together; give both or neither")
+    use = "use a callable of bytes that returns bytes"
+    return optional_callable(encrypt, "encrypt", use=use), optional_callable(decrypt, "decrypt", use=use)
+
+
+def key_prefix(value: object, field: str) -> str:
+    """Return a str that keys on a server may start with, and that means nothing else to the server.
+
+    Raises:
+        InvalidTypeError: `value` is not a str.
+        InvalidValueError: it is empty, or holds a space, a brace or a wildcard.
+    """
+    use = "use a non-empty str without spaces, braces and wildcards"
+    prefix = text(value, field, use=use)
+    if set(prefix) & set("{}*?[]^\\ \n"):
+        raise InvalidValueError(f"{field}={value!r} holds a character that keys may not have; {use}")
+    return prefix
+
+
+def secret(value: object, field: str) -> bytes | None:
+    """Return a secret of at least 16 bytes, or None. No message shows the value.
+
+    Raises:
+        InvalidTypeError: `value` is neither bytes nor a str.
+        InvalidValueError: it is shorter than 16 bytes.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, bytes | str):
+        raise InvalidTypeError(f"{field} is a {type(value).__name__}; use bytes, a str, or None")
+    encoded = value.encode() if isinstance(value, str) else value
+    if len(encoded) < MIN_SECRET_BYTES:
+        raise InvalidValueError(
+            f"{field} is shorter than {MIN_SECRET_BYTES} bytes; use 32 random ones: secrets.token_bytes(32)"
+        )
+    return encoded
 
 
 def guards(value: object) -> tuple[Guard, ...]:

@@ -7,9 +7,10 @@ import weakref
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
+from recallm import checks
 from recallm.concurrency.forking import ForkSafeLock, reset_after_fork
 from recallm.concurrency.workers import Workers
-from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.errors import InvalidTypeError
 from recallm.records import Candidate, Entry, Recalled, Stored
 from recallm.storage.base import Invalidate, Put, Recall, Remove, Search, Sizes, StorageBackend, StorageOperation
 from recallm.storage.redis.clients import (
@@ -88,19 +89,25 @@ class RedisStorage(StorageBackend):
         self._sync_client = None if sync_client is None else _checked(sync_client, "sync_client")
         self.serves_sync = sync_client is not None
         self.serves_async = client is not None
-        _check_settings(prefix, layout, max_entries, max_bytes, mirror_bytes)
+        checks.key_prefix(prefix, "prefix")
+        checks.choice(layout, "layout", get_args(LayoutName))
+        checks.bound(max_entries, "max_entries")
         some_client = client if sync_client is None else sync_client
         self._address = address(some_client)
         layouts: dict[str, Layout] = {
             "vectorset": VectorSets(),
             "search": QueryEngine(prefix),
-            "plain": MirroredStreams(mirror_bytes),
+            "plain": MirroredStreams(checks.positive_int(mirror_bytes, "mirror_bytes")),
         }
         if layout != "search" and not has_search(some_client):
             del layouts["search"]
         chosen = None if layout == "auto" else layout
         self._server_state = ServerState(prefix, layouts, chosen=chosen)
-        entry_format = EntryFormat(_checked_secret(secret), *_checked_pair(encrypt, decrypt), max_bytes)
+        entry_format = EntryFormat(
+            checks.secret(secret, "secret"),
+            *checks.encryption(encrypt, decrypt),
+            checks.positive_int(max_bytes, "max_bytes"),
+        )
         self._reads = ReadOperations(self._server_state, entry_format, self._in_background)
         self._writes = WriteOperations(self._server_state, entry_format, max_entries, self._in_background)
         self._errors = conflict_and_refusal()
@@ -274,43 +281,6 @@ _OPTIONS = frozenset({"prefix", "layout", "max_entries", "secret", "encrypt", "d
 
 def _checked(client: Any, field: str) -> Any:
     return checked_client(client, field=field, asynchronous=field == "client")
-
-
-def _check_settings(
-    prefix: object, layout: object, max_entries: object, max_bytes: object, mirror_bytes: object
-) -> None:
-    if not isinstance(prefix, str) or not prefix or set(prefix) & set("{}*?[]^\\ \n"):
-        raise InvalidValueError(f"prefix={prefix!r}; use a non-empty str without spaces, braces and wildcards")
-    if layout not in get_args(LayoutName):
-        raise InvalidValueError(f"layout={layout!r}; use one of {', '.join(map(repr, get_args(LayoutName)))}")
-    numbers = {"max_entries": max_entries, "max_bytes": max_bytes, "mirror_bytes": mirror_bytes}
-    for field, value in numbers.items():
-        if value is None and field == "max_entries":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidTypeError(f"{field}={value!r} is a {type(value).__name__}; use an int")
-        if value < 1:
-            raise InvalidValueError(f"{field}={value!r} is below 1; use a positive int")
-
-
-def _checked_secret(secret: object) -> bytes | None:
-    if secret is None:
-        return None
-    if not isinstance(secret, bytes | str):
-        raise InvalidTypeError(f"secret is a {type(secret).__name__}; use bytes, a str, or None")
-    encoded = secret.encode() if isinstance(secret, str) else secret
-    if len(encoded) < 16:
-        raise InvalidValueError("secret is shorter than 16 bytes; use 32 random ones: secrets.token_bytes(32)")
-    return encoded
-
-
-def _checked_pair(encrypt: Any, decrypt: Any) -> tuple[Any, Any]:
-    if (encrypt is None) != (decrypt is None):
-        raise InvalidValueError("encrypt and decrypt belong together; give both or neither")
-    for field, value in {"encrypt": encrypt, "decrypt": decrypt}.items():
-        if value is not None and not callable(value):
-            raise InvalidTypeError(f"{field} is a {type(value).__name__}; use a callable of bytes that returns bytes")
-    return encrypt, decrypt
 
 
 def from_url(url: str) -> RedisStorage:
