@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -42,6 +42,13 @@ _DEPENDENT = 1e-9
 _SLICE_PRODUCTS = 1 << 25
 _UNTHREADED_PRODUCTS = 1 << 18
 _PIECE_ROWS = 512
+
+
+class Weights(NamedTuple):
+    """What to multiply a table's head and tail with to bound the cosines of one query, float32."""
+
+    head: NDArray[np.float32]
+    tail: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +117,7 @@ class Axes:
         entries[at] = np.sqrt(np.maximum(exact @ exact - sums[at], 0.0) + _UNDER_ROOT)
         return entries
 
-    def weights(self, vector: NDArray[np.float32], head: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def weights(self, vector: NDArray[np.float32], head: int) -> Weights:
         """Return what to multiply a head and a tail with to get every row's bound.
 
         Args:
@@ -128,7 +135,7 @@ class Axes:
         rest[: head - 1] = 0.0
         rest[at[:-1]] = 0.0
         rest[head - 1] = -entries[head - 1]
-        return first.astype(np.float32), self.split(rest)[1].astype(np.float32)
+        return Weights(first.astype(np.float32), self.split(rest)[1].astype(np.float32))
 
 
 def learn_axes(sample: NDArray[np.float32], threshold: float) -> Generator[None, None, Axes | None]:

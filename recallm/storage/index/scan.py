@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recallm.storage.index.bounds import Axes
+    from recallm.storage.index.bounds import Axes, Weights
 
 _PRUNE_FROM_ELEMENTS = 1 << 20
 _PIECE_ELEMENTS = 450_000
@@ -27,16 +27,27 @@ _WORST_SHARE = 0.2
 _WORST_HEAD_SHARE = 0.6
 
 
-class Asked(NamedTuple):
-    """What a scan looks for."""
+class SearchRequest(NamedTuple):
+    """What to look for.
+
+    Attributes:
+        query: float32, contiguous, shape (dim,), unit length.
+        threshold: the least cosine wanted.
+        limit: how many rows are wanted, at least 1.
+    """
 
     query: NDArray[np.float32]
     threshold: float
     limit: int
 
 
-class Found(NamedTuple):
-    """Where the rows found stand, and their float64 cosines."""
+class SearchResult(NamedTuple):
+    """The rows found, in no order.
+
+    Attributes:
+        positions: where they stand, shape (n,); rows equal to the last one wanted are all among them.
+        similarities: their cosines, float64, shape (n,).
+    """
 
     positions: NDArray[np.intp]
     similarities: NDArray[np.float64]
@@ -72,7 +83,7 @@ class Block:
         self.tables: list[Table | None] = [None] * (len(rows) // self.piece_rows)
         self._newest: Table | None = None
 
-    def shadow(self, piece: int, axes: Axes, used: int) -> None:
+    def add_bounds(self, piece: int, axes: Axes, used: int) -> None:
         """Give the first ``used`` rows of a piece their bounds under these axes."""
         start = piece * self.piece_rows
         head, tail = axes.split(axes.table(self.rows[start : start + used]))
@@ -83,7 +94,7 @@ class Block:
         self._newest.tails[start : start + used] = tail
         self.tables[piece] = self._newest
 
-    def unshadow(self) -> None:
+    def drop_bounds(self) -> None:
         """Forget all bounds."""
         self.tables = [None] * len(self.tables)
         self._newest = None
@@ -97,156 +108,183 @@ class Block:
             table.heads[piece, :, at], table.tails[slot] = table.axes.split(table.axes.table_row(row))
 
 
-class _Finder:
-    """The rows found so far and the bar that further ones must reach."""
+class _TopK:
+    """The best rows found so far, and the cosine that further ones must reach: the threshold, or the last one's."""
 
-    __slots__ = ("_known", "bar", "limit", "positions", "query", "similarities", "slack")
+    __slots__ = ("_weights", "cutoff", "limit", "positions", "query", "similarities", "slack")
 
-    def __init__(self, query: NDArray[np.float32], threshold: float, limit: int) -> None:
-        self.query = query
-        self.bar = threshold
-        self.limit = limit
-        self.slack = (query.size + 4) * 2.0**-23
+    def __init__(self, request: SearchRequest) -> None:
+        self.query, self.cutoff, self.limit = request
+        self.slack = (self.query.size + 4) * 2.0**-23
         self.positions = _NOWHERE
         self.similarities = _NOTHING
-        self._known: dict[Axes, tuple[NDArray[np.float32], NDArray[np.float32]] | None] = {}
+        self._weights: dict[Axes, Weights | None] = {}
 
-    def weights(self, axes: Axes) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-        """Return what to multiply a table under these axes with, or None where bounds would not pay."""
-        if axes not in self._known:
-            head = axes.head_at(self.bar)
-            self._known[axes] = axes.weights(self.query, head) if head else None
-        return self._known[axes]
+    def weights(self, axes: Axes) -> Weights | None:
+        """Return what to multiply a table under these axes with, or None if bounds would not pay."""
+        if axes not in self._weights:
+            head = axes.head_at(self.cutoff)
+            self._weights[axes] = axes.weights(self.query, head) if head else None
+        return self._weights[axes]
 
     def score(self, blocks: Sequence[Block], positions: NDArray[np.intp]) -> None:
-        """Score rows at ascending positions; keep those that reach the bar, and raise it."""
+        """Score rows at ascending positions; keep those that reach the cutoff, and raise it."""
         step = max(1, _PIECE_ELEMENTS // self.query.size)
         for start in range(0, len(positions), step):
             chunk = positions[start : start + step]
             rows = gathered(blocks, chunk)
             if len(chunk) > _FEW_ROWS:
-                near = np.flatnonzero(rows @ self.query >= self.bar - self.slack)
+                near = np.flatnonzero(rows @ self.query >= self.cutoff - self.slack)
                 if not len(near):
                     continue
                 chunk, rows = chunk[near], rows[near]
             self._keep(chunk, _exact(rows, self.query))
 
     def _keep(self, positions: NDArray[np.intp], similarities: NDArray[np.float64]) -> None:
-        reached = similarities >= self.bar
+        reached = similarities >= self.cutoff
         positions, similarities = positions[reached], similarities[reached]
         if len(self.positions):
             positions = np.concatenate((self.positions, positions))
             similarities = np.concatenate((self.similarities, similarities))
         if len(positions) > self.limit:
-            self.bar = float(np.partition(similarities, -self.limit)[-self.limit])
-            reached = similarities >= self.bar
+            self.cutoff = float(np.partition(similarities, -self.limit)[-self.limit])
+            reached = similarities >= self.cutoff
             positions, similarities = positions[reached], similarities[reached]
         self.positions, self.similarities = positions, similarities
 
+    def result(self) -> SearchResult:
+        """Return the rows found."""
+        return SearchResult(self.positions, self.similarities)
 
-def scan(blocks: Sequence[Block], count: int, asked: Asked) -> Found:
+
+def scan(blocks: Sequence[Block], count: int, request: SearchRequest) -> SearchResult:
     """Find the best rows at or above a threshold.
 
     Args:
         blocks: the rows, all blocks but the last full.
         count: how many rows are in use.
-        asked: the query, float32, contiguous, shape (dim,), unit length; the least cosine wanted; and how
-            many rows are wanted. Rows equal to the last of them are all returned.
+        request: what to look for.
 
     Returns:
-        Positions and float64 cosines of the rows found, in no order.
+        The rows found.
     """
     if not count:
-        return Found(_NOWHERE, _NOTHING)
-    query, threshold, limit = asked
-    pruning = count * query.size >= _PRUNE_FROM_ELEMENTS
+        return SearchResult(_NOWHERE, _NOTHING)
+    top = _TopK(request)
+    pruning = count * top.query.size >= _PRUNE_FROM_ELEMENTS
     if not pruning and len(blocks) == 1:
-        return _plain(blocks, count, asked)
-    finder = _Finder(query, threshold, limit)
+        return _plain(blocks, count, top)
     size, piece_rows = len(blocks[0].rows), blocks[0].piece_rows
     buffer = np.empty(-(-min(count, size) // piece_rows) * piece_rows, np.float32)
     left: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
     for number, block in enumerate(blocks):
         start = number * size
-        upper = buffer[: min(count - start, size)]
-        kept, bound = _pruned(block, buffer, len(upper), finder) if pruning else (None, upper)
-        if kept is None:
-            np.dot(block.rows[: len(upper)], query, out=upper)
-            kept = (upper >= threshold - finder.slack).nonzero()[0]
-            bound = upper[kept] + np.float32(finder.slack)
-        if len(kept):
-            left.append((kept + start, bound))
+        used = min(count - start, size)
+        survivors = _pruned(block, buffer, used, top) if pruning else None
+        positions, bounds = _sieved(block, buffer[:used], top) if survivors is None else survivors
+        if len(positions):
+            left.append((positions + start, bounds))
     if len(left) == 1:
-        _settle(blocks, *left[0], finder)
+        _settle(blocks, *left[0], top)
     elif left:
-        _settle(
-            blocks,
-            np.concatenate([kept for kept, _ in left]),
-            np.concatenate([upper for _, upper in left]),
-            finder,
-        )
-    return Found(finder.positions, finder.similarities)
+        positions, bounds = map(np.concatenate, zip(*left, strict=True))
+        _settle(blocks, positions, bounds, top)
+    return top.result()
 
 
-def _plain(blocks: Sequence[Block], count: int, asked: Asked) -> Found:
+class _Survivors(NamedTuple):
+    """The rows that a sieve has left, at ascending positions, and how high their cosines can be."""
+
+    positions: NDArray[np.intp]
+    bounds: NDArray[np.float32]
+
+
+def _plain(blocks: Sequence[Block], count: int, top: _TopK) -> SearchResult:
     """Scan a single block, small enough that whatever spares rows would cost more than it saves."""
-    finder = _Finder(*asked)
-    near = (blocks[0].rows[:count] @ asked.query >= asked.threshold - finder.slack).nonzero()[0]
+    near = (blocks[0].rows[:count] @ top.query >= top.cutoff - top.slack).nonzero()[0]
     if len(near):
-        finder.score(blocks, near)
-    return Found(finder.positions, finder.similarities)
+        top.score(blocks, near)
+    return top.result()
 
 
-def _pruned(
-    block: Block, buffer: NDArray[np.float32], used: int, finder: _Finder
-) -> tuple[NDArray[np.intp] | None, NDArray[np.float32]]:
-    """Return the rows of a block that bounds leave, and their bounds; None where bounds do not pay."""
-    size = block.piece_rows
+def _sieved(block: Block, products: NDArray[np.float32], top: _TopK) -> _Survivors:
+    """Return the rows of a block whose float32 product reaches the cutoff; `products` is room for all of them."""
+    np.dot(block.rows[: len(products)], top.query, out=products)
+    near = (products >= top.cutoff - top.slack).nonzero()[0]
+    return _Survivors(near, products[near] + np.float32(top.slack))
+
+
+class _Run(NamedTuple):
+    """Rows of consecutive pieces under one table; without weights their product with the query is their bound."""
+
+    start: int
+    end: int
+    table: Table | None
+    weights: Weights | None
+
+
+def _pruned(block: Block, buffer: NDArray[np.float32], used: int, top: _TopK) -> _Survivors | None:
+    """Return the rows of a block that bounds leave, or None if bounds do not pay; `buffer` is room for whole pieces."""
+    runs = _runs(block, used, top)
+    if all(run.weights is None for run in runs):
+        return None
+    _bound_by_heads(block, runs, buffer, used, top)
+    left = (buffer[:used] >= top.cutoff - SLACK).nonzero()[0]
+    if len(left) > _WORST_HEAD_SHARE * used:
+        return None
+    bounds = buffer[left]
+    if len(left) > _FIRST_SCORED:
+        _tighten_by_tails(runs, left, bounds)
+        still = (bounds >= top.cutoff - SLACK).nonzero()[0]
+        left, bounds = left[still], bounds[still]
+    if len(left) > _WORST_SHARE * used:
+        return None
+    return _Survivors(left, bounds + np.float32(SLACK))
+
+
+def _runs(block: Block, used: int, top: _TopK) -> list[_Run]:
     # Few calls over many pieces: each gives up the interpreter, which a busy thread then keeps for 5 ms.
-    runs: list[tuple[int, int, Table | None]] = []
-    for piece, table in enumerate(block.tables[: -(-used // size)]):
-        if runs and runs[-1][2] is table:
-            runs[-1] = (runs[-1][0], piece + 1, table)
-        else:
-            runs.append((piece, piece + 1, table))
-    upper = buffer[:used]
-    weighted = [(start, end, table, finder.weights(table.axes) if table else None) for start, end, table in runs]
-    if not any(weights for *_, weights in weighted):
-        return None, upper
-    for start, end, table, weights in weighted:
+    size = block.piece_rows
+    tables = block.tables[: -(-used // size)]
+    edges = [0, *(piece for piece in range(1, len(tables)) if tables[piece] is not tables[piece - 1]), len(tables)]
+    runs: list[_Run] = []
+    for start, end in pairwise(edges):
+        table = tables[start]
+        runs.append(_Run(start * size, end * size, table, table and top.weights(table.axes)))
+    return runs
+
+
+def _bound_by_heads(block: Block, runs: list[_Run], buffer: NDArray[np.float32], used: int, top: _TopK) -> None:
+    """Write a bound on the cosine of every row in use to the buffer."""
+    size = block.piece_rows
+    for start, end, table, weights in runs:
         if table is None or weights is None:
-            out = upper[start * size : end * size]
-            np.dot(block.rows[start * size :][: len(out)], finder.query, out=out)
-            out += finder.slack
+            products = buffer[start : min(end, used)]
+            np.dot(block.rows[start : start + len(products)], top.query, out=products)
+            products += top.slack
         else:
-            columns = table.heads[start:end, : len(weights[0])]
-            np.matmul(weights[0], columns, out=buffer[start * size : end * size].reshape(-1, size))
-    kept = (upper >= finder.bar - SLACK).nonzero()[0]
-    if len(kept) > _WORST_HEAD_SHARE * used:
-        return None, upper
-    bound = upper[kept]
-    if len(kept) > _FIRST_SCORED:
-        for start, end, table, weights in weighted:
-            if table is not None and weights is not None:
-                of_run = slice(*np.searchsorted(kept, (start * size, end * size)).tolist())
-                bound[of_run] += table.tails.take(kept[of_run], axis=0) @ weights[1]
-        still = (bound >= finder.bar - SLACK).nonzero()[0]
-        kept, bound = kept[still], bound[still]
-    if len(kept) > _WORST_SHARE * used:
-        return None, upper
-    return kept, bound + np.float32(SLACK)
+            columns = table.heads[start // size : end // size, : len(weights.head)]
+            np.matmul(weights.head, columns, out=buffer[start:end].reshape(-1, size))
 
 
-def _settle(blocks: Sequence[Block], positions: NDArray[np.intp], uppers: NDArray[np.float32], finder: _Finder) -> None:
-    first = max(_FIRST_SCORED, finder.limit)
+def _tighten_by_tails(runs: list[_Run], positions: NDArray[np.intp], bounds: NDArray[np.float32]) -> None:
+    """Make the bounds of rows from a head's axes the bounds from all axes, in place."""
+    for start, end, table, weights in runs:
+        if table is not None and weights is not None:
+            of_run = slice(*np.searchsorted(positions, (start, end)).tolist())
+            bounds[of_run] += table.tails.take(positions[of_run], axis=0) @ weights.tail
+
+
+def _settle(blocks: Sequence[Block], positions: NDArray[np.intp], bounds: NDArray[np.float32], top: _TopK) -> None:
+    first = max(_FIRST_SCORED, top.limit)
     if len(positions) > 2 * first:
-        # The best bounds first: they raise the bar and spare most of the others.
+        # The best bounds first: they raise the cutoff and spare most of the others.
         split = len(positions) - first
-        order = np.argpartition(uppers, split)
-        finder.score(blocks, np.sort(positions[order[split:]]))
+        order = np.argpartition(bounds, split)
+        top.score(blocks, np.sort(positions[order[split:]]))
         rest = np.sort(order[:split])
-        positions = positions[rest[uppers[rest] >= finder.bar]]
-    finder.score(blocks, positions)
+        positions = positions[rest[bounds[rest] >= top.cutoff]]
+    top.score(blocks, positions)
 
 
 def exact_similarities(

@@ -13,7 +13,7 @@ import numpy as np
 
 from recallm.errors import InvalidValueError, OddVectorError
 from recallm.storage.index.bounds import learn_axes
-from recallm.storage.index.scan import Asked, Block, Found, exact_similarities, gathered, scan
+from recallm.storage.index.scan import Block, SearchRequest, SearchResult, exact_similarities, gathered, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,42 +180,42 @@ class VectorIndex:
             raise InvalidValueError(f"limit={limit!r}; it must be at least 1, or None for all")
         if threshold > 0.0:
             self._threshold = threshold
-        asked = Asked(self._unit(vector), float(threshold), maxsize if limit is None else limit)
+        request = SearchRequest(self._unit(vector), float(threshold), maxsize if limit is None else limit)
         with self._lock:
             if len(self._keys) <= _SCORED_UNDER_LOCK:
-                return self._named(self._scan_now(asked), asked.limit)
+                return self._named(self._scan_now(request), request.limit)
             blocks, count, seen = tuple(self._blocks), len(self._keys), self._version
-        found = scan(blocks, count, asked)
+        found = scan(blocks, count, request)
         with self._lock:
             if self._version != seen:
-                found = self._brought_up_to_date(found, asked, self._version - seen)
-            return self._named(found, asked.limit)
+                found = self._brought_up_to_date(found, request, self._version - seen)
+            return self._named(found, request.limit)
 
     def check(self, vector: ArrayLike) -> None:
         """Raise what `put` would raise for this vector, and change nothing."""
         self._unit(vector)
 
-    def _brought_up_to_date(self, found: Found, asked: Asked, changes: int) -> Found:
+    def _brought_up_to_date(self, found: SearchResult, request: SearchRequest, changes: int) -> SearchResult:
         journal = self._journal
         if journal is None or changes > len(journal):
-            return self._scan_now(asked)
+            return self._scan_now(request)
         touched = np.unique(np.fromiter(islice(reversed(journal), changes), np.intp, changes))
         kept = ~np.isin(found.positions, touched)
         # A full answer set its own bar: with one of its rows gone, rows under that bar may belong in it.
-        if len(kept) >= asked.limit and not kept.all():
-            return self._scan_now(asked)
+        if len(kept) >= request.limit and not kept.all():
+            return self._scan_now(request)
         touched = touched[touched < len(self._keys)]
-        anew = exact_similarities(self._blocks, touched, asked.query)
-        above = anew >= asked.threshold
-        return Found(
+        anew = exact_similarities(self._blocks, touched, request.query)
+        above = anew >= request.threshold
+        return SearchResult(
             np.concatenate((found.positions[kept], touched[above])),
             np.concatenate((found.similarities[kept], anew[above])),
         )
 
-    def _scan_now(self, asked: Asked) -> Found:
-        return scan(self._blocks, len(self._keys), asked)
+    def _scan_now(self, request: SearchRequest) -> SearchResult:
+        return scan(self._blocks, len(self._keys), request)
 
-    def _named(self, found: Found, limit: int) -> list[tuple[str, float]]:
+    def _named(self, found: SearchResult, limit: int) -> list[tuple[str, float]]:
         if not len(found.positions):
             return []
         keys = (self._keys[position] for position in found.positions.tolist())
@@ -241,7 +241,7 @@ class VectorIndex:
             self._resize_first(2 * position if position < self._piece_rows else self._block_rows)
         if self._axes is not None and position % self._piece_rows == 0:
             number, slot = divmod(position, self._block_rows)
-            self._blocks[number].shadow(slot // self._piece_rows, self._axes, 0)
+            self._blocks[number].add_bounds(slot // self._piece_rows, self._axes, 0)
         if position == _SCORED_UNDER_LOCK and self._journal is None:
             self._journal = deque(maxlen=_JOURNAL)
 
@@ -257,7 +257,7 @@ class VectorIndex:
         block = Block(np.empty((capacity, self.dim), np.float32), self._piece_rows)
         block.rows[:kept] = old.rows[:kept]
         if self._axes is not None:
-            block.shadow(0, self._axes, kept)
+            block.add_bounds(0, self._axes, kept)
         self._blocks[0] = block
 
     def _write(self, position: int, row: NDArray[np.float32]) -> None:
@@ -295,8 +295,8 @@ class VectorIndex:
             within = start % self._block_rows // self._piece_rows
             table = block.tables[within]
             if axes is None:
-                block.unshadow()
+                block.drop_bounds()
             elif table is None or table.axes is not axes:
-                block.shadow(within, axes, min(self._piece_rows, len(self._keys) - start))
+                block.add_bounds(within, axes, min(self._piece_rows, len(self._keys) - start))
                 yield
             piece += 1
