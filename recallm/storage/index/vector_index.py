@@ -35,7 +35,12 @@ _JOURNAL = 4096
 _LEARN_ROWS = 1024
 _LEARN_ELEMENTS = 1 << 20
 _SAMPLE_ROWS = 2304
-_USUAL_THRESHOLD = 0.85
+_LEARNT_FOR = 0.85
+"""The threshold that axes are chosen for: that of the loosest profile.
+
+Others are served by the same axes. Among 30,000 prompts in 384 dimensions, searches at 0.7 took 0.6 ms with them and
+0.3 ms with axes chosen for 0.7, which took half as much memory again and 0.08 ms instead of 0.07 ms at 0.92.
+"""
 
 
 class VectorIndex:
@@ -86,7 +91,7 @@ class VectorIndex:
 
     __slots__ = (
         "_axes", "_block_rows", "_blocks", "_chore", "_journal", "_keys", "_lock", "_piece_rows",
-        "_positions", "_threshold", "_until_learning", "_version", "dim",
+        "_positions", "_until_learning", "_version", "dim",
     )  # fmt: skip
 
     dim: int
@@ -108,7 +113,6 @@ class VectorIndex:
         self._axes: Axes | None = None
         self._chore: Iterator[None] | None = None
         self._until_learning = max(_LEARN_ROWS, _LEARN_ELEMENTS // dim)
-        self._threshold = _USUAL_THRESHOLD
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -178,8 +182,6 @@ class VectorIndex:
             raise InvalidValueError(f"threshold={threshold!r}; it must be a cosine between -1 and 1")
         if limit is not None and limit < 1:
             raise InvalidValueError(f"limit={limit!r}; it must be at least 1, or None for all")
-        if threshold > 0.0:
-            self._threshold = threshold
         request = SearchRequest(self._unit(vector), float(threshold), maxsize if limit is None else limit)
         with self._lock:
             if len(self._keys) <= _SCORED_UNDER_LOCK:
@@ -287,7 +289,7 @@ class VectorIndex:
         blocks = self._blocks
         sample = gathered(blocks, picked)
         yield
-        axes = yield from learn_axes(sample, min(self._threshold, _USUAL_THRESHOLD))
+        axes = yield from learn_axes(sample, _LEARNT_FOR)
         self._axes = axes
         piece = 0
         while (start := piece * self._piece_rows) < len(self._keys):
