@@ -1,4 +1,4 @@
-"""Guards: what each refuses, what it lets through, and how often all of them are right."""
+"""The default guards: what each refuses, what it lets through, and how often all of them are right."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ TABLE: list[tuple[Guard, str, str, bool]] = [
 
 @pytest.mark.parametrize(("guard", "one", "other", "agree"), TABLE)
 def test_what_each_guard_catches_and_lets_through(guard: Guard, one: str, other: str, agree: bool) -> None:
-    """Whichever of the two prompts is the stored one."""
+    """Each guard allows or refuses the pairs of the table, whichever of the two prompts is the stored one."""
     assert guard(one, other) is agree
     assert guard(other, one) is agree
 
@@ -98,7 +98,7 @@ def test_what_each_guard_catches_and_lets_through(guard: Guard, one: str, other:
 @pytest.mark.parametrize("guard", DEFAULT_GUARDS)
 @given(st.text(), st.text())
 def test_a_guard_never_raises_and_allows_a_prompt_for_itself(guard: Guard, one: str, other: str) -> None:
-    """Whatever the prompts hold."""
+    """Whatever two prompts hold, a guard returns True or False, and True if they are equal."""
     assert guard(one, one)
     assert guard(one, other) in (True, False)
 
@@ -111,19 +111,19 @@ WORDS = st.lists(
 @pytest.mark.parametrize("guard", DEFAULT_GUARDS)
 @given(WORDS, WORDS)
 def test_a_guard_does_not_mind_which_prompt_came_first(guard: Guard, one: list[str], other: list[str]) -> None:
-    """An answer that may not serve one way may not serve the other."""
+    """A guard decides the same if the stored prompt and the asked one are exchanged."""
     assert guard(" ".join(one), " ".join(other)) == guard(" ".join(other), " ".join(one))
 
 
 @pytest.mark.parametrize("guard", DEFAULT_GUARDS)
 def test_every_guard_says_what_it_catches_and_lets_through(guard: Guard) -> None:
-    """In its docstring, and has a row of each sort in the table."""
+    """The docstring of each guard tells what it lets through, and the table has rows that it allows and refuses."""
     assert "Lets through" in (guard.__doc__ or "")
     assert {agree for each, _, _, agree in TABLE if each is guard} == {True, False}
 
 
 def test_politeness_and_typing_errors_are_no_reason() -> None:
-    """Nor are capitals at the beginning, full stops and white space."""
+    """Courtesies, typing errors, capitals, full stops and white space are no reason to refuse."""
     asked = "How do I cancel my subscription?"
     for other in (
         "hi, how do i cancel my subscription",
@@ -139,7 +139,7 @@ def test_politeness_and_typing_errors_are_no_reason() -> None:
 def test_guards_catch_most_look_alikes_and_cost_few_rewordings(
     half: str, fewest_caught: float, most_lost: float
 ) -> None:
-    """On our own labelled pairs, whatever their similarity; the benchmark tells the exact figures."""
+    """Of our labelled pairs, the guards refuse most look-alikes and few rewordings; the benchmark has the figures."""
     pairs = labelled(Path(__file__).parents[1] / "data" / f"pairs_{half}.jsonl").pairs
     refused = [not all(guard(pair.a, pair.b) for guard in DEFAULT_GUARDS) for pair in pairs]
     caught = [no for pair, no in zip(pairs, refused, strict=True) if not pair.same]
@@ -156,7 +156,7 @@ LONG = 60_000
     [*"a1A_-/'\"`@=(. ", "aB1", "a.", "a-", "a@", "~.", "1.", "1,", "n't", "C:\\", "thanks so much ", "fA3+", "word "],
 )
 def test_long_prompts_take_bounded_time(piece: str) -> None:
-    """No pattern goes back over a text again and again, whatever it is made of, and words are not compared by pairs."""
+    """All guards take at most seconds for 60,000 characters of anything: no pattern backtracks over all of a text."""
     one = (piece * LONG)[:LONG]
     two = " ".join(f"{piece}{number}" for number in range(LONG // 8))
     began = time.perf_counter()
