@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from weakref import WeakSet
+
+# On a busy machine numpy's own threads wait for each other longer than the small products of these tests take.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
