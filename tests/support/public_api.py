@@ -160,11 +160,14 @@ def _verbatim(annotation: Any) -> Any:
 
 
 def _value(value: Any, names: Mapping[str, Any]) -> str:
-    """Return a value as text: a tuple that has a name among `names` by that, and functions by theirs."""
-    if isinstance(value, tuple) and value:
-        constants = [name for name, each in names.items() if each is value]
-        return constants[0] if constants else f"({', '.join(_value(each, {}) for each in value)})"
-    return value.__name__ if inspect.isroutine(value) else repr(value)
+    """Return a value as text: a tuple that has a name among `names` by that, functions by theirs, long data by size."""
+    if inspect.isroutine(value):
+        return str(value.__name__)
+    if not isinstance(value, tuple) or not value:
+        return repr(value)
+    constants = [name for name, each in names.items() if each is value]
+    text = f"({', '.join(_value(each, {}) for each in value)})"
+    return constants[0] if constants else text if len(text) <= 2 * MAX_WIDTH else f"({len(value)} items)"
 
 
 if __name__ == "__main__":
