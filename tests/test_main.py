@@ -11,8 +11,6 @@ import pytest
 
 from recallm.__main__ import main
 
-pytestmark = pytest.mark.model
-
 SAME = [("how do I cancel my plan", "how do I my plan cancel"), ("where is my order now", "where is now my order")]
 DIFFERENT = [("refund in 30 days", "refund in 90 days"), ("who wrote the manual", "what does bread cost")]
 
