@@ -30,11 +30,15 @@ settings.register_profile("recallm", deadline=None)
 settings.load_profile("recallm")
 
 
+IMPLIED_MARKS = {"redis_server": "redis", "offline": "model"}
+"""The mark of every test that uses a fixture."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the fixture `redis_server` with ``redis``."""
+    """Mark tests for what they use."""
     for item in items:
-        if "redis_server" in getattr(item, "fixturenames", ()):
-            item.add_marker("redis")
+        for fixture in IMPLIED_MARKS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(IMPLIED_MARKS[fixture])
 
 
 def pytest_collection_finish() -> None:

@@ -243,6 +243,7 @@ def hub() -> Iterator[Hub]:
 
 
 @pytest.mark.model
+@pytest.mark.slow
 def test_a_hub_model_is_fetched_once_and_mended_when_damaged(hub: Hub, tmp_path: Path) -> None:
     """A model is fetched if it is not cached, or if its file is damaged, and not asked for otherwise."""
     code = (
