@@ -187,12 +187,13 @@ def _search(
     fresh = [candidate for candidate in found if is_fresh(candidate)]
     decision = decide(query, fresh, threshold, plan.guards)
     yield from _emit_refusals(decision)
-    hit = yield from _first_sound(plan, query, decision.served, exact=False)
+    hit, refused = yield from _first_sound(plan, query, decision.served, exact=False)
     if hit is not None:
         return hit
     expired = [candidate for candidate in (recalled.candidate, *found) if candidate and not is_fresh(candidate)]
     stale = next(iter(decide(query, expired, threshold, plan.guards).served), None)
-    nearest = _nearest(plan, query, fresh or found, decision)
+    refusals = [*decision.refusals, *((candidate, "verify") for candidate in refused)]
+    nearest = _nearest(query, fresh or found, refusals)
     return Miss(_why(plan, decision), query, recalled.epoch, vector, stale=stale, nearest=nearest)
 
 
@@ -200,7 +201,8 @@ def _exact_hit(plan: Plan, query: Query, recalled: Recalled) -> Flow[Hit | None]
     candidate = recalled.candidate
     if candidate is None or not answers(candidate, query) or not is_fresh(candidate):
         return None
-    return (yield from _first_sound(plan, query, [candidate], exact=True))
+    hit, _ = yield from _first_sound(plan, query, [candidate], exact=True)
+    return hit
 
 
 def _await_role(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Recalled, Hit | None]]:
@@ -221,8 +223,11 @@ def _await_role(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Reca
             return recalled, hit
 
 
-def _first_sound(plan: Plan, query: Query, candidates: Sequence[Candidate], *, exact: bool) -> Flow[Hit | None]:
-    """Return the first candidate whose payload can be read, and to which the verifier agrees."""
+def _first_sound(
+    plan: Plan, query: Query, candidates: Sequence[Candidate], *, exact: bool
+) -> Flow[tuple[Hit | None, Sequence[Candidate]]]:
+    """Return the first candidate that can be read and that the verifier lets through, and those that it refused."""
+    refused: list[Candidate] = []
     for candidate in candidates:
         try:
             response = plan.codec.decode(candidate.entry.payload)
@@ -230,8 +235,9 @@ def _first_sound(plan: Plan, query: Query, candidates: Sequence[Candidate], *, e
             yield Emit(Failure("codec", error))
             continue
         if exact or (yield from _verified(plan, query, candidate, response)):
-            return Hit(candidate, exact, response)
-    return None
+            return Hit(candidate, exact, response), refused
+        refused.append(candidate)
+    return None, refused
 
 
 def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) -> Flow[bool]:
@@ -254,16 +260,15 @@ def _why(plan: Plan, decision: Decision) -> str:
     return "vetoed" if decision.refusals else "unlike"
 
 
-def _nearest(plan: Plan, query: Query, candidates: Sequence[Candidate], decision: Decision) -> Nearest | None:
+def _nearest(
+    query: Query, candidates: Sequence[Candidate], refusals: Sequence[tuple[Candidate, str]]
+) -> Nearest | None:
     """Return the most similar candidate of a miss, and who refused it."""
     ours = [found for found in candidates if found.entry.partition == query.partition and isfinite(found.similarity)]
     if not ours:
         return None
     best = max(ours, key=lambda found: found.similarity)
-    refused_by = next((guard for refused, guard in decision.refusals if refused is best), None)
-    if plan.verifier is not None and any(passed is best for passed in decision.served):
-        refused_by = "verify"
-    return Nearest(best, refused_by)
+    return Nearest(best, next((by for refused, by in refusals if refused is best), None))
 
 
 def _emit_refusals(decision: Decision) -> Flow[None]:
@@ -286,7 +291,7 @@ def _serve_stale(plan: Plan, miss: Miss, error: Exception) -> Flow[object]:
     """Return the answer that has expired, or raise what the function raised if that cannot be read."""
     yield Emit(miss)
     stale = [] if miss.stale is None else [miss.stale]
-    hit = yield from _first_sound(plan, miss.query, stale, exact=stale[0].entry.key == miss.query.key)
+    hit, _ = yield from _first_sound(plan, miss.query, stale, exact=stale[0].entry.key == miss.query.key)
     if hit is None:
         raise error
     yield Emit(ServedStale())

@@ -604,6 +604,8 @@ def compared(found: list[Candidate], *, recorded: bool = True, **changes: Any) -
         ([near("far", 0.71), near("less far", 0.8)], {}, Compared("question", "less far", 0.8, "miss")),
         ([near()], {"guards": (refuses,)}, Compared("question", "reworded", 0.95, "miss", "refuses")),
         ([near()], {"verifier": refuses}, Compared("question", "reworded", 0.95, "miss", "verify")),
+        ([near(payload=b"?")], {"verifier": refuses}, Compared("question", "reworded", 0.95, "miss")),
+        ([near(payload=b"?")], {}, Compared("question", "reworded", 0.95, "miss")),
         ([near("theirs", partition="other"), near("ours", 0.8)], {}, Compared("question", "ours", 0.8, "miss")),
         ([near("odd", float("nan")), near("ours", 0.8)], {}, Compared("question", "ours", 0.8, "miss")),
         ([near("theirs", partition="other")], {}, None),
