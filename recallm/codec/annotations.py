@@ -10,7 +10,7 @@ from enum import Enum
 from functools import partial
 from typing import Annotated, Any, ForwardRef, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
-from recallm.codec.classes import is_model
+from recallm.keying.objects import is_pydantic_class
 
 
 def return_annotation(fn: Callable[..., object]) -> object:
@@ -78,7 +78,10 @@ def _alias_value(alias: Any) -> object:
 
 def _field_types(cls: type) -> list[object]:
     if issubclass(cls, Enum) or not (
-        is_dataclass(cls) or is_typeddict(cls) or is_model(cls) or (issubclass(cls, tuple) and hasattr(cls, "_fields"))
+        is_dataclass(cls)
+        or is_typeddict(cls)
+        or is_pydantic_class(cls)
+        or (issubclass(cls, tuple) and hasattr(cls, "_fields"))
     ):
         return []
     types: list[object] = []
@@ -87,7 +90,7 @@ def _field_types(cls: type) -> list[object]:
         names = vars(sys.modules[base.__module__]) if base.__module__ in sys.modules else {}
         annotations = inspect.get_annotations(base)
         types += [_resolved(annotation, vars(base), names) for annotation in annotations.values()]
-    if is_model(cls):
+    if is_pydantic_class(cls):
         # A generic model's own annotations still have the type variables in them.
         types += [field.annotation for field in cls.model_fields.values()]  # type: ignore[attr-defined]
     return types

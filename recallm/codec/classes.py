@@ -6,13 +6,14 @@ attribute: no ``__init__``, ``__post_init__``, validator or property setter runs
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cached_property
 from types import FunctionType
 from typing import Any, TypeAlias
+
+from recallm.keying.objects import is_pydantic_class, model_values, slot_names
 
 Values: TypeAlias = dict[str, Any]
 
@@ -30,7 +31,7 @@ class Form:
     def __init__(self, cls: type, names: Iterator[str]) -> None:
         self.cls = cls
         self.names = frozenset(names)
-        self._slots = frozenset(_slots(cls))
+        self._slots = frozenset(slot_names(cls))
 
     def take(self, value: Any) -> tuple[Values, Values]:
         """Return the values of the fields, and by name what there is besides, mostly nothing."""
@@ -103,10 +104,11 @@ class ModelForm(Form):
         values, rest = super().take(value)
         if value.__pydantic_fields_set__ != values.keys():
             rest["set"] = sorted(value.__pydantic_fields_set__)
-        if value.__pydantic_extra__ is not None:
-            rest["extra"] = dict(value.__pydantic_extra__)
-        if value.__pydantic_private__ is not None:
-            rest["private"] = dict(value.__pydantic_private__)
+        _, extra, private = model_values(value)
+        if extra is not None:
+            rest["extra"] = dict(extra)
+        if private is not None:
+            rest["private"] = dict(private)
         return values, rest
 
     def _check(self, values: Values, rest: Values) -> None:
@@ -137,27 +139,11 @@ def form_of(cls: type) -> Form | None:
         return TupleForm(cls, iter(names)) if isinstance(names, tuple) else None
     if issubclass(cls, Enum) or not (cls.__new__ is object.__new__ or isinstance(cls.__new__, FunctionType)):
         return None
-    if is_model(cls):
+    if is_pydantic_class(cls):
         return ModelForm(cls, iter(cls.model_fields))  # type: ignore[attr-defined]  # a pydantic model's
     if is_dataclass(cls):
         return Form(cls, (field.name for field in fields(cls)))
     return None
-
-
-def is_model(cls: type) -> bool:
-    """Return whether `cls` is a model of pydantic 2, which only those can be who have imported it."""
-    base = getattr(sys.modules.get("pydantic"), "BaseModel", None)
-    return base is not None and issubclass(cls, base) and hasattr(cls, "__pydantic_validator__")
-
-
-def _slots(cls: type) -> Iterator[str]:
-    for base in cls.__mro__:
-        own = base.__dict__.get("__slots__", ())
-        for name in (own,) if isinstance(own, str) else own:
-            if name.startswith("__") and not name.endswith("__"):
-                yield f"_{base.__name__.lstrip('_')}{name}"
-            elif not name.startswith("__"):
-                yield name
 
 
 def _with_text_keys(held: Mapping[Any, Any]) -> Values:

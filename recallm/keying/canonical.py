@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from recallm.errors import UnfingerprintableError
+from recallm.keying.objects import dataclass_values, is_pydantic_model, model_values, raw_state, slot_values
 
 Writer: TypeAlias = Callable[[Any, int], bytes]
 
@@ -157,8 +158,7 @@ def _writer_by_nature(value: object) -> Writer:
         return _dataclass
     if isinstance(value, PurePath):
         return _by_text(str)
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is not None and isinstance(value, pydantic.BaseModel):
+    if is_pydantic_model(value):
         return _pydantic_model
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
@@ -178,28 +178,21 @@ def _subclass_of(writer: Writer) -> Writer:
     """Return a writer for a subclass of a built-in: its content under its own type, and its attributes."""
 
     def write(value: Any, depth: int) -> bytes:
-        attributes = object.__getstate__(value)
-        parts = [type_path(type(value)), writer(value, depth + 1), canonical(attributes, depth + 1)]
+        parts = [type_path(type(value)), writer(value, depth + 1), canonical(raw_state(value), depth + 1)]
         return length_prefixed(b"u", parts)
 
     return write
 
 
 def _dataclass(value: Any, depth: int) -> bytes:
-    state = {field.name: getattr(value, field.name) for field in fields(value)}
-    return _typed(value, state | getattr(value, "__dict__", {}) | _in_slots(value), depth)
+    return _typed(value, dataclass_values(value) | slot_values(value), depth)
 
 
 def _pydantic_model(value: Any, depth: int) -> bytes:
-    own = (value.__dict__, value.__pydantic_extra__, value.__pydantic_private__)
-    slots = {name: item for name, item in _in_slots(value).items() if not name.startswith("__")}
-    return _typed(value, (*own, slots) if slots else own, depth)
-
-
-def _in_slots(value: object) -> dict[str, Any]:
-    """Return what an object holds in slots, those of its bases included."""
-    state = object.__getstate__(value)
-    return dict(state[1]) if isinstance(state, tuple) else {}
+    # Pydantic keeps what `model_values` returns in slots of its own.
+    slots = {name: item for name, item in slot_values(value).items() if not name.startswith("__")}
+    state = model_values(value)
+    return _typed(value, (*state, slots) if slots else tuple(state), depth)
 
 
 def _numpy(value: Any, _depth: int) -> bytes:

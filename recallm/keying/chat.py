@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from typing import Any
 
 from recallm.keying.canonical import PROMPT_PLACEHOLDER, type_path
+from recallm.keying.objects import (
+    dataclass_values,
+    has_declared_fields,
+    is_pydantic_model,
+    model_values,
+    named_values,
+)
 
 
 def is_chat(value: object) -> bool:
@@ -51,7 +57,7 @@ def with_placeholder(value: object, text: str, found: list[object]) -> object:
         return {key: with_placeholder(item, text, found) for key, item in value.items()}
     if type(value) in (list, tuple):
         return (type_path(type(value)), [with_placeholder(item, text, found) for item in value])  # type: ignore[attr-defined]
-    if is_dataclass(value) or _is_pydantic(value):
+    if has_declared_fields(value):
         return (with_placeholder(dict(_state(value)), text, found),)
     return value
 
@@ -79,36 +85,22 @@ def _split_content(content: object) -> tuple[str | None, object]:
 
 
 def _state(value: Any) -> Mapping[str, Any]:
-    """Return all that a message or part consists of, its type included where it is an object."""
+    """Return by name what a message or part holds; an object's type is under the empty name."""
     if isinstance(value, Mapping):
         return value
-    state: dict[str, Any] = {"": type_path(type(value))}
+    kind = type_path(type(value))
     if is_dataclass(value):
-        state |= {field.name: getattr(value, field.name) for field in fields(value)} | getattr(value, "__dict__", {})
-    elif _is_pydantic(value):
-        private = {"": (state[""], value.__pydantic_private__)} if value.__pydantic_private__ else {}
-        state |= {**value.__dict__, **(value.__pydantic_extra__ or {}), **private}
-    else:
-        state |= _attributes(value)
-    return state
+        return {"": kind, **dataclass_values(value)}
+    if is_pydantic_model(value):
+        fields, extra, private = model_values(value)
+        return {"": kind, **fields, **(extra or {}), **({"": (kind, private)} if private else {})}
+    return {"": kind, **(named_values(value) or _unreadable(value))}
 
 
-def _attributes(value: object) -> Mapping[str, Any]:
-    """Return what a plain object holds; where nothing can be read of it, the object, which has no canonical form."""
-    match object.__getstate__(value):
-        case dict() as attributes:
-            return attributes
-        case (None | dict() as attributes, dict() as slots):
-            return {**(attributes or {}), **slots}
-        case _:
-            return {"role": _role(value), "content": getattr(value, "content", None), "unreadable": value}
+def _unreadable(value: Any) -> Mapping[str, Any]:
+    # The object itself has no canonical form, which keeps the call out of the cache.
+    return {"role": _role(value), "content": getattr(value, "content", None), "unreadable": value}
 
 
 def _readable(message: object) -> object:
-    plain = not isinstance(message, Mapping) and not is_dataclass(message) and not _is_pydantic(message)
-    return _state(message) if plain else message
-
-
-def _is_pydantic(value: object) -> bool:
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and isinstance(value, pydantic.BaseModel)
+    return message if isinstance(message, Mapping) or has_declared_fields(message) else _state(message)
