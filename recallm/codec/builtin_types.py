@@ -19,20 +19,25 @@ from recallm.errors import UnstorableResponseError
 Parts: TypeAlias = list[Any]
 
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
-_FACTORIES = {"": None} | {kind.__name__: kind for kind in (bool, bytes, dict, float, int, list, set, str, tuple)}
+_FACTORIES = {"": None} | {cls.__name__: cls for cls in (bool, bytes, dict, float, int, list, set, str, tuple)}
 
 
-class Kind(NamedTuple):
-    """One type: its tag, whether its parts are a text or a list, and the way there and back.
+class TypeCodec(NamedTuple):
+    """How values of one built-in type are stored.
 
-    What `take` returns may hold any storable value; what `make` gets has been made from it already.
+    Attributes:
+        cls: the type.
+        tag: what marks its values in JSON; starts with ``$``.
+        parts_type: `str` or `list`, of which its parts are.
+        to_parts: returns the parts of a value; what is in a list may be any storable value.
+        from_parts: returns a value of its parts; what is in a list has been decoded already.
     """
 
     cls: type
     tag: str
-    form: type
-    take: Callable[[Any], Any]
-    make: Callable[[Any], Any]
+    parts_type: type
+    to_parts: Callable[[Any], Any]
+    from_parts: Callable[[Any], Any]
 
 
 def unstorable(cls: type, why: str = "") -> UnstorableResponseError:
@@ -122,51 +127,51 @@ def _datetime(year: int, month: int, day: int, *clock: Any) -> datetime:
     return datetime.combine(date(year, month, day), _time(*clock))
 
 
-KINDS = (
-    Kind(tuple, "$t", list, list, tuple),
-    Kind(set, "$s", list, list, _distinct(set)),
-    Kind(frozenset, "$S", list, list, _distinct(frozenset)),
-    Kind(dict, "$m", list, _pairs, _distinct(dict)),
-    Kind(OrderedDict, "$M", list, _ordered_pairs, _distinct(OrderedDict)),
-    Kind(defaultdict, "$n", list, _factory_and_pairs, _typed(_defaultdict, str, list)),
-    Kind(bytes, "$b", str, lambda value: b64encode(value).decode(), lambda text: b64decode(text, validate=True)),
-    Kind(
+TYPES = (
+    TypeCodec(tuple, "$t", list, list, tuple),
+    TypeCodec(set, "$s", list, list, _distinct(set)),
+    TypeCodec(frozenset, "$S", list, list, _distinct(frozenset)),
+    TypeCodec(dict, "$m", list, _pairs, _distinct(dict)),
+    TypeCodec(OrderedDict, "$M", list, _ordered_pairs, _distinct(OrderedDict)),
+    TypeCodec(defaultdict, "$n", list, _factory_and_pairs, _typed(_defaultdict, str, list)),
+    TypeCodec(bytes, "$b", str, lambda value: b64encode(value).decode(), lambda text: b64decode(text, validate=True)),
+    TypeCodec(
         bytearray,
         "$B",
         str,
         lambda value: b64encode(value).decode(),
         lambda text: bytearray(b64decode(text, validate=True)),
     ),
-    Kind(int, "$i", str, lambda value: f"{value:x}", lambda text: int(text, 16)),
-    Kind(
+    TypeCodec(int, "$i", str, lambda value: f"{value:x}", lambda text: int(text, 16)),
+    TypeCodec(
         float,
         "$f",
         str,
         lambda value: struct.pack(">d", value).hex(),
         lambda text: struct.unpack(">d", bytes.fromhex(text))[0],
     ),
-    Kind(complex, "$c", list, lambda value: [value.real, value.imag], _typed(complex, float, float)),
-    Kind(Decimal, "$d", str, str, _decimal),
-    Kind(Fraction, "$q", list, lambda value: [value.numerator, value.denominator], _typed(Fraction, int, int)),
-    Kind(UUID, "$u", str, lambda value: value.hex, UUID),
-    Kind(date, "$D", list, lambda value: [value.year, value.month, value.day], _typed(date, int, int, int)),
-    Kind(time, "$h", list, _clock, lambda parts: _time(*parts)),
-    Kind(
+    TypeCodec(complex, "$c", list, lambda value: [value.real, value.imag], _typed(complex, float, float)),
+    TypeCodec(Decimal, "$d", str, str, _decimal),
+    TypeCodec(Fraction, "$q", list, lambda value: [value.numerator, value.denominator], _typed(Fraction, int, int)),
+    TypeCodec(UUID, "$u", str, lambda value: value.hex, UUID),
+    TypeCodec(date, "$D", list, lambda value: [value.year, value.month, value.day], _typed(date, int, int, int)),
+    TypeCodec(time, "$h", list, _clock, lambda parts: _time(*parts)),
+    TypeCodec(
         datetime,
         "$H",
         list,
         lambda value: [value.year, value.month, value.day, *_clock(value)],
         lambda parts: _datetime(*parts),
     ),
-    Kind(
+    TypeCodec(
         timedelta,
         "$l",
         list,
         lambda value: [value.days, value.seconds, value.microseconds],
         _typed(timedelta, int, int, int),
     ),
-    Kind(timezone, "$z", list, lambda value: list(value.__getinitargs__()), lambda parts: timezone(*parts)),
-    Kind(ZoneInfo, "$Z", str, _zone_key, _zone),
+    TypeCodec(timezone, "$z", list, lambda value: list(value.__getinitargs__()), lambda parts: timezone(*parts)),
+    TypeCodec(ZoneInfo, "$Z", str, _zone_key, _zone),
 )
-KINDS_BY_TYPE = {kind.cls: kind for kind in KINDS}
-KINDS_BY_TAG = {kind.tag: kind for kind in KINDS}
+TYPES_BY_CLASS = {codec.cls: codec for codec in TYPES}
+TYPES_BY_TAG = {codec.tag: codec for codec in TYPES}

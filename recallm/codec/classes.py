@@ -1,7 +1,7 @@
 """Instances of classes taken apart into named values, and put together again without running their code.
 
-A form is made for every class that can be stored. It restores what an instance held, attribute by
-attribute: no ``__init__``, ``__post_init__``, validator or property setter runs.
+Every class that can be stored has a codec. It restores what an instance held, attribute by attribute: no
+``__init__``, ``__post_init__``, validator or property setter runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Values: TypeAlias = dict[str, Any]
 _REST = {"attributes", "unset", "set", "extra", "private"}
 
 
-class Form:
+class ClassCodec:
     """How instances of one class are stored: the values of its fields, and whatever else they hold.
 
     Args:
@@ -33,14 +33,14 @@ class Form:
         self.names = frozenset(names)
         self._slots = frozenset(slot_names(cls))
 
-    def take(self, value: Any) -> tuple[Values, Values]:
+    def to_parts(self, value: Any) -> tuple[Values, Values]:
         """Return the values of the fields, and by name what there is besides, mostly nothing."""
         held = dict(getattr(value, "__dict__", ()))
         held.update((name, getattr(value, name)) for name in self._slots if hasattr(value, name))
         return self._sorted(held)
 
-    def make(self, values: Values, rest: Values) -> Any:
-        """Return a new instance that holds what `take` returned.
+    def from_parts(self, values: Values, rest: Values) -> Any:
+        """Return a new instance that holds what `to_parts` returned.
 
         Raises:
             ValueError: the fields are not those of the class.
@@ -79,29 +79,29 @@ class Form:
             made.__dict__.update(_with_text_keys(held))
 
 
-class TupleForm(Form):
+class NamedTupleCodec(ClassCodec):
     """How instances of a named tuple are stored."""
 
-    def take(self, value: Any) -> tuple[Values, Values]:
+    def to_parts(self, value: Any) -> tuple[Values, Values]:
         """Return the items by name, and what attributes there are besides."""
         own = dict(zip(self.cls._fields, value, strict=True))  # type: ignore[attr-defined]  # a named tuple's
         held = getattr(value, "__dict__", None)
         return own, {"attributes": dict(held)} if held else {}
 
-    def make(self, values: Values, rest: Values) -> Any:
-        """Return a new tuple that holds what `take` returned."""
+    def from_parts(self, values: Values, rest: Values) -> Any:
+        """Return a new tuple that holds what `to_parts` returned."""
         self._check(values, rest)
         made: Any = tuple.__new__(self.cls, [values[name] for name in self.cls._fields])  # type: ignore[attr-defined]
         self._fill(made, {}, rest)
         return made
 
 
-class ModelForm(Form):
+class ModelCodec(ClassCodec):
     """How instances of a pydantic model are stored: unvalidated, as they were."""
 
-    def take(self, value: Any) -> tuple[Values, Values]:
+    def to_parts(self, value: Any) -> tuple[Values, Values]:
         """Return the values of the fields, and which were set, the extra and the private ones."""
-        values, rest = super().take(value)
+        values, rest = super().to_parts(value)
         if value.__pydantic_fields_set__ != values.keys():
             rest["set"] = sorted(value.__pydantic_fields_set__)
         _, extra, private = model_values(value)
@@ -130,19 +130,19 @@ class ModelForm(Form):
             object.__setattr__(made, "__pydantic_private__", private)
 
 
-def form_of(cls: type) -> Form | None:
+def class_codec(cls: type) -> ClassCodec | None:
     """Return how instances of `cls` are stored, or None where they are not, or are an enum's members."""
     if any(hasattr(cls, name) for name in ("__next__", "__anext__", "__await__")):
         return None
     if issubclass(cls, tuple):
         names = getattr(cls, "_fields", None)
-        return TupleForm(cls, iter(names)) if isinstance(names, tuple) else None
+        return NamedTupleCodec(cls, iter(names)) if isinstance(names, tuple) else None
     if issubclass(cls, Enum) or not (cls.__new__ is object.__new__ or isinstance(cls.__new__, FunctionType)):
         return None
     if is_pydantic_class(cls):
-        return ModelForm(cls, iter(cls.model_fields))  # type: ignore[attr-defined]  # a pydantic model's
+        return ModelCodec(cls, iter(cls.model_fields))  # type: ignore[attr-defined]  # a pydantic model's
     if is_dataclass(cls):
-        return Form(cls, (field.name for field in fields(cls)))
+        return ClassCodec(cls, (field.name for field in fields(cls)))
     return None
 
 

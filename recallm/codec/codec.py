@@ -16,8 +16,8 @@ from math import isnan
 from typing import Any
 
 from recallm.codec.annotations import classes_in, return_annotation
-from recallm.codec.builtin_types import KINDS_BY_TAG, KINDS_BY_TYPE, Parts, unstorable
-from recallm.codec.classes import Form, form_of
+from recallm.codec.builtin_types import TYPES_BY_CLASS, TYPES_BY_TAG, Parts, unstorable
+from recallm.codec.classes import ClassCodec, class_codec
 from recallm.errors import CorruptPayloadError, UnstorableResponseError
 
 MAX_DEPTH = 200
@@ -49,10 +49,10 @@ class Codec:
 
     def __init__(self, types: Iterable[type] = ()) -> None:
         self._enums: dict[str, type[Enum]] = {}
-        self._forms: dict[str, Form] = {}
+        self._classes: dict[str, ClassCodec] = {}
         self._load_tagged = json.JSONDecoder(object_hook=self._revived).decode
-        for kind in types:
-            self._allow_all(kind)
+        for cls in types:
+            self._allow_all(cls)
 
     @classmethod
     def for_function(cls, fn: Callable[..., object], response_type: object = None) -> Codec:
@@ -119,8 +119,8 @@ class Codec:
         for cls in classes_in(annotation):
             if issubclass(cls, Enum):
                 self._enums[_path(cls)] = cls
-            elif (form := form_of(cls)) is not None:
-                self._forms[_path(cls)] = form
+            elif (codec := class_codec(cls)) is not None:
+                self._classes[_path(cls)] = codec
 
     def _node(self, value: Any, depth: int) -> Any:
         """Return the JSON for a value: itself where that is exact, else its parts under a tag."""
@@ -133,8 +133,8 @@ class Codec:
             return [self._node(item, depth + 1) for item in value]
         if cls is dict and _has_text_keys(value) and not _looks_tagged(value):
             return {key: self._node(item, depth + 1) for key, item in value.items()}
-        if (kind := KINDS_BY_TYPE.get(cls)) is not None:
-            return {kind.tag: self._node(kind.take(value), depth)}
+        if (codec := TYPES_BY_CLASS.get(cls)) is not None:
+            return {codec.tag: self._node(codec.to_parts(value), depth)}
         if issubclass(cls, Enum):
             self._enums[_path(cls)] = cls
             return {"$e": self._member_parts(value, depth)}
@@ -143,13 +143,13 @@ class Codec:
     def _instance_parts(self, value: Any, depth: int) -> Parts:
         cls = type(value)
         path = _path(cls)
-        form = self._forms.get(path)
-        if form is None or form.cls is not cls:
-            form = form_of(cls)
-            if form is None:
+        codec = self._classes.get(path)
+        if codec is None or codec.cls is not cls:
+            codec = class_codec(cls)
+            if codec is None:
                 raise unstorable(cls)
-            self._forms[path] = form
-        values, rest = form.take(value)
+            self._classes[path] = codec
+        values, rest = codec.to_parts(value)
         parts = [path, self._node(values, depth)]
         return [*parts, self._node(rest, depth)] if rest else parts
 
@@ -171,13 +171,13 @@ class Codec:
             return self._instance(*parts)
         if tag == "$e":
             return self._member(*parts)
-        kind = KINDS_BY_TAG[tag]
-        if type(parts) is not kind.form:
+        codec = TYPES_BY_TAG[tag]
+        if type(parts) is not codec.parts_type:
             raise TypeError(f"{tag} has parts of another type")
-        return kind.make(parts)
+        return codec.from_parts(parts)
 
     def _instance(self, path: str, values: dict[str, Any], rest: dict[str, Any] | None = None) -> Any:
-        return self._forms[path].make(values, rest or {})
+        return self._classes[path].from_parts(values, rest or {})
 
     def _member(self, path: str, name: str | None, *value: Any) -> Enum:
         cls = self._enums[path]
