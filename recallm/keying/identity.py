@@ -1,4 +1,4 @@
-"""What a function is: its path, its code and what it closes over, so that no other shares its answers."""
+"""What a function is: its path, its code and what it closes over, so that no other function shares its answers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import chain
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 from recallm.keying.canonical import canonical, length_prefixed, type_path
 from recallm.keying.signature import function_path
 
 MAX_HELD = 1024
-"""How many objects that cannot be referred to weakly are told apart."""
+"""How many objects that take no weak reference are kept alive, so that their tokens stay their own."""
 
 _LRU_CACHE = type(lru_cache(str))
 
@@ -28,8 +28,8 @@ class Identity:
 
     Attributes:
         digest: 20 bytes that differ between functions that may answer differently.
-        process_local: what the function depends on that has no canonical form; a token that only this
-            process knows took its place, so the function shares its answers with no other process.
+        process_local: names of what the function depends on and that has no canonical form. A token that only
+            this process knows took its place, so the function shares its answers with no other process.
     """
 
     digest: bytes
@@ -39,11 +39,8 @@ class Identity:
 class Identities:
     """Gives every function its identity, and keeps it for as long as the function lives.
 
-    The first look counts: what a function closes over may change while it runs, as counters do. `reader` looks at the
-    first call, and again where somebody else has given a closed-over variable another value.
-
     Args:
-        new_token: returns random bytes, to stand for what has no canonical form.
+        new_token: returns random bytes, which take the place of what has no canonical form.
     """
 
     def __init__(self, new_token: Callable[[], bytes]) -> None:
@@ -53,7 +50,7 @@ class Identities:
         self._held: OrderedDict[int, tuple[object, bytes]] = OrderedDict()
 
     def of(self, fn: Callable[..., Any], ignore: Collection[str] = ()) -> Identity:
-        """Return the identity of `fn`.
+        """Return the identity of `fn`, as it was when it was first asked for.
 
         Args:
             fn: a function, method, partial or callable object.
@@ -69,21 +66,28 @@ class Identities:
         return by_ignore[names]
 
     def reader(self, fn: Callable[..., Any], ignore: Collection[str] = ()) -> Callable[[], Identity]:
-        """Return what tells the identity of `fn` as it is when it is called. Arguments as `of`."""
+        """Return a function that returns the identity of `fn` at each call.
+
+        A closure is fingerprinted at the first call: variables that the function itself rebinds, such as counters, must
+        not change it. It is fingerprinted again if code outside rebinds a variable that the function never assigns.
+
+        Args:
+            fn: see `of`.
+            ignore: see `of`.
+        """
         if type(fn) is FunctionType and not fn.__closure__:
             identity = self.of(fn, ignore)
             return lambda: identity
-        return _Watch(self, fn, ignore)
+        return _LiveIdentity(self, fn, ignore)
 
     def read(self, fn: Callable[..., Any], ignore: Collection[str]) -> Identity:
-        """Return the identity of `fn` as it is now. Arguments as `of`."""
+        """Return the identity of `fn` as it is now. Arguments as for `of`."""
         fingerprint = _Fingerprint(ignore, self._token)
-        form = fingerprint.of(fn, ())
-        process_local = tuple(dict.fromkeys(fingerprint.process_local))
-        return Identity(blake2b(form, digest_size=20).digest(), process_local)
+        digest = blake2b(fingerprint.of(fn), digest_size=20).digest()
+        return Identity(digest, tuple(dict.fromkeys(fingerprint.process_local)))
 
     def _token(self, value: Any) -> bytes:
-        """Return a random stand-in for `value`, the same while it lives; equal objects are not the same."""
+        """Return a random token for `value`, the same while it lives; equal objects do not share one."""
         key = id(value)
         known = self._tokens.get(key) or self._held.get(key)
         if known is not None:
@@ -99,47 +103,52 @@ class Identities:
         return token
 
 
-class _Watch:
-    """A function's identity, read anew where a variable that it closes over, and does not set, was set.
+class _Snapshot(NamedTuple):
+    """An identity, and the values that outer variables had when it was read."""
 
-    Args:
-        identities: reads it.
-        fn: the function.
-        ignore: see `Identities.of`.
-    """
+    identity: Identity
+    cells: list[CellType]
+    values: list[object]
+
+
+class _LiveIdentity:
+    """The identity of one function, read again if code outside it has set a variable. See `Identities.reader`."""
 
     def __init__(self, identities: Identities, fn: Callable[..., Any], ignore: Collection[str]) -> None:
         self._identities = identities
         self._fn = fn
         self._ignore = ignore
-        self._read: tuple[Identity, list[CellType], list[object]] | None = None
+        self._snapshot: _Snapshot | None = None
 
     def __call__(self) -> Identity:
-        read = self._read
-        if read is None or not all(map(_same, map(_content, read[1]), read[2])):
+        snapshot = self._snapshot
+        if snapshot is None or not all(map(_is_unchanged, map(_cell_value, snapshot.cells), snapshot.values)):
             cells = list(_cells_set_elsewhere(self._fn, self._ignore, set()))
-            contents = [_content(cell) for cell in cells]
-            read = self._read = self._identities.read(self._fn, self._ignore), cells, contents
-        return read[0]
+            values = [_cell_value(cell) for cell in cells]
+            snapshot = self._snapshot = _Snapshot(self._identities.read(self._fn, self._ignore), cells, values)
+        return snapshot.identity
 
 
-def _content(cell: CellType) -> object:
+def _cell_value(cell: CellType) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:
+    except ValueError:  # the variable is not set
         return ...
 
 
-def _same(one: object, other: object) -> bool:
-    """Tell whether a variable has its value still; what its value has come to hold is not looked at."""
-    return one is other or (type(one) is type(other) and type(one) in _PLAIN and one == other)
+def _is_unchanged(value: object, before: object) -> bool:
+    """Return whether a variable holds the same object, or an equal plain scalar.
+
+    Mutation of the object is not detected.
+    """
+    return value is before or (type(value) is type(before) and type(value) in _PLAIN and value == before)
 
 
 _PLAIN = frozenset({str, bytes, int, float, bool})
 
 
 def _cells_set_elsewhere(fn: object, ignore: Collection[str], seen: set[int]) -> Iterator[CellType]:
-    """Yield the cells of a function, and of those in them, that no function among them sets."""
+    """Yield the cells of a function, and of the functions in them, that none of these functions sets."""
     if not isinstance(fn, FunctionType) or id(fn) in seen:
         return
     seen.add(id(fn))
@@ -147,7 +156,7 @@ def _cells_set_elsewhere(fn: object, ignore: Collection[str], seen: set[int]) ->
     for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
         if name not in ignore and name not in own:
             yield cell
-            yield from _cells_set_elsewhere(_content(cell), ignore, seen)
+            yield from _cells_set_elsewhere(_cell_value(cell), ignore, seen)
 
 
 def _variables_set(code: CodeType) -> Iterator[str]:
@@ -161,45 +170,42 @@ def _variables_set(code: CodeType) -> Iterator[str]:
 
 @dataclass(slots=True)
 class _Fingerprint:
-    """One look at a function.
+    """Bytes that tell one function from others, gathered from all that it consists of.
+
+    Args:
+        ignore: see `Identities.of`.
+        token: returns the bytes that take the place of a value without a canonical form.
 
     Attributes:
-        ignore: see `Identities.of`.
-        token: gives a stand-in for what has no canonical form.
-        process_local: names of what got one.
+        process_local: names of the values for which a token stands.
     """
 
     ignore: Collection[str]
     token: Callable[[Any], bytes]
     process_local: list[str] = field(default_factory=list)
 
-    def of(self, fn: Any, above: tuple[int, ...]) -> bytes:
-        """Return bytes that tell `fn` from others; `above` are the ids of what it was found in."""
+    def of(self, fn: Any, above: tuple[int, ...] = ()) -> bytes:
+        """Return bytes that tell `fn` from others; `above` are the ids of the callables in which it was found."""
         if id(fn) in above:
             return b"recursion %d" % above.index(id(fn))
         above = (*above, id(fn))
         if id(getattr(fn, "__wrapped__", None)) in above:
             return b"recursion through a wrapper"
+        return self._of_kind(fn, above)
+
+    def _of_kind(self, fn: Any, above: tuple[int, ...]) -> bytes:
         match fn:
             case _ if _is_opaque_wrapper(fn):
-                inner = [self.of(fn.__wrapped__, above)] if hasattr(fn, "__wrapped__") else []
-                return length_prefixed(b"wrapper", [self.token_of("self", fn), *inner])
+                return self._of_wrapper(fn, above)
             case partial():
-                parts = [self.of_value(f"argument {place}", arg, above) for place, arg in enumerate(fn.args)]
-                named = [(name.encode(), self.of_value(name, arg, above)) for name, arg in sorted(fn.keywords.items())]
-                return length_prefixed(
-                    b"partial", [self.of(fn.func, above), length_prefixed(b"args", parts), *chain.from_iterable(named)]
-                )
+                return self._of_partial(fn, above)
             case staticmethod() | classmethod():
                 return self.of(fn.__func__, above)
             case MethodType():
-                return length_prefixed(
-                    b"method", [self.of(fn.__func__, above), self.of_value("self", fn.__self__, above)]
-                )
+                parts = [self.of(fn.__func__, above), self.of_value("self", fn.__self__, above)]
+                return length_prefixed(b"method", parts)
             case FunctionType():
-                kept = chain(_closed_over(fn), _defaults(fn))
-                parts = [name.encode() + b"=" + self.of_value(name, value, above) for name, value in kept]
-                return length_prefixed(b"function", [_path(fn), _code_form(fn.__code__), *parts])
+                return self._of_function(fn, above)
             case BuiltinFunctionType():
                 owner = b"" if isinstance(fn.__self__, ModuleType | None) else self.of_value("self", fn.__self__, above)
                 return length_prefixed(b"builtin", [_path(fn), owner])
@@ -208,21 +214,37 @@ class _Fingerprint:
             case _ if hasattr(fn, "__wrapped__"):
                 return self.of(fn.__wrapped__, above)
             case _:
-                return length_prefixed(b"object", [self.of(type(fn).__call__, above), self.of_value("self", fn, above)])
+                parts = [self.of(type(fn).__call__, above), self.of_value("self", fn, above)]
+                return length_prefixed(b"object", parts)
+
+    def _of_wrapper(self, fn: Any, above: tuple[int, ...]) -> bytes:
+        inner = [self.of(fn.__wrapped__, above)] if hasattr(fn, "__wrapped__") else []
+        return length_prefixed(b"wrapper", [self.token_of("self", fn), *inner])
+
+    def _of_partial(self, fn: partial[Any], above: tuple[int, ...]) -> bytes:
+        args = [self.of_value(f"argument {place}", arg, above) for place, arg in enumerate(fn.args)]
+        named = [(name.encode(), self.of_value(name, arg, above)) for name, arg in sorted(fn.keywords.items())]
+        parts = [self.of(fn.func, above), length_prefixed(b"args", args), *chain.from_iterable(named)]
+        return length_prefixed(b"partial", parts)
+
+    def _of_function(self, fn: FunctionType, above: tuple[int, ...]) -> bytes:
+        kept = chain(_closed_over(fn), _defaults(fn))
+        parts = [name.encode() + b"=" + self.of_value(name, value, above) for name, value in kept]
+        return length_prefixed(b"function", [_path(fn), _code_bytes(fn.__code__), *parts])
 
     def of_value(self, name: str, value: object, above: tuple[int, ...]) -> bytes:
-        """Return bytes that tell what `name` stands for from others."""
+        """Return bytes that tell the value of `name` from others."""
         if name in self.ignore:
             return b"ignored"
-        if _is_callable_code(value):
+        if _is_function_like(value):
             return self.of(value, above)
         try:
             return canonical(value)
-        except Exception:  # noqa: BLE001  # a value that cannot be read is told apart by what it is
+        except Exception:  # noqa: BLE001  # a value that cannot be read is told from others by what it is
             return self.token_of(name, value)
 
     def token_of(self, name: str, value: object) -> bytes:
-        """Return the token of what cannot be read."""
+        """Return the token of a value that cannot be read."""
         if name in self.ignore:
             return b"ignored"
         self.process_local.append(name)
@@ -233,7 +255,7 @@ def _path(fn: object) -> bytes:
     return function_path(fn).encode("utf-8", "surrogatepass")
 
 
-def _is_callable_code(value: object) -> bool:
+def _is_function_like(value: object) -> bool:
     return isinstance(value, FunctionType | MethodType | BuiltinFunctionType | partial) or (
         hasattr(value, "__wrapped__") and callable(value)
     )
@@ -241,10 +263,7 @@ def _is_callable_code(value: object) -> bool:
 
 def _closed_over(fn: FunctionType) -> Iterator[tuple[str, object]]:
     for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            value = ...
+        value = _cell_value(cell)
         yield name, type_path(value) if name == "__class__" else value
 
 
@@ -256,14 +275,14 @@ def _defaults(fn: FunctionType) -> Iterator[tuple[str, object]]:
 
 
 def _is_opaque_wrapper(fn: Any) -> bool:
-    """Tell whether `fn` is an object around a function, with a state of its own that may change its answers."""
+    """Return whether `fn` is an object around a function, with a state of its own that may change the answers."""
     if fn.__class__ is not type(fn):  # a proxy, which passes for what it wraps
         return True
     plain = isinstance(fn, FunctionType | MethodType | partial | staticmethod | classmethod | _LRU_CACHE)
     return hasattr(fn, "__wrapped__") and not plain
 
 
-def _code_form(code: CodeType) -> bytes:
-    constants = [_code_form(item) if isinstance(item, CodeType) else canonical(item) for item in code.co_consts]
+def _code_bytes(code: CodeType) -> bytes:
+    constants = [_code_bytes(item) if isinstance(item, CodeType) else canonical(item) for item in code.co_consts]
     names = " ".join((*code.co_names, "/", *code.co_varnames)).encode()
     return length_prefixed(b"code", [code.co_code, code.co_exceptiontable, names, *constants])
