@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
-from functools import partial
 from typing import Annotated, Any, ForwardRef, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
 from recallm.keying.objects import is_pydantic_class
+from recallm.keying.signature import call_method, unwrap_function
 
 
 def return_annotation(fn: Callable[..., object]) -> object:
-    """Return what `fn` is annotated to return, or None where that is unknown.
+    """Return what `fn` is annotated to return, or None if that is unknown.
 
     An annotation that names what cannot be found (a class imported for type checkers only, a local one)
     is unknown; the annotations of the parameters play no part.
@@ -23,18 +23,15 @@ def return_annotation(fn: Callable[..., object]) -> object:
     >>> return_annotation(ask)
     list[int]
     """
-    inner: Any = fn
-    while isinstance(inner, partial):
-        inner = inner.func
+    inner = unwrap_function(fn, through_wrappers=True)
     if isinstance(inner, type):
         return inner
-    if not (inspect.isroutine(inner) or hasattr(inner, "__wrapped__")):
-        inner = type(inner).__call__
-    inner = inspect.unwrap(getattr(inner, "__func__", inner))
+    if not inspect.isroutine(inner):
+        inner = unwrap_function(call_method(inner), through_wrappers=True)
     annotations = getattr(inner, "__annotations__", {})
     if "return" not in annotations:
         return None
-    return _resolved(annotations.get("return"), getattr(inner, "__globals__", {}), {})
+    return _resolved(annotations["return"], getattr(inner, "__globals__", {}), {})
 
 
 def classes_in(annotation: object) -> Iterator[type]:

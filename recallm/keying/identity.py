@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 from recallm.keying.canonical import canonical, length_prefixed, type_path
-from recallm.keying.signature import function_path
+from recallm.keying.signature import call_method, function_path
 
 MAX_HELD = 1024
 """How many objects that take no weak reference are kept alive, so that their tokens stay their own."""
@@ -214,7 +214,7 @@ class _Fingerprint:
             case _ if hasattr(fn, "__wrapped__"):
                 return self.of(fn.__wrapped__, above)
             case _:
-                parts = [self.of(type(fn).__call__, above), self.of_value("self", fn, above)]
+                parts = [self.of(call_method(fn), above), self.of_value("self", fn, above)]
                 return length_prefixed(b"object", parts)
 
     def _of_wrapper(self, fn: Any, above: tuple[int, ...]) -> bytes:

@@ -16,6 +16,8 @@ CallKind: TypeAlias = Literal["sync", "async", "generator"]
 
 MODES = ("auto", "sync", "async")
 USUAL_NAMES = ("messages", "prompt")
+MAX_LAYERS = 1000
+"""How many wrappers are looked through: an object may pass for a wrapper of itself, or of anything it is asked for."""
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _BY_KEYWORD = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
@@ -28,7 +30,7 @@ def unwrap_function(fn: Any, *, through_wrappers: bool = False) -> Any:
         fn: any callable.
         through_wrappers: also look through everything that has a ``__wrapped__``, such as `functools.wraps` leaves.
     """
-    while True:
+    for _ in range(MAX_LAYERS):
         if isinstance(fn, partial):
             fn = fn.func
         elif through_wrappers and hasattr(fn, "__wrapped__"):
@@ -36,12 +38,13 @@ def unwrap_function(fn: Any, *, through_wrappers: bool = False) -> Any:
         elif isinstance(fn, staticmethod | classmethod):
             fn = fn.__func__
         else:
-            return fn
+            break
+    return fn
 
 
 def call_method(fn: Any) -> Any:
-    """Return the ``__call__`` that an object's class defines, or None."""
-    return getattr(type(fn), "__call__", None)  # noqa: B004  # it is wanted, not asked for
+    """Return what runs if `fn` is called, as its class defines it."""
+    return type(fn).__call__
 
 
 def function_path(fn: Any) -> str:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recallm.errors import InvalidTypeError, InvalidValueError, RecallmError, SignatureMismatchError
-from recallm.keying.signature import Binder, call_kind, checked_ignore, checked_prompt, chosen_call_kind
+from recallm.keying.signature import (
+    Binder,
+    call_kind,
+    checked_ignore,
+    checked_prompt,
+    chosen_call_kind,
+    function_path,
+    unwrap_function,
+)
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -97,6 +105,38 @@ def wrapping(question: str) -> Any:
 def test_the_shape_is_that_of_what_is_called(fn: Callable[..., Any], shape: str) -> None:
     """Partials, descriptors and callable objects hide it, and it is found."""
     assert call_kind(fn) == shape
+
+
+class Greedy:
+    """Passes for a wrapper, as it does for everything it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return Greedy()
+
+    def __call__(self, question: str) -> Any:
+        """Take these arguments."""
+
+
+class Circular:
+    """Passes for a wrapper of itself."""
+
+    def __init__(self) -> None:
+        self.__wrapped__ = self
+
+    def __call__(self, question: str) -> Any:
+        """Take these arguments."""
+
+
+@pytest.mark.parametrize("fn", [Greedy(), Circular()], ids=lambda fn: type(fn).__name__)
+def test_wrappers_without_a_function_under_them_do_not_hold_up_the_search(fn: Any) -> None:
+    """An object may claim to wrap itself, or another of its kind without end."""
+    assert type(unwrap_function(fn, through_wrappers=True)) is type(fn)
+    assert unwrap_function(fn) is fn
+
+
+def test_the_path_of_a_wrapper_of_itself_is_that_of_its_class() -> None:
+    """There is no function under it that could be named."""
+    assert function_path(Circular()) == f"{__name__}.Circular"
 
 
 @pytest.mark.parametrize(
