@@ -178,7 +178,7 @@ class QueryEngine:
         self._sizes: dict[str, tuple[int | None, int]] = {}
 
     def prepare_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
-        """Return the command that makes the index, once: one made later has to catch up."""
+        """Return the command that makes the index, until it has answered: one made later has to catch up."""
         return [] if vector.size in self._created else [self.create_command(vector.size)]
 
     def parse_prepared(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
@@ -205,7 +205,6 @@ class QueryEngine:
 
     def create_command(self, dim: int) -> Command:
         """Return the command that makes the index of one dimension."""
-        self._created.add(dim)
         start = ("FT.CREATE", self._index(dim), "ON", "HASH", "PREFIX", 1, entries_prefix(self._prefix))
         effort = ("M", 16, "EF_CONSTRUCTION", BUILDING_EFFORT)
         options = ("TYPE", "FLOAT32", "DIM", dim, "DISTANCE_METRIC", "COSINE", *effort)
@@ -240,6 +239,8 @@ class QueryEngine:
                 self._created.clear()
                 raise MissingIndexError from reply
         self._remember_size(query.keys.tag(query.partition), *checked(replies)[1:])
+        # Not when it is asked for: an entry that another thread stores before it is there would be found late.
+        self._created.add(query.vector.size)
         rows = _rows(replies[0])
         near = [name for name, distance in rows if not 1.0 - distance < query.threshold - QUANTISATION_MARGIN]
         found = [(bytes.fromhex(name.rpartition(b":")[2].decode("ascii")), None) for name in near]

@@ -18,8 +18,8 @@ from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.records import Entry, Stored
 from recallm.storage.base import Put, Recall
 from recallm.storage.redis.commands import Batch, Exec, Watch
-from recallm.storage.redis.keys import NamespaceKeys
-from recallm.storage.redis.layouts import VectorQuery
+from recallm.storage.redis.keys import EntryVersion, NamespaceKeys
+from recallm.storage.redis.layouts import QueryEngine, VectorQuery
 from recallm.storage.redis.mirror import MirroredStreams
 from recallm.storage.redis.server import Epoch
 from recallm.storage.redis.storage import RedisStorage
@@ -65,6 +65,19 @@ def test_those_who_store_do_not_exclude_each_other(redis_server: Server, ttl: fl
 
     assert asyncio.run(store())
     assert storage_on(redis_server).sizes(["n"]) == {"n": 60}
+
+
+def test_an_index_is_made_until_it_is_known_to_be_there() -> None:
+    """Whoever stores while another thread makes the index makes it too, rather than store before it is there."""
+    engine, keys = QueryEngine("recallm"), NamespaceKeys("recallm", "n").generation("g")
+    vector = FakeEmbedder(dim=16).embed("one")
+    version = EntryVersion(bytes(12), bytes(16), bytes(16))
+    prepared = engine.prepare_commands(keys, version, vector)
+    assert [command[0] for command in prepared] == ["FT.CREATE"]
+    assert engine.prepare_commands(keys, version, vector) == prepared
+    query = VectorQuery(keys, bytes(16), vector, 0.9, 1, everything=False)
+    engine.parse_search(query, engine.search_commands(query), [[0], [0]])
+    assert engine.prepare_commands(keys, version, vector) == []
 
 
 def test_an_invalidation_comes_through_whoever_stores(redis_server: Server) -> None:
