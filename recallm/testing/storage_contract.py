@@ -148,19 +148,27 @@ class StorageContract:
 
     def test_expires_by_the_clock_not_by_use(self) -> None:
         """An entry is gone when its ttl has passed, however often it was read."""
-        storage = self.sync_storage()
-        entry = self.stored(storage, self.entry(), ttl=0.5)
-        lasting = self.stored(storage, self.entry("lasting"))
-        assert storage.recall("n", entry.key).candidate is not None
-        assert self.found(storage, entry) == ["hello"]
-        self.pass_time(0.3)
-        assert storage.recall("n", entry.key).candidate is not None
-        assert self.found(storage, entry) == ["hello"]
+        storage, entry, lasting = self._read_before_it_expires()
         self.pass_time(0.3)
         assert storage.recall("n", entry.key).candidate is None
         assert self.found(storage, entry) == []
         assert storage.sizes(["n"]) == {"n": 1}
         assert storage.recall("n", lasting.key).candidate is not None
+
+    def _read_before_it_expires(self) -> tuple[StorageBackend, Entry, Entry]:
+        for _ in range(3):
+            storage, begun = self.sync_storage(), time.monotonic()
+            entry = self.stored(storage, self.entry(), ttl=0.5)
+            lasting = self.stored(storage, self.entry("lasting"))
+            seen = []
+            for seconds in (0.0, 0.3):
+                self.pass_time(seconds)
+                seen.append((storage.recall("n", entry.key).candidate is not None, self.found(storage, entry)))
+            # A machine too busy to look in time has shown nothing, and looks again.
+            if time.monotonic() - begun < 0.5:
+                break
+        assert seen == [(True, ["hello"])] * 2, "an entry is gone before its ttl has passed"
+        return storage, entry, lasting
 
     def test_removes_single_entries(self) -> None:
         """Removing tells how many of the keys were live, and leaves the others."""

@@ -52,7 +52,7 @@ def _every_operation(namespace: str) -> Flow:
     assert again.candidate.entry.prompt == second.prompt, "another entry than the key's is recalled"
     assert again.epoch == recalled.epoch, "an epoch has ended, though nothing was removed"
     found = yield Search(namespace, partition, _vector(first), 0.99, 16)
-    assert _prompts(found) == [first.prompt], "a search finds another entry than its vector's"
+    assert _prompts(found) == [first.prompt], f"a search for an entry's own vector finds {_prompts(found)}"
     assert (yield Sizes([namespace])) == {namespace: 2}, "the entries of another namespace are counted"
     assert (yield Remove(namespace, [first.key, "absent"])) == 1, "an entry that was put is not removed"
     removed = yield Recall(namespace, first.key)
