@@ -31,16 +31,35 @@ SLACK = 4e-5
 """What a bound may fall short of the true cosine by rounding; derived in `Axes`."""
 
 _UNDER_ROOT = 1e-10
+
+# Costs are counted in numbers of a head, which are read in order: 0.06 ns each where they were measured (x86-64).
 _GATHER_COST = 6.0
+"""Of a number of a row that bounds leave: 2.5 to gather and multiply it, the rest to choose rows and for exact sums."""
+
 _TAIL_COST = 1.5
 _TAIL_CALLS = 50.0
-_HEAD_AND_WHOLE = 2
+"""Of a number of a tail, and of picking a tail: 140 to 150 for a tail of 52 numbers."""
+
 _WORTH_IT = 0.35
+"""The share of a row's numbers that bounds may cost: it is an average, and some searches must cost more."""
+
+_HEAD_AND_WHOLE = 2
 _GRID = 100
+"""Thresholds are planned for in hundredths."""
+
 _ITERATIONS = 8
+"""How often the axes are improved.
+
+Among prompts, 64 axes then keep 99.7 % of the length that the best 64 of 384 keep, and 94 % if learnt from other rows.
+"""
+
 _DEPENDENT = 1e-9
 _SLICE_PRODUCTS = 1 << 25
+"""How many multiplications a slice of learning takes at most: some milliseconds."""
+
 _UNTHREADED_PRODUCTS = 1 << 18
+"""How many multiplications OpenBLAS does not spread over threads."""
+
 _PIECE_ROWS = 512
 
 
@@ -76,7 +95,7 @@ class Axes:
     plan: tuple[int, ...]
 
     def head_at(self, threshold: float) -> int:
-        """Return the head that costs least at this threshold, or 0 where a plain product costs less."""
+        """Return the head that costs least at this threshold, or 0 if a plain product costs less."""
         return self.plan[int(min(threshold, 1.0) * _GRID)] if threshold > 0.0 else 0
 
     def split(self, columns: NDArray[_Real]) -> tuple[NDArray[_Real], NDArray[_Real]]:
@@ -152,8 +171,8 @@ def learn_axes(sample: NDArray[np.float32], threshold: float) -> Generator[None,
         None, between slices of a few milliseconds.
 
     Returns:
-        The axes, or None where no number of them beats a plain product. Source: orthogonal (subspace)
-        iteration, Golub and Van Loan, "Matrix Computations", 4th edition (2013), section 8.2.4.
+        The axes, or None if no number of them beats a plain product. Source: orthogonal (subspace) iteration,
+        Golub and Van Loan, "Matrix Computations", 4th edition (2013), section 8.2.4.
     """
     dim = sample.shape[1]
     levels = tuple(level for level in LEVELS if level <= dim // 2)

@@ -17,14 +17,26 @@ if TYPE_CHECKING:
     from recallm.storage.index.bounds import Axes, Weights
 
 _PRUNE_FROM_ELEMENTS = 1 << 20
+"""From how many numbers on bounds are looked at: below, a product over all rows takes about as long."""
+
 _PIECE_ELEMENTS = 450_000
+"""How many numbers are gathered at a time: 1.8 MB, which processors' caches hold."""
+
 _FIRST_SCORED = 64
+"""How many rows are scored first, those of the best bounds; so few are not worth the tighter bounds of their tails."""
+
 _FEW_ROWS = 32
+"""Up to how many rows exact sums cost less than a float32 product that leaves some of them out."""
+
 _EXACT_ROWS = 256
+"""How many rows are widened to float64 at a time."""
+
+_WORST_HEAD_SHARE = 0.6
+_WORST_SHARE = 0.2
+"""The shares of rows left by a head, and by all axes, above which a product over all rows takes less time."""
+
 _NOWHERE = np.empty(0, np.intp)
 _NOTHING = np.empty(0, np.float64)
-_WORST_SHARE = 0.2
-_WORST_HEAD_SHARE = 0.6
 
 
 class SearchRequest(NamedTuple):

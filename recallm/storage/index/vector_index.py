@@ -28,30 +28,40 @@ NORM_TOLERANCE = 1e-3
 
 _PIECE_ROWS = 4096
 _PIECE_ELEMENTS = 1 << 21
+"""How many rows get their bounds at a time, and how many numbers: a slice of some milliseconds."""
+
 _BLOCK_PIECES = 16
 _FIRST_ROWS = 2
+
 _SCORED_UNDER_LOCK = 256
+"""Up to how many rows are scored while the lock is held: for less than 20 microseconds at 384 dimensions."""
+
 _JOURNAL = 4096
+"""How many writes during a search cost it only the scoring of the rows written; after more it begins anew."""
+
 _LEARN_ROWS = 1024
 _LEARN_ELEMENTS = 1 << 20
+"""How many rows, and how many numbers, there must be before axes are learnt."""
+
 _SAMPLE_ROWS = 2304
+"""How many rows axes are learnt from: an eighth of them tells how many rows bounds would leave."""
+
 _LEARNT_FOR = 0.85
 """The threshold that axes are chosen for: that of the loosest profile.
 
-Others are served by the same axes. Among 30,000 prompts in 384 dimensions, searches at 0.7 took 0.6 ms with them and
-0.3 ms with axes chosen for 0.7, which took half as much memory again and 0.08 ms instead of 0.07 ms at 0.92.
+They serve other thresholds, too. Among 30,000 prompts in 384 dimensions searches at 0.7 took 0.6 ms with them, and
+0.3 ms with axes chosen for 0.7, whose tables take three quarters more memory.
 """
 
 
 class VectorIndex:
     """Exact thresholded nearest neighbours among unit float32 vectors, keyed by strings.
 
-    Use it wherever a similarity decides: unlike a graph or a quantised index it never misses a row, and
-    unlike a matrix product it does not read most of the vectors. From about a million numbers on (2,731 rows
-    of 384), every piece of up to 4,096 rows also keeps their coordinates on a few leading principal axes
-    (`recallm.storage.index.bounds`), and only rows whose Cauchy-Schwarz bound reaches the threshold are scored. Where
-    bounds would not pay (small partitions, few dimensions, low thresholds, nothing leading) a plain product
-    answers.
+    Unlike a graph or a quantised index it never misses a row, and unlike a matrix product it does not read most of
+    the vectors. From about a million numbers on (2,731 rows of 384), every piece of up to 4,096 rows also keeps their
+    coordinates on a few leading principal axes (`recallm.storage.index.bounds`), and only rows whose Cauchy-Schwarz
+    bound reaches the threshold are scored. If bounds would not pay (small partitions, few dimensions, low thresholds,
+    no leading axes) a plain product answers.
 
     Exactness. Vectors are finite float32 with a squared norm within 1e-3 of 1. A product of two float32
     values is exact in float64, so a reported similarity is the dot of the stored float32 rows up to float64
@@ -62,8 +72,8 @@ class VectorIndex:
     no row at or above the threshold is passed over.
 
     Threads. A short lock guards writers. Readers take the list of blocks and a version under it, score
-    without it, and take it again to name what they found: rows written meanwhile stand in a journal and are
-    scored anew, so an answer is exact for the moment it is given. Up to 256 rows are scored under the lock.
+    without it, and take it again to name the rows they found: rows written meanwhile stand in a journal and are
+    scored again, so an answer is exact for the moment it is given. Up to 256 rows are scored under the lock.
 
     Memory. A row takes ``4 * dim`` bytes, its key and about 110 bytes of tables, and once axes are learnt 108
     to 620 bytes of bounds (244 usually, 16 % at 384 dimensions). Room for rows doubles from 2 to 4,096 and
@@ -75,7 +85,7 @@ class VectorIndex:
 
     Args:
         dim: length of every vector, at least 1.
-        lock: what guards writers; indexes that are written together may share one. None: one of its own.
+        lock: guards writers; indexes that are written together may share one. None: a lock of its own.
 
     Raises:
         InvalidValueError: ``dim`` is not a positive integer.
@@ -146,7 +156,7 @@ class VectorIndex:
             key: the row's name.
 
         Returns:
-            Whether there was such a row.
+            True if there was such a row.
         """
         with self._lock:
             hole = self._positions.pop(key, None)
@@ -203,7 +213,7 @@ class VectorIndex:
             return self._scan_now(request)
         touched = np.unique(np.fromiter(islice(reversed(journal), changes), np.intp, changes))
         kept = ~np.isin(found.positions, touched)
-        # A full answer set its own bar: with one of its rows gone, rows under that bar may belong in it.
+        # A full answer raised the cutoff: with one of its rows gone, rows below that cutoff may belong in it.
         if len(kept) >= request.limit and not kept.all():
             return self._scan_now(request)
         touched = touched[touched < len(self._keys)]
