@@ -1,4 +1,4 @@
-"""Entries in this process."""
+"""Keeps entries in this process."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from recallm.typing import Vector
 
 MAX_EPOCHS = 10_000
-"""How many namespaces' epochs are told apart; older ones share the highest of those dropped."""
+"""How many namespaces have an epoch of their own; the others share the highest of those dropped."""
 
 
 _Kept: TypeAlias = tuple[tuple[Any, ...], float, float | None]
-"""An entry's fields, when it was stored, and when it expires.
+"""An entry's fields, when it was stored, and when it expires (None: never), in seconds of the storage's clock.
 
-Plain tuples of what refers to nothing: the garbage collector passes over them, which else would stop the program for a
-tenth of a second at a hundred thousand entries.
+Plain tuples of atoms are untracked by the garbage collector; with tracked objects a full collection stalled the program
+for 0.1 s at 100,000 entries.
 """
 
 
 class InMemoryStorage(StorageBackend):
-    """Keeps entries in this process, for one thread.
+    """Keeps entries in this process, for use by one thread.
 
     Args:
         max_entries: the most entries to keep; the least recently used one makes room. None: no bound.
@@ -55,7 +55,7 @@ class InMemoryStorage(StorageBackend):
 
     def _begin(self) -> None:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        # No sets: the garbage collector passes over a dict of texts.
+        # No sets: unlike them, a dict of texts is untracked by the garbage collector.
         self._namespaces: dict[str, dict[str, None]] = {}
         self._partitions: dict[str, VectorIndex] = {}
         self._deadlines: list[tuple[float, str]] = []
@@ -84,7 +84,7 @@ class InMemoryStorage(StorageBackend):
             index = self._partitions.get(partition)
         if index is None:
             return []
-        # Without the lock: look-ups score side by side, and what changes meanwhile the index makes good.
+        # Without the lock, so that look-ups score side by side; the index corrects for what is written meanwhile.
         found = index.search(vector, threshold, limit=limit)
         with self._lock:
             # The best comes last, so that it is the most recently used.
@@ -92,7 +92,7 @@ class InMemoryStorage(StorageBackend):
         return [candidate for candidate in reversed(candidates) if candidate is not None]
 
     def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
-        """Keep `entry`, unless its namespace has left `epoch`."""
+        """Store `entry`, unless its namespace has another epoch than `epoch` by now."""
         with self._lock:
             if self._epoch(entry.namespace) != epoch:
                 return Stored(kept=False)
@@ -147,10 +147,10 @@ class InMemoryStorage(StorageBackend):
         return Candidate(Entry(*fields), cosine, now - stored_at)
 
     def _index_of(self, partition: str, dim: int) -> VectorIndex:
-        """Return the index of a partition, or a new one, of no partition yet."""
+        """Return the index of a partition, or a new one that is yet to become a partition's."""
         index = self._partitions.get(partition)
         if index is None:
-            # numpy costs more to import than all of recallm; a program that stores nothing is spared it.
+            # numpy takes longer to import than all of recallm; a program that stores nothing does not import it.
             from recallm.storage.index.vector_index import VectorIndex
 
             index = VectorIndex(dim, lock=self._lock)
@@ -180,7 +180,7 @@ class InMemoryStorage(StorageBackend):
 
     def _watch(self, deadline: float, key: str) -> None:
         heapq.heappush(self._deadlines, (deadline, key))
-        # Replaced and evicted entries leave their deadlines behind.
+        # Entries that are replaced or evicted leave their deadlines behind.
         if len(self._deadlines) > 2 * len(self._kept) + 64:
             self._deadlines = [(until, key) for key, (_, _, until) in self._kept.items() if until is not None]
             heapq.heapify(self._deadlines)
@@ -215,7 +215,7 @@ class ThreadSafeInMemoryStorage(InMemoryStorage):
         reset_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin empty where a thread that is gone was at work: what it left half done is not to be trusted."""
+        """Begin empty if another thread of the parent was writing: it may have left a change half done."""
         if is_held(self._own_lock):
             self._own_lock = self._lock = threading.RLock()
             self._last_epoch += 1

@@ -1,4 +1,4 @@
-"""The redis-py clients that a storage uses: checked, made from a URL, one for each event loop."""
+"""The redis-py clients of a storage: checks them, makes them from a URL, and gives each event loop its own."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from recallm.concurrency.forking import ForkSafeLock
 from recallm.errors import InvalidTypeError, InvalidValueError, MissingExtraError
 
 TIMEOUT_SECONDS = 0.25
-"""How long a client made from a URL waits for a connection, or for a reply."""
+"""How long a client made from a URL waits for a connection or a reply: a fraction of what the model would take."""
 
 
 def require_redis() -> None:
-    """Check that redis-py is there.
+    """Check that redis-py is installed.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: it is not.
     """
     try:
         import redis  # noqa: F401  # only whether it can be imported is asked
@@ -27,18 +27,24 @@ def require_redis() -> None:
 
 
 def conflict_and_refusal() -> tuple[type[Exception], type[Exception]]:
-    """Return the exceptions that tell that a watched key has changed, and that the server refused a command."""
+    """Return redis-py's exceptions for a watched key that has changed, and for a command that the server refuses."""
     from redis import ResponseError, WatchError
 
     return WatchError, ResponseError
 
 
 def checked_client(client: Any, *, field: str, asynchronous: bool) -> Any:
-    """Return a client of the wanted kind.
+    """Return a client if a storage can use it.
+
+    Args:
+        client: what the caller gave.
+        field: the argument's name, for messages.
+        asynchronous: whether an async client is wanted, or a sync one.
 
     Raises:
         InvalidTypeError: it is no redis-py client, or one of the other kind.
-        InvalidValueError: it decodes replies, which turns vectors into text.
+        InvalidValueError: it decodes replies, which turns vectors into text; or it is a cluster client that has no
+            transactions.
     """
     import redis
     import redis.asyncio
@@ -66,7 +72,13 @@ def checked_client(client: Any, *, field: str, asynchronous: bool) -> Any:
 
 
 def clients_of_url(url: str, *, timeout: float, client_name: str, options: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return an async and a sync client that fail fast: trouble with a cache must not become a caller's.
+    """Return an async and a sync client that fail fast and do not retry: trouble with a cache must not delay a call.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+        timeout: seconds to wait for a connection, or for a reply.
+        client_name: the name that the server lists the connections under.
+        options: further arguments of redis-py's clients; they win over the others.
 
     Raises:
         InvalidValueError: the URL or an option in it cannot be read; the message leaves the URL out, as it may
@@ -106,20 +118,20 @@ def address(client: Any) -> str:
     if is_cluster(client):
         return "cluster"
     kwargs = client.connection_pool.connection_kwargs
-    place = kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
-    return f"{place}/{kwargs.get('db') or 0}"
+    where = kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
+    return f"{where}/{kwargs.get('db') or 0}"
 
 
 def has_search(client: Any) -> bool:
-    """Return whether the query engine may be used: it knows database 0 of a single server only."""
+    """Return whether the query engine may be used: it indexes database 0 of a single server only."""
     return not is_cluster(client) and not client.connection_pool.connection_kwargs.get("db")
 
 
 class LoopClients:
-    """An async client for each event loop, while it is open: connections belong to the loop they were made in.
+    """Gives each event loop an async client of its own: connections belong to the loop in which they were made.
 
     Args:
-        client: what the first loop uses; the others get one with the same settings.
+        client: the client of the first loop; the others get clients with the same settings.
     """
 
     def __init__(self, client: Any) -> None:
@@ -135,31 +147,31 @@ class LoopClients:
             client = self._clients.get(loop)
             if client is None:
                 self._forget_closed()
-                client = self._clients[loop] = self._alike() if self._taken else self._client
+                client = self._clients[loop] = self._copy() if self._taken else self._client
                 self._taken = True
             return client
 
     def fresh(self) -> Any:
-        """Return a new client, which is the running loop's from now on; the loop must have none."""
-        client = self._alike()
+        """Return a new client, which is the running loop's from now on. The loop must have none yet."""
+        client = self._copy()
         with self._lock:
             self._forget_closed()
             self._clients[asyncio.get_running_loop()] = client
         return client
 
     async def close_current(self) -> None:
-        """Close what the running loop's client holds open."""
+        """Close the connections of the running loop's client, if it has one."""
         with self._lock:
             client = self._clients.get(asyncio.get_running_loop())
         if client is not None:
             await client.aclose()
 
     def _forget_closed(self) -> None:
-        # A client's connections hold the loop, so that neither would ever go.
+        # A client refers to its loop through its connections, so that neither would ever be collected.
         for loop in [loop for loop in self._clients if loop.is_closed()]:
             del self._clients[loop]
 
-    def _alike(self) -> Any:
+    def _copy(self) -> Any:
         if is_cluster(self._client):
             nodes = list(self._client.nodes_manager.startup_nodes.values())
             made_of = self._client.connection_kwargs

@@ -1,8 +1,8 @@
-"""What an operation asks of a Redis server, and how a client performs it.
+"""The steps that an operation asks of a Redis server, and how a client performs them.
 
-An operation is a generator that yields steps and receives replies. `performing` turns steps into calls
-of a redis-py client, whose sync and async clients have the same methods: what it yields is a reply, or
-the awaitable of one. `run` and `arun` hand them on. So neither operations nor their steps exist twice.
+An operation is a generator that yields steps and is sent their replies. `CommandRunner` turns steps into calls of a
+redis-py client. Its sync and async clients have the same methods, so each call gives a reply or the awaitable of one;
+`run` and `arun` send the replies back. So neither operations nor their steps are written twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ Command: TypeAlias = tuple[Argument, ...]
 class Batch:
     """Send commands together. Result: the replies, errors among them.
 
-    `watching`: on the connection that watches, whose watch goes on; else it ends.
+    Attributes:
+        commands: what to send.
+        watching: True: use the connection that watches, and go on watching. False: end the watch, if there is one.
     """
 
     commands: Sequence[Command]
@@ -39,7 +41,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Exec:
-    """Perform commands in one transaction. Result: the replies, or None where a watched key has changed."""
+    """Perform commands in one transaction. Result: the replies, or None if a watched key has changed."""
 
     commands: Sequence[Command]
 
@@ -53,7 +55,7 @@ class ReplyError(Exception):
 
 
 def checked(replies: Sequence[Any]) -> Sequence[Any]:
-    """Return replies.
+    """Return replies if none of them is an error.
 
     Raises:
         Exception: the first error among them.
@@ -65,12 +67,12 @@ def checked(replies: Sequence[Any]) -> Sequence[Any]:
 
 
 class CommandRunner:
-    """One operation's calls on one client.
+    """Makes the calls of one operation on one client.
 
     Args:
         client: a redis-py client, sync or async, of one server or of a cluster.
-        conflict: the exception that tells that a watched key has changed.
-        refusal: the exception that tells that the server refused a command.
+        conflict: what the client raises if a watched key has changed.
+        refusal: what the client raises if the server refuses a command.
     """
 
     def __init__(self, client: Any, conflict: type[Exception], refusal: type[Exception]) -> None:
@@ -80,7 +82,7 @@ class CommandRunner:
         self._watching: Any = None
 
     def perform(self, operation: Operation[T]) -> Generator[Any, Any, T]:
-        """Yield the client's calls, whose results are to be sent back, awaited where they can be."""
+        """Yield the results of the client's calls, to be sent back as they are or awaited."""
         advance: Callable[[Any], Step] = operation.send
         result: Any = None
         failed = True
@@ -112,7 +114,7 @@ class CommandRunner:
         return (yield from self._send_watching(step.reads))
 
     def _send_watching(self, commands: Sequence[Command]) -> Generator[Any, Any, list[Any]]:
-        """Use the connection that watches: with another one, a pool of few could be waited for by all who watch."""
+        """Send commands on the connection that watches: all who watch might wait for another one of a small pool."""
         connection = getattr(self._watching, "connection", None)
         if connection is not None:
             yield connection.send_packed_command(connection.pack_commands(commands))
@@ -154,7 +156,7 @@ class CommandRunner:
             return
         connection = getattr(pipe, "connection", None)
         if failed and connection is not None:
-            # A server that is silent would not answer to UNWATCH either, and the connection would be lost to the pool.
+            # A silent server would not answer UNWATCH either, and the pool would lose the connection.
             yield connection.disconnect()
             pipe.watching = False
         yield pipe.reset()

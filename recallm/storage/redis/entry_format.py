@@ -1,4 +1,4 @@
-"""Entries as the fields of a Redis hash, and back: whatever is read is checked before it is believed."""
+"""Encodes entries as the fields of a Redis hash, and decodes them: nothing that is read is believed unchecked."""
 
 from __future__ import annotations
 
@@ -18,17 +18,31 @@ if TYPE_CHECKING:
     from recallm.typing import Vector
 
 FORMAT = 1
-FIELDS = (b"i", b"m", b"t", b"y", b"v", b"s")
-"""Version, facts as JSON, prompt, payload, vector as float32, signature."""
+"""The number in every entry; entries with another number are ignored."""
 
+FIELDS = (b"i", b"m", b"t", b"y", b"v", b"s")
+"""The fields of an entry's hash, one letter each, as every entry has them.
+
+i (id): the packed version. m (metadata): the facts, a JSON list. t (text): the prompt. y: the payload. v (vector):
+little-endian float32, or empty if there is none. s (signature): HMAC-SHA256 of the others, if there is a secret.
+"""
+
+MAX_VERSION_BYTES = 128
 MAX_FACTS_BYTES = 16_384
 MAX_DIM = 16_384
-_LENGTH_SLACK = 1e-3
+_NORM_TOLERANCE = 1e-3
+"""How far the squared norm of a stored vector may be from 1, as in the vector index."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """An entry that was read, the version it was stored as, and when, in ms."""
+    """An entry that was read from the server.
+
+    Attributes:
+        entry: the entry.
+        version: the version that it was stored as.
+        stored_ms: when it was stored, in ms by the server's clock.
+    """
 
     entry: Entry
     version: EntryVersion
@@ -37,13 +51,13 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class EntryFormat:
-    """Writes entries, and reads only what it would have written.
+    """Encodes entries, and decodes only what it could have encoded.
 
     Attributes:
-        secret: key of the signatures (HMAC-SHA256); None: none are made or asked for.
-        encrypt: bytes → bytes, for prompts and payloads; None: they are kept as they are.
-        decrypt: its inverse, which raises where the bytes are not its own.
-        max_bytes: the most that a prompt, or a payload, may take on the server.
+        secret: key of the signatures (HMAC-SHA256); None: signatures are neither made nor asked for.
+        encrypt: bytes → bytes, for prompts and payloads; None: they are stored as they are.
+        decrypt: its inverse, which raises if the bytes are not its own.
+        max_bytes: the most bytes that a prompt, or a payload, may take on the server.
     """
 
     secret: bytes | None
@@ -56,8 +70,15 @@ class EntryFormat:
     ) -> dict[bytes, bytes]:
         """Return an entry as fields.
 
+        Args:
+            entry: the entry.
+            version: the version that it is stored as.
+            generation: the namespace's generation.
+            stored_ms: the time by the server's clock.
+            expires_ms: when the entry expires, by the same clock; None: never.
+
         Raises:
-            InvalidValueError: a field is larger than what would be read.
+            InvalidValueError: a field is larger than `decode` allows.
         """
         dim = 0 if entry.vector is None else entry.vector.size
         facts = [FORMAT, generation, stored_ms, expires_ms, entry.seconds, entry.tokens, entry.fresh_for, dim]
@@ -81,20 +102,20 @@ class EntryFormat:
         return fields
 
     def with_version(self, fields: Mapping[bytes, bytes], version: EntryVersion) -> dict[bytes, bytes]:
-        """Return the fields of an entry that is stored as another version."""
+        """Return the fields of an entry, as they are if it is stored as another version."""
         changed = {**fields, b"i": version.pack()}
         if self.secret is not None:
             changed[b"s"] = self._signature([value for name, value in changed.items() if name != b"s"])
         return changed
 
     def decode(self, values: Sequence[Any], namespace: str, generation: str, now_ms: float) -> StoredEntry | None:
-        """Return the live entry that the fields hold, or None where anything about them is odd.
+        """Return the live entry that the fields hold, or None if it has expired, or if anything about them is odd.
 
         Args:
             values: what the server returned for `FIELDS`.
-            namespace: where the entry was looked for.
+            namespace: the namespace in which the entry was looked for.
             generation: the namespace's generation.
-            now_ms: by the server's clock.
+            now_ms: the time by the server's clock.
         """
         if len(values) != len(FIELDS) or not all(isinstance(value, bytes) for value in values[:-1]):
             return None
@@ -134,7 +155,7 @@ class EntryFormat:
     def _is_allowed(self, values: Sequence[bytes]) -> bool:
         version, facts, prompt, payload, vector = map(len, values[:5])
         return (
-            version <= 128
+            version <= MAX_VERSION_BYTES
             and facts <= MAX_FACTS_BYTES
             and max(prompt, payload) <= self.max_bytes
             and vector <= 4 * MAX_DIM
@@ -157,10 +178,10 @@ def _is_seconds(value: object) -> bool:
 
 
 def _vector(stored: bytes, dim: object) -> Vector | None:
-    """Return the unit vector that bytes hold, or None for no bytes.
+    """Return the unit vector that bytes hold, shape (dim,), or None if there are no bytes and `dim` is 0.
 
     Raises:
-        ValueError: they hold none.
+        ValueError: the bytes are no unit vector of this dimension.
     """
     import numpy as np  # loaded by whoever embeds first
 
@@ -169,6 +190,6 @@ def _vector(stored: bytes, dim: object) -> Vector | None:
     if not dim:
         return None
     vector = np.frombuffer(stored, dtype="<f4")
-    if not abs(float(np.dot(vector, vector)) - 1.0) <= _LENGTH_SLACK:
+    if not abs(float(np.dot(vector, vector)) - 1.0) <= _NORM_TOLERANCE:
         raise ValueError("the vector is not finite, or not of unit length")
     return vector

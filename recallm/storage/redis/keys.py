@@ -1,4 +1,4 @@
-"""What keys on a Redis server are called, and what stands for an entry in its indexes."""
+"""The names of keys on a Redis server, and the bytes that stand for an entry in its indexes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 LAYOUT_VERSION = 1
-_ID, _DIGEST = 12, 16
+"""Part of every key: a release that keeps entries otherwise takes another number, and neither disturbs the other."""
+
+_ID_BYTES = 12
+_DIGEST_BYTES = 16
+_MAX_RECORD_BYTES = 41
+"""Two decimal numbers of 64 bits, and the hyphen between them."""
 
 
 def digest(text: str) -> bytes:
-    """Return 16 bytes that stand for a text, whatever it holds."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST).digest()
+    """Return the BLAKE2b digest of a text, 16 bytes; lone surrogates are allowed."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class EntryVersion:
-    """One stored version of an entry: its id is never used again, so removing it twice harms no other.
+    """One stored version of an entry. Its id is never used again, so removing a version twice harms no other.
 
     Attributes:
         id: 12 bytes, see `ServerState.new_id`; those of a later version sort after.
         key: digest of the entry's key.
         partition: digest of its partition.
-        record: id of its record in the partition's stream; empty where the layout has no stream.
+        record: id of its record in the partition's stream; empty if the layout has no stream.
     """
 
     id: bytes
@@ -32,28 +37,28 @@ class EntryVersion:
 
     @property
     def element(self) -> bytes:
-        """What stands for it in an index of its partition."""
+        """The 28 bytes that stand for it in an index of its partition."""
         return self.id + self.key
 
     def pack(self) -> bytes:
-        """Return it as bytes."""
+        """Return it as the bytes that stand for it elsewhere."""
         return self.id + self.key + self.partition + self.record
 
     @classmethod
     def unpack(cls, packed: bytes) -> EntryVersion | None:
-        """Return what `pack` packed, or None for anything else."""
-        fixed = _ID + 2 * _DIGEST
-        if len(packed) < fixed or len(packed) > fixed + 41:
+        """Return the version that `pack` made these bytes of, or None if it made none of them."""
+        fixed = _ID_BYTES + 2 * _DIGEST_BYTES
+        if len(packed) < fixed or len(packed) > fixed + _MAX_RECORD_BYTES:
             return None
-        key, partition = packed[_ID : _ID + _DIGEST], packed[_ID + _DIGEST : fixed]
-        return cls(packed[:_ID], key, partition, packed[fixed:])
+        key, partition = packed[_ID_BYTES : _ID_BYTES + _DIGEST_BYTES], packed[_ID_BYTES + _DIGEST_BYTES : fixed]
+        return cls(packed[:_ID_BYTES], key, partition, packed[fixed:])
 
     @classmethod
     def of_element(cls, element: bytes, partition: bytes, record: bytes = b"") -> EntryVersion | None:
-        """Return what an index's element stands for, or None where it is none of ours."""
-        if len(element) != _ID + _DIGEST:
+        """Return the version that an index's element stands for, or None if it cannot be one."""
+        if len(element) != _ID_BYTES + _DIGEST_BYTES:
             return None
-        return cls(element[:_ID], element[_ID:], partition, record)
+        return cls(element[:_ID_BYTES], element[_ID_BYTES:], partition, record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,8 @@ class NamespaceKeys:
     """The keys of one namespace. All have one hash tag, so that a cluster keeps them on one node.
 
     Attributes:
-        prefix: what every key starts with.
-        namespace: whose keys these are.
+        prefix: the storage's prefix, with which every key starts.
+        namespace: the namespace's name.
     """
 
     prefix: str
@@ -78,22 +83,29 @@ class NamespaceKeys:
 
     @property
     def epoch(self) -> str:
-        """HASH of the generation (g), the count of removals (n), and whether some entry never expires (k)."""
+        """HASH of the generation (g), the number of removals (n) and, if some entry never expires, a 1 (k)."""
         return f"{self._root}:e"
 
     @property
     def dead(self) -> str:
-        """SET of invalidated generations whose keys are still to be swept."""
+        """SET of the invalidated generations that are still to be swept."""
         return f"{self._root}:dead"
 
     def of_generation(self, generation: str) -> GenerationKeys:
-        """Return the keys of what was stored since one invalidation and before the next."""
+        """Return the keys of a generation, by its name."""
         return GenerationKeys(self, generation)
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationKeys:
-    """The keys between two invalidations of a namespace: those of the next have other names."""
+    """The keys of a generation: all that is stored in a namespace after one invalidation and before the next.
+
+    The next generation has other keys, so invalidated entries are out of reach before they are deleted.
+
+    Attributes:
+        namespace_keys: the keys of the namespace.
+        generation: the generation's name, 16 hexadecimal digits.
+    """
 
     namespace_keys: NamespaceKeys
     generation: str
@@ -104,31 +116,31 @@ class GenerationKeys:
 
     @property
     def versions(self) -> str:
-        """ZSET of packed versions by expiry, in ms."""
+        """ZSET of packed versions, scored by the time of their expiry in ms."""
         return f"{self._root}:z"
 
     @property
     def dims(self) -> str:
-        """HASH of partition digest → dimension of its vectors."""
+        """HASH from a partition's digest to the dimension of its vectors."""
         return f"{self._root}:d"
 
     def entry(self, key: bytes) -> str:
-        """HASH of one entry."""
+        """HASH of one entry, by the digest of its key."""
         return f"{entries_prefix(self.namespace_keys.prefix)}{self.namespace_keys._tag}:{self.generation}:{key.hex()}"
 
     def index(self, partition: bytes) -> str:
-        """Vector set of one partition."""
+        """Vector set of one partition, by its digest."""
         return f"{self._root}:x:{partition.hex()}"
 
     def stream(self, partition: bytes) -> str:
-        """Stream of one partition, of another name: servers come to know vector sets, and clients to differ."""
+        """Stream of one partition, by its digest; never the name of a vector set, as clients may use either."""
         return f"{self._root}:s:{partition.hex()}"
 
     def tag(self, partition: bytes) -> str:
-        """What the query engine filters one partition by."""
-        return blake2b(f"{self._root}:{partition.hex()}".encode(), digest_size=_DIGEST).hexdigest()
+        """The tag by which the query engine filters one partition."""
+        return blake2b(f"{self._root}:{partition.hex()}".encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def entries_prefix(prefix: str) -> str:
-    """Return what the keys of all entries, and no others, start with."""
+    """Return the beginning of the keys of all entries, which no other key has."""
     return f"{prefix}:{LAYOUT_VERSION}h:"

@@ -1,4 +1,4 @@
-"""How each kind of server is asked for similar entries."""
+"""Ways of keeping vectors on a server and searching them: vector sets and the query engine. `mirror` is a third."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ QUANTISATION_MARGIN = 0.006
 
 VECTOR_SET_EFFORT = 100
 SEARCH_EFFORT = 100
-"""How many nodes a search visits: with the defaults some neighbours are missed among 100,000."""
+"""How many nodes of its graph a search visits (EF): with the defaults some neighbours among 100,000 are missed."""
+
+BUILDING_EFFORT = 200
+"""How many nodes are visited to link a new one: the default of the query engine, and that of vector sets."""
+
 COMPARED_ONE_BY_ONE = 3000
 """Up to how many vectors the query engine compares faster one by one than by its graph."""
+
 USES_OF_A_SIZE = 256
+"""How many searches use a partition's size before it is asked for again: it decides only between two right ways."""
+
 MAX_SIZES = 10_000
-BUILDING_EFFORT = 200
+"""How many partitions' sizes are remembered."""
 
 
 class MissingIndexError(Exception):
@@ -35,12 +42,12 @@ class VectorQuery:
     """What to look for.
 
     Attributes:
-        keys: the generation to look in.
+        keys: the keys of the generation to look in.
         partition: digest of the partition.
-        vector: unit vector.
-        threshold: similarity below which nothing is wanted.
-        count: how many are wanted.
-        everything: True where none may be missed, however long it takes.
+        vector: float32, shape (dim,), unit length.
+        threshold: the cosine below which nothing is wanted.
+        count: how many neighbours are wanted, at least 1.
+        everything: True if none may be missed, however long the search takes.
     """
 
     keys: GenerationKeys
@@ -53,9 +60,12 @@ class VectorQuery:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """What an index found: the entries' key digests and, where it knows them, their versions; best first.
+    """What an index found.
 
-    `complete` is True where nothing else can reach the threshold, `catching_up` where the index has yet to read.
+    Attributes:
+        found: the digest of each entry's key and, if the index knows it, the entry's version; the most similar first.
+        complete: True if no other entry in the index can reach the threshold.
+        catching_up: True if the index has yet to read what was stored before.
     """
 
     found: Sequence[tuple[bytes, EntryVersion | None]]
@@ -64,10 +74,12 @@ class Neighbours:
 
 
 class Layout(Protocol):
-    """One way of keeping vectors on a server.
+    """One way of keeping vectors on a server and searching them.
+
+    Methods whose names end in ``_commands`` return what to send, and those that begin with ``parse_`` take the replies.
 
     Attributes:
-        name: see `RedisStorage`.
+        name: the layout's name, see `RedisStorage`.
         by_partition: whether each partition has a key of its own.
     """
 
@@ -79,15 +91,15 @@ class Layout(Protocol):
         ...
 
     def parse_prepared(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
-        """Return the version, with what the replies to `prepare_commands` tell of it."""
+        """Return the version, completed by the replies to `prepare_commands`."""
         ...
 
     def index_fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
-        """Return what the entry's hash holds for the index."""
+        """Return further fields of the entry's hash, which the index needs."""
         ...
 
     def add_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
-        """Return the commands that add a vector to the index."""
+        """Return the commands that add a vector to the index, in the transaction that stores its entry."""
         ...
 
     def delete_commands(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
@@ -95,15 +107,25 @@ class Layout(Protocol):
         ...
 
     def forget_locally(self, keys: GenerationKeys, version: EntryVersion) -> None:
-        """Take note that a version's entry is gone."""
+        """Forget a version in this process: its entry is gone."""
         ...
 
     def search_commands(self, query: VectorQuery) -> list[Command]:
-        """Return the commands whose replies `parse_search` understands."""
+        """Return the commands of a search."""
         ...
 
     def parse_search(self, query: VectorQuery, sent: Sequence[Command], replies: Sequence[Any]) -> Neighbours | None:
-        """Return what was found by the commands that `search_commands` gave, or None to ask again."""
+        """Return what a search found, or None if `search_commands` must be sent once more.
+
+        Args:
+            query: what to look for.
+            sent: what `search_commands` returned.
+            replies: a reply for each, errors among them.
+
+        Raises:
+            MissingIndexError: the index of the query engine is yet to be created.
+            OddVectorError: the partition's vectors have another dimension.
+        """
         ...
 
 
@@ -114,11 +136,11 @@ class VectorSets:
     by_partition = True
 
     def prepare_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
-        """Return nothing: the set is made by the first VADD."""
+        """Return nothing: the first VADD creates the set."""
         return []
 
     def parse_prepared(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
-        """Return the version as it is."""
+        """Return the version unchanged."""
         return version
 
     def index_fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
@@ -131,7 +153,7 @@ class VectorSets:
         return [("VADD", keys.index(version.partition), "FP32", stored, version.element, "Q8", "EF", BUILDING_EFFORT)]
 
     def delete_commands(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
-        """Return the command that removes a vector; an UNLINK of a large set would stop the server for long."""
+        """Return the command that removes a vector: unlinking a large set as a whole would stop the server for long."""
         return [("VREM", keys.index(version.partition), version.element)]
 
     def forget_locally(self, keys: GenerationKeys, version: EntryVersion) -> None:
@@ -150,7 +172,7 @@ class VectorSets:
         return [(*command, "EF", max(VECTOR_SET_EFFORT, query.count))]
 
     def parse_search(self, query: VectorQuery, sent: Sequence[Command], replies: Sequence[Any]) -> Neighbours | None:
-        """Return what the search found: a mapping under RESP3, a list under RESP2."""
+        """Return what the search found; the reply is a mapping under RESP3 and a list under RESP2."""
         (reply,) = replies
         if isinstance(reply, Exception):
             if "dimension mismatch" in str(reply).lower():
@@ -163,10 +185,10 @@ class VectorSets:
 
 
 class QueryEngine:
-    """An index over all entries, filtered by partition (Redis with the search module).
+    """One index over all entries of a dimension, filtered by partition (Redis with the query engine).
 
     Args:
-        prefix: what every key starts with.
+        prefix: the storage's prefix, with which every key starts.
     """
 
     name = "search"
@@ -178,43 +200,43 @@ class QueryEngine:
         self._sizes: dict[str, tuple[int | None, int]] = {}
 
     def prepare_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
-        """Return the command that makes the index, until it has answered: one made later has to catch up."""
+        """Return the command that creates the index, until it has answered: one created later must catch up."""
         return [] if vector.size in self._created else [self.create_command(vector.size)]
 
     def parse_prepared(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
-        """Return the version as it is, once the index is there."""
+        """Return the version unchanged, unless the index could not be created."""
         if replies and "already exists" not in str(replies[0]):
             self._created.clear()
             checked(replies)
         return version
 
     def index_fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
-        """Return the tag that the index filters by."""
+        """Return the tag by which the index filters."""
         return {b"p": keys.tag(version.partition).encode()}
 
     def add_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
-        """Return nothing: the engine follows the entries' hashes by itself."""
+        """Return nothing: the query engine indexes the entries' hashes by itself."""
         return []
 
     def delete_commands(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
-        """Return nothing, as above."""
+        """Return nothing: the query engine notices deleted hashes by itself."""
         return []
 
     def forget_locally(self, keys: GenerationKeys, version: EntryVersion) -> None:
         """Do nothing: this process holds no vectors."""
 
     def create_command(self, dim: int) -> Command:
-        """Return the command that makes the index of one dimension."""
+        """Return the command that creates the index of one dimension."""
         start = ("FT.CREATE", self._index(dim), "ON", "HASH", "PREFIX", 1, entries_prefix(self._prefix))
         effort = ("M", 16, "EF_CONSTRUCTION", BUILDING_EFFORT)
         options = ("TYPE", "FLOAT32", "DIM", dim, "DISTANCE_METRIC", "COSINE", *effort)
         return (*start, "SCHEMA", "p", "TAG", "v", "VECTOR", "HNSW", len(options), *options)
 
     def search_commands(self, query: VectorQuery) -> list[Command]:
-        """Return the search: the nearest neighbours among those of the tag, no range, which misses some.
+        """Return a search for the nearest neighbours that have the partition's tag.
 
-        Left to itself the engine compares a large partition's vectors one by one, so it is told how to search;
-        the partition's size is asked for now and then.
+        It is no search by range, which misses some. Left to itself the query engine compares the vectors of a large
+        partition one by one, so the command says how to search, and now and then another asks for the partition's size.
         """
         tag = query.keys.tag(query.partition)
         size, uses = self._sizes.get(tag, (None, 0))
@@ -260,7 +282,7 @@ class QueryEngine:
 
 
 def _rows(reply: Any) -> list[tuple[bytes, float]]:
-    """Return (key, distance) of a search's reply, which is a mapping under RESP3 and a list under RESP2."""
+    """Return each (key, distance) in the reply to a search, which is a mapping under RESP3 and a list under RESP2."""
     if isinstance(reply, Mapping):
         results = reply[b"results"]
         return [(row[b"id"], float(row[b"extra_attributes"][b"s"])) for row in results]

@@ -1,4 +1,4 @@
-"""Vectors of a plain server's entries, mirrored in this process from a stream for each partition."""
+"""Mirrors in this process the vectors of a plain server's entries, of which it keeps a stream for each partition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from recallm.typing import Vector
 
 CHUNK = 500
-"""How many records one round trip reads: about 20 ms of work."""
+"""How many records one round trip reads: about 20 ms of work for this process."""
 
 MAX_CHUNKS = 3
 """How many round trips one look-up makes for new records; the rest are read in the background."""
@@ -25,22 +25,30 @@ MAX_CHUNKS = 3
 MAX_MIRRORS = 10_000
 """How many partitions are mirrored at once, however small."""
 
-_EMPTY_BYTES = 1000
-_FIRST_ROWS = 8
-
 YOUNG_MS = 10_000
-"""A record this young may belong to an entry that is just being stored."""
+"""How old a record without an entry must be to be taken for an orphan: the entry may be about to be stored."""
+
+_EMPTY_BYTES = 1000
+_ROW_BYTES = 300
+_FIRST_ROWS = 8
+"""About what a mirror takes: empty, for each row beside its vector, and how many rows it has room for at first."""
 
 
 class Mirror:
-    """One partition's vectors, as far as its stream has been read. The lock is the caller's to hold.
+    """The vectors of one partition, as far as its stream has been read. Callers hold `lock` for all they do.
 
     Args:
         dim: dimension of the vectors.
+
+    Attributes:
+        dim: see above.
+        lock: guards all else.
+        last: id of the last record read.
+        rounds: how many round trips the look-up under way has made for new records.
     """
 
     def __init__(self, dim: int) -> None:
-        # numpy costs more to import than all of recallm; a program that searches nothing is spared it.
+        # numpy takes longer to import than all of recallm; a program that searches nothing does not import it.
         from recallm.storage.index.vector_index import VectorIndex
 
         self.dim = dim
@@ -55,11 +63,11 @@ class Mirror:
 
     @property
     def size_bytes(self) -> int:
-        """About how much memory it takes."""
-        return _EMPTY_BYTES + (max(_FIRST_ROWS, len(self)) * (4 * self.dim + 300) if len(self) else 0)
+        """About how much memory the mirror takes."""
+        return _EMPTY_BYTES + (max(_FIRST_ROWS, len(self)) * (4 * self.dim + _ROW_BYTES) if len(self) else 0)
 
     def read(self, records: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> None:
-        """Take in the stream's next records; odd ones are passed over."""
+        """Add the next records of the stream, and ignore odd ones."""
         import numpy as np
 
         for record, fields in records:
@@ -73,26 +81,26 @@ class Mirror:
                 self._records[element.hex()] = record
 
     def search(self, query: VectorQuery) -> list[tuple[bytes, bytes]]:
-        """Return (element, record) of the most similar ones."""
+        """Return the (element, record) of each of the most similar vectors, best first."""
         found = self._index.search(query.vector, query.threshold, limit=query.count)
         return [(bytes.fromhex(name), self._records[name]) for name, _ in found]
 
     def discard(self, element: bytes) -> None:
-        """Forget one."""
+        """Remove the vector of an element, if there is one."""
         self._records.pop(element.hex(), None)
         self._index.discard(element.hex())
 
     def trim(self, size_bytes: int) -> None:
-        """Forget the oldest ones beyond a size."""
+        """Remove the oldest vectors until the mirror takes no more than a size."""
         while self._records and self.size_bytes > size_bytes:
             self.discard(bytes.fromhex(next(iter(self._records))))
 
 
 class MirroredStreams:
-    """A stream for each partition, mirrored in this process (any server).
+    """A stream of vectors for each partition, mirrored in each process (any server).
 
     Args:
-        max_bytes: about how much memory all mirrors may take; the least recently used make room.
+        max_bytes: about how much memory all mirrors may take; the least recently used one makes room.
     """
 
     name = "plain"
@@ -105,9 +113,9 @@ class MirroredStreams:
         reset_after_fork(self)
 
     def after_fork(self) -> None:
-        """Drop the mirrors that a thread was at work on which is gone."""
-        held, self._lock = is_held(self._lock), threading.Lock()
-        kept = [] if held else [(key, mirror) for key, mirror in self._mirrors.items() if not is_held(mirror.lock)]
+        """Drop the mirrors that threads of the parent may have left half written."""
+        was_held, self._lock = is_held(self._lock), threading.Lock()
+        kept = [] if was_held else [(key, mirror) for key, mirror in self._mirrors.items() if not is_held(mirror.lock)]
         self._mirrors = OrderedDict(kept)
 
     def index_fields(self, keys: GenerationKeys, version: EntryVersion) -> Mapping[bytes, bytes]:
@@ -120,20 +128,20 @@ class MirroredStreams:
         return [("XADD", key, "*", "i", version.element, "v", vector.astype("<f4").tobytes())]
 
     def parse_prepared(self, version: EntryVersion, replies: Sequence[Any]) -> EntryVersion:
-        """Return the version with its record's id, by which the record is deleted with the entry."""
+        """Return the version with the id of its record, so that the record can be deleted with the entry."""
         (record,) = checked(replies)
         return replace(version, record=record)
 
     def add_commands(self, keys: GenerationKeys, version: EntryVersion, vector: Vector) -> list[Command]:
-        """Return nothing: the record is there before the entry."""
+        """Return nothing: the record is stored before the entry."""
         return []
 
     def delete_commands(self, keys: GenerationKeys, version: EntryVersion) -> list[Command]:
-        """Return the command that deletes the record; mirrors that hold it find out when they meet it."""
+        """Return the command that deletes the record. Mirrors that hold it notice when a search finds it."""
         return [("XDEL", keys.stream(version.partition), version.record)] if version.record else []
 
     def forget_locally(self, keys: GenerationKeys, version: EntryVersion) -> None:
-        """Drop a version from the mirror: its entry is gone."""
+        """Remove a version from the mirror: its entry is gone."""
         with self._lock:
             mirror = self._mirrors.get(keys.stream(version.partition))
         if mirror is not None:
@@ -141,20 +149,20 @@ class MirroredStreams:
                 mirror.discard(version.element)
 
     def search_commands(self, query: VectorQuery) -> list[Command]:
-        """Return the commands that read the records which are new since the last look-up."""
+        """Return the commands that read the records stored since the last look-up."""
         key = query.keys.stream(query.partition)
         last = self._mirror(query).last
         return [("XLEN", key), ("XRANGE", key, b"(" + last, "+", "COUNT", CHUNK)]
 
     def parse_search(self, query: VectorQuery, sent: Sequence[Command], replies: Sequence[Any]) -> Neighbours | None:
-        """Take in what is new; return what is similar, or None where there is more to read."""
+        """Add new records to the mirror; return what is similar, or None if there is more to read first."""
         length, records = checked(replies)
         if not isinstance(length, int) or not isinstance(records, Sequence):
             raise ReplyError("XLEN and XRANGE returned neither a count nor records")
         mirror = self._mirror(query)
         with mirror.lock:
             if _newer(_start(sent), mirror.last):
-                return None  # another mirror read up to there, and was dropped meanwhile
+                return None  # these records follow those of another mirror, which was dropped meanwhile
             mirror.read([row for row in records if _newer(row[0], mirror.last)])
             mirror.rounds += 1
             catching_up = len(records) == CHUNK

@@ -1,4 +1,4 @@
-"""Finding entries on a Redis server, as generators of steps: no I/O, no await."""
+"""Finds entries on a Redis server. The operations are generators of steps: no I/O, no await."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ from recallm.storage.redis.server import ATTEMPTS, Epoch, ServerState, check_dim
 if TYPE_CHECKING:
     from recallm.typing import Vector
 
-_SPARE = 4
-_ROUNDS = 5
-_MANY_ROUNDS = 3
+_EXTRA = 4
+"""How many more neighbours than wanted are asked for: some may have expired, or be odd."""
+
+_MAX_ROUNDS = 5
+"""How often a look-up with a limit searches, each time for four times as many, until it gives what it has found."""
+
+_EXHAUSTIVE_AFTER = 3
+"""After how many searches an index that claims to know no more is searched exhaustively: its graph may be cut."""
 
 
 class GenerationEndedError(Exception):
-    """The namespace was invalidated since its generation was last looked at."""
+    """The namespace has been invalidated since its generation was last read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,9 @@ class ReadOperations:
 
     Attributes:
         server_state: what is known of the server.
-        entry_format: checks entries.
-        in_background: has an operation performed in the background, once at a time for each name.
+        entry_format: decodes entries, and checks them.
+        in_background: called as ``in_background(name, operation)``, performs an operation later, unless one of that
+            name is under way.
     """
 
     server_state: ServerState
@@ -41,7 +47,7 @@ class ReadOperations:
     in_background: Callable[[str, Callable[[], Operation[None]]], object]
 
     def recall(self, namespace: str, key: str) -> Operation[Recalled]:
-        """Look for one key, in one round trip where the generation is known."""
+        """Look for one key, in one round trip if the generation is known."""
         yield from self.server_state.layout()
         namespace_keys, key_digest = NamespaceKeys(self.server_state.prefix, namespace), digest(key)
         generation = self.server_state.generation(namespace)
@@ -49,14 +55,14 @@ class ReadOperations:
             commands = [read_epoch(namespace_keys)]
             if generation is not None:
                 commands.append(_read_command(namespace_keys.of_generation(generation), key_digest))
-            found, *values = yield Batch(commands)
-            epoch = Epoch.parse(checked([found])[0])
+            reply, *values = yield Batch(commands)
+            epoch = Epoch.parse(checked([reply])[0])
             if epoch is None:
                 epoch = yield from self.server_state.epoch(namespace_keys)
             if epoch.generation == generation and values:
                 stored = self._decode(values[0], namespace_keys.of_generation(generation))
-                right = stored is not None and stored.entry.key == key
-                return Recalled(self._candidate(stored, 1.0) if stored and right else None, epoch.number)
+                found = stored is not None and stored.entry.key == key
+                return Recalled(self._candidate(stored, 1.0) if stored and found else None, epoch.number)
             generation = epoch.generation
             self.server_state.remember(namespace, generation)
         raise too_much_contention(namespace_keys)
@@ -64,14 +70,14 @@ class ReadOperations:
     def search(
         self, namespace: str, partition: str, vector: Vector, threshold: float, limit: int | None
     ) -> Operation[Sequence[Candidate]]:
-        """Look for similar entries: what the server finds is read, checked and rescored."""
+        """Look for similar entries: those that the index finds are read, checked and scored here."""
         layout = yield from self.server_state.layout()
         namespace_keys = NamespaceKeys(self.server_state.prefix, namespace)
         generation = self.server_state.generation(namespace)
         for _ in range(ATTEMPTS):
             if generation is None:
                 generation = (yield from self.server_state.epoch(namespace_keys)).generation
-            count = 16 * _SPARE if limit is None else limit + _SPARE
+            count = 16 * _EXTRA if limit is None else limit + _EXTRA
             keys = namespace_keys.of_generation(generation)
             query = VectorQuery(keys, digest(partition), vector, threshold, count, everything=limit is None)
             try:
@@ -92,10 +98,10 @@ class ReadOperations:
             seen.update(fresh)
             found += yield from self._fetch_candidates(layout, query, partition, fresh)
             rounds += 1
-            enough = limit is not None and (len(found) >= limit or rounds >= _ROUNDS)
-            if (neighbours.complete or enough) and (rounds < _MANY_ROUNDS or enough or query.everything):
+            enough = limit is not None and (len(found) >= limit or rounds >= _MAX_ROUNDS)
+            if (neighbours.complete or enough) and (rounds < _EXHAUSTIVE_AFTER or enough or query.everything):
                 break
-            # So many bad ones may have cut what lies behind them off from an index's graph.
+            # Many odd entries may have cut the sound ones behind them off from an index's graph.
             query = replace(query, count=4 * query.count, everything=neighbours.complete or limit is None)
         if neighbours.catching_up:
             self.in_background(f"mirror {query.keys.stream(query.partition)}", lambda: self._catch_up(layout, query))
@@ -103,7 +109,12 @@ class ReadOperations:
         return found[:limit]
 
     def _ask_index(self, layout: Layout, query: VectorQuery) -> Operation[Neighbours]:
-        """Ask the index, in one round trip with the check that its generation has not ended."""
+        """Ask the index for neighbours, and check in the same round trip that its generation has not ended.
+
+        Raises:
+            GenerationEndedError: it has.
+            OddVectorError: the partition's vectors have another dimension.
+        """
         keys = query.keys
         created = False
         while True:
@@ -129,7 +140,7 @@ class ReadOperations:
     def _fetch_candidates(
         self, layout: Layout, query: VectorQuery, partition: str, found: Sequence[tuple[bytes, EntryVersion | None]]
     ) -> Operation[list[Candidate]]:
-        """Read what an index found, and have it forget what is not there any more."""
+        """Read the entries that an index found, and remove those that are gone from it."""
         from recallm.scoring import similarity  # numpy is loaded by whoever embeds first
 
         keys, vector = query.keys, query.vector
@@ -157,7 +168,7 @@ class ReadOperations:
         return candidates
 
     def _is_gone(self, version: EntryVersion, values: Any) -> bool:
-        """Return whether the entry is another by now, or none; one being stored counts as there."""
+        """Return whether another version, or none, is stored; a version that is about to be stored is not gone."""
         if isinstance(values, Exception):
             return False
         current = EntryVersion.unpack(values[0] or b"")
@@ -166,12 +177,12 @@ class ReadOperations:
         return not version.record or age_ms(version.record, self.server_state.now_ms()) > YOUNG_MS
 
     def _catch_up(self, layout: Layout, query: VectorQuery) -> Operation[None]:
-        """Read all that a mirror has yet to read."""
+        """Read all records that a mirror has yet to read."""
         while (yield from self._ask_index(layout, query)).catching_up:
             pass
 
     def _decode(self, values: Any, keys: GenerationKeys) -> StoredEntry | None:
-        """Return the entry that a reply holds, or None; a key of another type is an odd entry like any other."""
+        """Return the entry that a reply holds, or None if it holds none, also because the key is of another type."""
         if isinstance(values, Exception):
             if "WRONGTYPE" not in str(values):
                 raise values

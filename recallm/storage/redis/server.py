@@ -1,4 +1,4 @@
-"""What a process knows of a Redis server: how to search it, its clock, its namespaces' generations."""
+"""What a process knows of a Redis server: its layout, its clock, and the generations of its namespaces."""
 
 from __future__ import annotations
 
@@ -20,38 +20,52 @@ if TYPE_CHECKING:
     from recallm.typing import Vector
 
 ATTEMPTS = 16
-"""How often a transaction is tried whose watched keys change."""
+"""How often a transaction is tried whose watched keys change: who stores an entry watches the entry and its epoch."""
 
 TRUST_SECONDS = 60.0
-"""How long what was found out about the server is believed."""
+"""How long the server's layout and clock are believed: clocks drift apart by a few ms, and asking takes round trips.
+
+A server that is replaced by another kind usually cuts connections, and any error has both asked for at once.
+"""
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
+
 _MAX_GENERATIONS = 10_000
+"""How many namespaces' generations are remembered; one that was dropped costs a round trip more."""
+
 _TICKS_A_MS = 1 << 16
+"""The steps into which two bytes of an id divide a millisecond."""
+
 REFUSALS = ("unknown command", "doesn't exist in redis commands", "noperm", "no permissions")
+"""Words of the errors for commands that a server, or a cluster's client, does not know, or that a user may not use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """A namespace's generation, which every invalidation ends, and how many removals it has seen."""
+    """What a namespace's epoch is made of.
+
+    Attributes:
+        generation: the generation's name, 16 hexadecimal digits; every invalidation begins another one.
+        removals: how many removals of single entries the generation has seen.
+    """
 
     generation: str
     removals: int
 
     @property
     def number(self) -> int:
-        """The epoch as storages tell it: no two of a namespace are alike, even where the server forgot all."""
+        """The epoch as an int: no two of a namespace are equal, even if the server forgot the others."""
         return int(self.generation, 16) << 64 | self.removals
 
     @classmethod
     def of_number(cls, number: int) -> Epoch:
-        """Return the epoch of a number."""
+        """Return the epoch that has this number."""
         return cls(f"{number >> 64:016x}", number & (1 << 64) - 1)
 
     @classmethod
     def parse(cls, reply: Sequence[Any]) -> Epoch | None:
-        """Return the epoch that HMGET g n found, or None where there is none."""
+        """Return the epoch in the reply to `read_epoch`, or None if there is none."""
         generation, removals = reply[0], reply[1]
         try:
             name = generation.decode("ascii")
@@ -64,7 +78,13 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What was found out about a server, and until when it is believed."""
+    """What was found out about a server.
+
+    Attributes:
+        layout: the layout to use.
+        offset_ms: how far the server's clock is ahead of this process's monotonic clock.
+        until: when it must be found out again, in seconds of the monotonic clock.
+    """
 
     layout: Layout
     offset_ms: float
@@ -72,17 +92,19 @@ class ServerInfo:
 
 
 def read_epoch(namespace_keys: NamespaceKeys) -> Command:
-    """Return the command whose reply `Epoch.parse` understands."""
+    """Return the command that reads an epoch, for `Epoch.parse`; a third value says that some entry never expires."""
     return ("HMGET", namespace_keys.epoch, "g", "n", "k")
 
 
 class ServerState:
-    """Finds out about the server by trying, and again after trouble or a while.
+    """Caches what is known of the server: its layout, its clock, and the generations of namespaces.
+
+    Layout and clock are found out by trying, and again after an error and every `TRUST_SECONDS`.
 
     Args:
-        prefix: what every key starts with.
-        layouts: by name, the preferred first.
-        chosen: name of the layout to use; None: the first that the server supports.
+        prefix: the storage's prefix, with which every key starts.
+        layouts: the layouts by their names, the preferred ones first, "plain" among them.
+        chosen: the name of the layout to use; None: the first that the server supports.
         clock: seconds that never go back.
     """
 
@@ -106,16 +128,16 @@ class ServerState:
 
     @property
     def current_layout(self) -> Layout | None:
-        """The layout in use, or None where it is yet to be found out."""
+        """The layout in use, or None if it is yet to be found out."""
         return None if self._info is None else self._info.layout
 
     def expire(self) -> None:
-        """Find out anew before the next operation."""
+        """Have the layout and the clock found out again before the next operation."""
         if self._info is not None:
             self._info = replace(self._info, until=0.0)
 
     def now_ms(self) -> int:
-        """Return the time by the server's clock."""
+        """Return the time by the server's clock, in ms since 1970."""
         return int(self._exact_ms())
 
     def _exact_ms(self) -> float:
@@ -133,12 +155,13 @@ class ServerState:
         return tick.to_bytes(8) + secrets.token_bytes(4)
 
     def layout(self) -> Operation[Layout]:
-        """Return the layout to use."""
+        """Return the layout to use; ask the server for it, and for the time, if they are not known."""
         info, now = self._info, self._clock()
         if info is not None and now < info.until:
             return info.layout
         began = self._clock()
         reply = yield from _try_command(("TIME",))
+        # A server that does not tell the time is taken to have this machine's.
         offset_ms = (time.time() - began) * 1000
         if reply is not None:
             seconds, micros = reply
@@ -148,7 +171,7 @@ class ServerState:
         return self._info.layout
 
     def _supported_layout(self) -> Operation[str]:
-        """Return the name of the first layout whose commands work."""
+        """Return the name of the first layout whose commands the server performs."""
         probes: dict[str, Command] = {"vectorset": ("VCARD", f"{self.prefix}:probe"), "search": ("FT._LIST",)}
         for name, probe in probes.items():
             if name in self.layouts and (yield from _try_command(probe)) is not None:
@@ -156,7 +179,7 @@ class ServerState:
         return "plain"
 
     def generation(self, namespace: str) -> str | None:
-        """Return the generation that the namespace had when it was last looked at."""
+        """Return the generation that the namespace had when it was last read, or None if that is not known."""
         return self._generations.get(namespace)
 
     def remember(self, namespace: str, generation: str) -> None:
@@ -166,12 +189,16 @@ class ServerState:
             self._generations.popitem(last=False)
 
     def epoch(self, namespace_keys: NamespaceKeys) -> Operation[Epoch]:
-        """Return a namespace's epoch, begun now where it has none."""
+        """Return a namespace's epoch; begin one if it has none.
+
+        Raises:
+            RecallmError: others changed the epoch at every attempt.
+        """
         for _ in range(ATTEMPTS):
             (reply,) = checked((yield Watch([namespace_keys.epoch], [read_epoch(namespace_keys)])))
             epoch = Epoch.parse(reply)
             if epoch is None:
-                # A server that forgot may be another one by now.
+                # A server that has forgotten the epoch may be another one by now.
                 self.expire()
                 epoch = Epoch(secrets.token_hex(8), 0)
                 begun = yield Exec(begin_epoch(namespace_keys, epoch.generation))
@@ -189,24 +216,28 @@ def begin_epoch(namespace_keys: NamespaceKeys, generation: str) -> list[Command]
 
 
 def too_much_contention(namespace_keys: NamespaceKeys) -> RecallmError:
-    """Return the error of a transaction that others kept from coming through."""
+    """Return the error for a transaction whose watched keys others changed at every attempt."""
     return RecallmError(
         f"the epoch of namespace {namespace_keys.namespace!r} changed {ATTEMPTS} times during one operation"
     )
 
 
 def check_dim(dim: Any, vector: Vector) -> None:
-    """Check that a vector fits a partition whose dimension the server told.
+    """Check that a vector fits its partition.
+
+    Args:
+        dim: what the server returned for the dimension of the partition's vectors; None: the partition has none.
+        vector: shape (dim,).
 
     Raises:
-        OddVectorError: it does not.
+        OddVectorError: the dimensions differ.
     """
     if dim is not None and dim != str(vector.size).encode():
         raise OddVectorError(f"a vector of dimension {vector.size} does not fit a partition of dimension {dim!r}")
 
 
 def _try_command(command: Command) -> Operation[Any]:
-    """Return the reply to a command, or None where the server does not know it or we may not use it."""
+    """Return the reply to a command, or None if the server does not know it or the user may not use it."""
     try:
         (reply,) = yield Batch([command])
     except Exception as error:  # noqa: BLE001  # a cluster's client does not even send what is unknown

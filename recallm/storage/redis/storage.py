@@ -1,4 +1,4 @@
-"""Entries on a Redis server, shared by a fleet of workers."""
+"""Keeps entries on a Redis server, shared by a fleet of workers."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ T = TypeVar("T")
 LayoutName: TypeAlias = Literal["auto", "vectorset", "search", "plain"]
 _UPKEEP = Workers("recallm-redis", size=2)
 
-PARTING_SECONDS = 1.0
-"""How long a server may take to let go of a connection whose operation was cancelled."""
+DISCONNECT_SECONDS = 1.0
+"""How long a cancelled operation may take to give its connection back, which takes a round trip."""
 
 
 class RedisStorage(StorageBackend):
     """Keeps entries on a Redis or Valkey server, shared by every process that uses it. Needs the extra ``redis``.
 
-    Works with Redis 7 or later and with Valkey: with vector sets (Redis 8) or the query engine where the server
-    has them, else with the vectors mirrored in this process. What the server returns is checked, and similarities
+    Works with Redis 7 or later and with Valkey: with vector sets (Redis 8) or the query engine if the server has
+    them, else with the vectors mirrored in this process. Whatever the server returns is checked, and similarities
     are computed here from the stored vectors. Your clients are used as they are.
 
     Args:
         client: ``redis.asyncio.Redis`` or ``RedisCluster``, for async functions.
         sync_client: ``redis.Redis`` or ``RedisCluster``, for sync functions, and for async ones without `client`.
         prefix: what every key starts with.
-        layout: ``"vectorset"``, ``"search"`` (query engine) or ``"plain"``; ``"auto"``: what the server supports.
+        layout: ``"vectorset"``, ``"search"`` (query engine), ``"plain"`` or, for the first that works, ``"auto"``.
         max_entries: the most entries of one namespace; those that expire first, then the oldest, make room.
             None: no bound.
         secret: signs entries (HMAC-SHA256); entries that are not signed with it are ignored. None: no signatures.
         encrypt: bytes → bytes, applied to prompts and responses before they are stored.
-        decrypt: its inverse; raises where the bytes are not its own.
-        max_bytes: the most that one prompt, or one response, may take on the server.
-        mirror_bytes: about how much memory this process may use for mirrored vectors (layout ``"plain"``).
+        decrypt: its inverse; raises if the bytes are not its own.
+        max_bytes: the most bytes that one prompt, or one response, may take on the server.
+        mirror_bytes: about how many bytes this process may use for mirrored vectors (layout ``"plain"``).
 
     Raises:
         MissingExtraError: the extra is not installed.
@@ -150,7 +150,7 @@ class RedisStorage(StorageBackend):
 
     @property
     def layout(self) -> Layout | None:
-        """The layout in use, or None where it is yet to be found out."""
+        """The layout in use, or None if it is yet to be found out."""
         return self._server_state.current_layout
 
     def recall(self, namespace: str, key: str) -> Recalled:
@@ -164,7 +164,7 @@ class RedisStorage(StorageBackend):
         return self._run(self._reads.search(namespace, partition, vector, threshold, limit))
 
     def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
-        """Keep `entry`, unless its namespace has left `epoch`."""
+        """Store `entry`, unless its namespace has another epoch than `epoch` by now."""
         return self._run(self._writes.put(entry, epoch, ttl))
 
     def remove(self, namespace: str, keys: Sequence[str]) -> int:
@@ -180,20 +180,20 @@ class RedisStorage(StorageBackend):
         return self._run(self._writes.sizes(namespaces))
 
     async def aperform(self, operation: StorageOperation) -> Any:
-        """Perform an operation with the running event loop's client; who is cancelled does not wait for the server."""
+        """Perform an operation with the running event loop's client. If cancelled, it does not wait for the server."""
         if self._clients is None:
             return await super().aperform(operation)
         task = self._start_task(arun(self._perform(self._clients.current(), self._steps(operation))))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            # redis-py gives a connection back with a round trip, which a silent server does not answer.
+            # redis-py gives a connection back after a round trip, which a silent server does not answer.
             task.cancel()
-            asyncio.get_running_loop().call_later(PARTING_SECONDS, task.cancel)
+            asyncio.get_running_loop().call_later(DISCONNECT_SECONDS, task.cancel)
             raise
 
     async def aclose(self) -> None:
-        """Close the running event loop's connections; they are made anew where they are needed."""
+        """Close the running event loop's connections; the next operation makes new ones."""
         if self._clients is not None:
             await self._clients.close_current()
 
@@ -220,7 +220,7 @@ class RedisStorage(StorageBackend):
         return asyncio.run(self._run_alone(operation))
 
     async def _run_alone(self, operation: Operation[T]) -> T:
-        """Perform an operation on an event loop of its own: sizes and invalidations are asked for by sync code too."""
+        """Perform an operation on an event loop of its own, for sync code if there is an async client only."""
         if self._clients is None:
             raise InvalidTypeError(f"{self!r} has no client")
         client = self._clients.fresh()
@@ -233,12 +233,12 @@ class RedisStorage(StorageBackend):
         try:
             return (yield from CommandRunner(client, *self._errors).perform(operation))
         except Exception:
-            # The server may have been restarted or replaced by another.
+            # The server may have been restarted, or replaced by another.
             self._server_state.expire()
             raise
 
     def _in_background(self, name: str, operation: Callable[[], Operation[None]]) -> None:
-        """Perform an operation in the background, unless it is being performed."""
+        """Perform an operation in the background, unless one of that name is under way."""
         with self._lock:
             if name in self._upkeep:
                 return
@@ -257,7 +257,7 @@ class RedisStorage(StorageBackend):
 
     def _end_task(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        # Where nobody waits for it any more, nobody asks what it raised.
+        # asyncio complains about an exception that nobody asks for, as nobody does after a cancellation.
         if not task.cancelled():
             task.exception()
 
@@ -270,7 +270,7 @@ class RedisStorage(StorageBackend):
     async def _arun_upkeep(self, name: str, client: Any, operation: Callable[[], Operation[None]]) -> None:
         try:
             await arun(self._perform(client, operation()))
-        except Exception:  # noqa: BLE001, S110  # upkeep that failed is taken up by a later call
+        except Exception:  # noqa: BLE001, S110  # a later call has upkeep that failed done again
             pass
         finally:
             self._upkeep.discard(name)

@@ -1,4 +1,4 @@
-"""Taking entries out of a Redis server: single ones, those that are one too many, and what nobody can see."""
+"""Deletes from a Redis server: single versions, entries beyond a bound, and all that is out of reach."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from recallm.storage.redis.keys import EntryVersion, GenerationKeys, NamespaceKe
 from recallm.storage.redis.layouts import Layout
 from recallm.storage.redis.server import Epoch, ServerState, read_epoch
 
-SWEPT_AT_ONCE = 32
-"""How many entries one transaction removes: it takes the server a few milliseconds."""
+_EVICTION_ROUNDS = 3
+"""How many transactions make room after an entry was stored: those who store meanwhile make room themselves."""
+
+REMOVED_AT_ONCE = 32
+"""How many entries one transaction removes at most: it keeps the server busy for a few milliseconds."""
 
 
 def remove_versions(layout: Layout, keys: GenerationKeys, packed: Sequence[bytes]) -> Operation[int | None]:
-    """Remove versions, with their entries where these have not been replaced.
+    """Remove versions from all indexes, and their entries unless these have been replaced.
+
+    Args:
+        layout: the layout in use.
+        keys: the keys of their generation.
+        packed: the versions, packed; other bytes are removed from the generation's versions.
 
     Returns:
-        How many entries were removed; None where one changed meanwhile, and nothing was done.
+        How many entries were removed; None if one changed meanwhile, and nothing was removed.
     """
     versions = [version for version in map(EntryVersion.unpack, packed) if version is not None]
     names = [keys.entry(version.key) for version in versions]
@@ -41,31 +49,32 @@ def remove_versions(layout: Layout, keys: GenerationKeys, packed: Sequence[bytes
 
 
 def _drop_empty_partitions(layout: Layout, keys: GenerationKeys, partitions: Sequence[bytes]) -> Operation[None]:
-    """Forget partitions that hold nothing any more in any layout, and the streams that outlast what they held."""
+    """Delete the bookkeeping of partitions that hold no entry in any layout: dimension and stream."""
     if not layout.by_partition:
         return
     sizes = yield Batch([command for partition in partitions for command in _size_commands(keys, partition)])
     empty = [each for each, *size in zip(partitions, sizes[::2], sizes[1::2], strict=True) if size == _EMPTY]
     for partition in empty:
-        # Whoever stores into the partition changes one of these keys.
+        # Whoever stores an entry in the partition changes one of these keys.
         again = yield Watch([keys.stream(partition), keys.index(partition)], _size_commands(keys, partition))
         if list(again) == _EMPTY:
             yield Exec([("HDEL", keys.dims, partition), ("UNLINK", keys.stream(partition))])
 
 
 _EMPTY = [0, -2]
+"""The replies to `_size_commands` for a partition with neither a record nor a vector set."""
 
 
 def _size_commands(keys: GenerationKeys, partition: bytes) -> list[Command]:
-    """Return the commands whose replies are `_EMPTY` where there is neither a record nor a vector set."""
+    """Return the commands that tell whether a partition is empty."""
     return [("XLEN", keys.stream(partition)), ("PTTL", keys.index(partition))]
 
 
 def make_room(layout: Layout, keys: GenerationKeys, size: int, max_entries: int) -> Operation[int]:
-    """Remove the entries that expire first, or were stored first, beyond a number; return how many."""
+    """Remove entries beyond a number, those that expire first and then the oldest; return how many."""
     evicted = 0
-    for _ in range(3):
-        excess = min(size - max_entries, SWEPT_AT_ONCE)
+    for _ in range(_EVICTION_ROUNDS):
+        excess = min(size - max_entries, REMOVED_AT_ONCE)
         if excess <= 0:
             break
         (packed,) = checked((yield Batch([("ZRANGE", keys.versions, 0, excess - 1)])))
@@ -76,8 +85,8 @@ def make_room(layout: Layout, keys: GenerationKeys, size: int, max_entries: int)
 
 
 def evict_orphans(layout: Layout, keys: GenerationKeys) -> Operation[None]:
-    """Remove what still stands for entries that a server short of memory has evicted: a sample of it."""
-    (sample,) = checked((yield Batch([("ZRANDMEMBER", keys.versions, SWEPT_AT_ONCE)])))
+    """Remove versions whose entries a server short of memory has evicted, from a sample of all versions."""
+    (sample,) = checked((yield Batch([("ZRANDMEMBER", keys.versions, REMOVED_AT_ONCE)])))
     versions = [version for version in map(EntryVersion.unpack, sample) if version is not None]
     current = yield Batch([("HGET", keys.entry(version.key), "i") for version in versions])
     gone = [version.pack() for version, each in zip(versions, current, strict=True) if each != version.pack()]
@@ -86,33 +95,35 @@ def evict_orphans(layout: Layout, keys: GenerationKeys) -> Operation[None]:
 
 
 def sweep(server_state: ServerState, namespace_keys: NamespaceKeys) -> Operation[None]:
-    """Remove all that nobody can see any more, in small transactions."""
+    """Remove expired entries and invalidated generations, in small transactions."""
     while (yield from _sweep_some(server_state, namespace_keys)):
         pass
 
 
 def _sweep_some(server_state: ServerState, namespace_keys: NamespaceKeys) -> Operation[bool]:
+    """Remove one transaction's worth; return whether there may be more."""
     layout = yield from server_state.layout()
     found, dead = checked((yield Batch([read_epoch(namespace_keys), ("SRANDMEMBER", namespace_keys.dead)])))
     epoch = Epoch.parse(found)
     expired: Sequence[bytes] = []
     if epoch is not None:
         keys = namespace_keys.of_generation(epoch.generation)
-        limits = ("-inf", f"({server_state.now_ms()}", "LIMIT", 0, SWEPT_AT_ONCE)
+        limits = ("-inf", f"({server_state.now_ms()}", "LIMIT", 0, REMOVED_AT_ONCE)
         (expired,) = checked((yield Batch([("ZRANGEBYSCORE", keys.versions, *limits)])))
         if expired:
             yield from remove_versions(layout, keys, expired)
-    name = None if dead is None else Epoch.parse([dead, 0])
-    if dead is not None and (name is None or (epoch is not None and name.generation == epoch.generation)):
+    retired = None if dead is None else Epoch.parse([dead, 0])
+    if dead is not None and (retired is None or (epoch is not None and retired.generation == epoch.generation)):
+        # Whatever the set says, the living generation is not swept.
         checked((yield Batch([("SREM", namespace_keys.dead, dead)])))
-    elif name is not None:
-        yield from _sweep_dead(layout, namespace_keys.of_generation(name.generation))
+    elif retired is not None:
+        yield from _sweep_dead(layout, namespace_keys.of_generation(retired.generation))
     return bool(expired) or dead is not None
 
 
 def _sweep_dead(layout: Layout, keys: GenerationKeys) -> Operation[None]:
-    """Remove some of an invalidated generation; its indexes last, when they are empty and cheap to unlink."""
-    versions, dims = ("ZRANGE", keys.versions, 0, SWEPT_AT_ONCE - 1), ("HRANDFIELD", keys.dims, SWEPT_AT_ONCE)
+    """Remove a part of an invalidated generation: entries first, so that its indexes are empty and cheap to unlink."""
+    versions, dims = ("ZRANGE", keys.versions, 0, REMOVED_AT_ONCE - 1), ("HRANDFIELD", keys.dims, REMOVED_AT_ONCE)
     packed, partitions = checked((yield Batch([versions, dims])))
     if packed:
         yield from remove_versions(layout, keys, packed)

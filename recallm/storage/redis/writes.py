@@ -1,4 +1,4 @@
-"""Storing entries on a Redis server and taking them out, as generators of steps: no I/O, no await."""
+"""Stores entries on a Redis server, and removes them. The operations are generators of steps: no I/O, no await."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from recallm.storage.redis.server import (
     read_epoch,
     too_much_contention,
 )
-from recallm.storage.redis.sweeping import evict_orphans, make_room, remove_versions, sweep
+from recallm.storage.redis.sweeping import REMOVED_AT_ONCE, evict_orphans, make_room, remove_versions, sweep
 
-_REMOVED_AT_ONCE = 32
-_LONGEST_MS = 1 << 52
+_MAX_TTL_MS = 1 << 52
+"""The longest time to live, about 140,000 years: added to the time, it is exact as a float, which scores are."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteOperations:
-    """The operations that store, remove and count entries, and the upkeep they bring about.
+    """The operations that store, remove and count entries.
 
     Attributes:
         server_state: what is known of the server.
-        entry_format: writes entries.
+        entry_format: encodes entries.
         max_entries: the most entries that one namespace may hold; None: no bound.
-        in_background: has an operation performed in the background, once at a time for each name.
+        in_background: called as ``in_background(name, operation)``, performs an operation later, unless one of that
+            name is under way.
     """
 
     server_state: ServerState
@@ -46,7 +47,7 @@ class WriteOperations:
     in_background: Callable[[str, Callable[[], Operation[None]]], object]
 
     def put(self, entry: Entry, epoch: int, ttl: float | None) -> Operation[Stored]:
-        """Keep an entry, in one transaction that fails where the epoch has ended."""
+        """Store an entry, in one transaction that fails if the epoch has ended."""
         layout = yield from self.server_state.layout()
         wanted = Epoch.of_number(epoch)
         keys = self._namespace_keys(entry.namespace).of_generation(wanted.generation)
@@ -64,7 +65,7 @@ class WriteOperations:
         return Stored(kept=True, evicted=evicted)
 
     def remove(self, namespace: str, entry_keys: Sequence[str]) -> Operation[int]:
-        """Begin a new epoch, then remove single entries: none of an older epoch can take their keys."""
+        """Begin a new epoch, then remove single entries: an answer of an older epoch can no longer replace them."""
         layout = yield from self.server_state.layout()
         namespace_keys = self._namespace_keys(namespace)
         ended = checked((yield Exec([("HINCRBY", namespace_keys.epoch, "n", 1), read_epoch(namespace_keys)])))
@@ -74,14 +75,14 @@ class WriteOperations:
             return 0
         keys, removed = namespace_keys.of_generation(epoch.generation), 0
         names = [keys.entry(digest(key)) for key in dict.fromkeys(entry_keys)]
-        for start in range(0, len(names), _REMOVED_AT_ONCE):
-            removed += yield from self._remove(layout, keys, names[start : start + _REMOVED_AT_ONCE])
+        for start in range(0, len(names), REMOVED_AT_ONCE):
+            removed += yield from self._remove(layout, keys, names[start : start + REMOVED_AT_ONCE])
         return removed
 
     def invalidate(self, namespace: str) -> Operation[int]:
-        """Begin a new generation; what the old one held is out of sight at once, and swept later.
+        """Begin a new generation. The entries of the old one are out of reach at once, and swept later.
 
-        Nothing is watched: whatever else happens to the namespace, this comes through.
+        Nothing is watched, so an invalidation succeeds whatever else happens to the namespace meanwhile.
         """
         yield from self.server_state.layout()
         namespace_keys, fresh = self._namespace_keys(namespace), secrets.token_hex(8)
@@ -111,10 +112,10 @@ class WriteOperations:
     def _put(
         self, layout: Layout, keys: GenerationKeys, entry: Entry, wanted: Epoch, ttl: float | None
     ) -> Operation[Stored | int]:
-        """Store an entry; return the namespace's size, or that it was not kept."""
+        """Store an entry; return the number of the generation's entries, or that this one was not kept."""
         now = self.server_state.now_ms()
         version = EntryVersion(self.server_state.new_id(), digest(entry.key), digest(entry.partition))
-        name, ttl_ms = keys.entry(version.key), None if ttl is None else min(max(1, round(ttl * 1000)), _LONGEST_MS)
+        name, ttl_ms = keys.entry(version.key), None if ttl is None else min(max(1, round(ttl * 1000)), _MAX_TTL_MS)
         reads = [
             read_epoch(keys.namespace_keys),
             ("HGET", keys.dims, version.partition),
@@ -129,8 +130,9 @@ class WriteOperations:
         for _ in range(ATTEMPTS):
             *replies, current = yield Watch([keys.namespace_keys.epoch, name], reads)
             found, dim, expired, dead, lasts_ms = checked(replies)
+            lasting = found[2] is not None
             if current == version.pack():
-                # The transaction came through, though its reply was lost.
+                # The last transaction succeeded, and its reply was lost.
                 return int(checked((yield Batch([("ZCARD", keys.versions)])))[0])
             if Epoch.parse(found) != wanted:
                 yield from self._withdraw(layout, keys, version, entry, Epoch.parse(found))
@@ -147,8 +149,8 @@ class WriteOperations:
                 fields |= layout.index_fields(keys, version)
             commands = _replace_commands(layout, keys, name, current)
             commands += _store_commands(layout, keys, entry, version, fields)
-            commands += _expiry_commands(keys, version, ttl_ms, now, keeps=found[2] is not None)
-            commands += _epoch_expiry_commands(keys.namespace_keys, ttl_ms, lasts_ms, keeps=found[2] is not None)
+            commands += _expiry_commands(keys, version, ttl_ms, now, lasting=lasting)
+            commands += _epoch_expiry_commands(keys.namespace_keys, ttl_ms, lasts_ms, lasting=lasting)
             done = yield Exec([*commands, ("ZCARD", keys.versions)])
             if done is not None:
                 return int(checked(done)[-1])
@@ -157,7 +159,7 @@ class WriteOperations:
     def _withdraw(
         self, layout: Layout, keys: GenerationKeys, version: EntryVersion, entry: Entry, epoch: Epoch | None
     ) -> Operation[None]:
-        """Take back what was prepared for an entry that came too late, and have what that left behind swept."""
+        """Delete what was prepared for an entry of an epoch that has ended, and have its partition swept."""
         if not version.record or entry.vector is None:
             return
         commands = [*layout.delete_commands(keys, version), ("HSETNX", keys.dims, version.partition, entry.vector.size)]
@@ -181,7 +183,7 @@ class WriteOperations:
         self.in_background(f"sweep {namespace_keys.epoch}", lambda: sweep(self.server_state, namespace_keys))
 
     def _retire_generation(self, namespace_keys: NamespaceKeys, epoch: Epoch | None) -> list[Command]:
-        """Return the commands that have a generation swept, and count what it held."""
+        """Return the commands that have a generation swept, and count its live entries."""
         if epoch is None:
             return []
         return [
@@ -197,7 +199,7 @@ class WriteOperations:
 
 
 def _replace_commands(layout: Layout, keys: GenerationKeys, name: str, current: Any) -> list[Command]:
-    """Return the commands that remove what a key holds, be it an entry or anything else."""
+    """Return the commands that delete a key, be it an entry or anything else, and the version that it held."""
     old = EntryVersion.unpack(current) if isinstance(current, bytes) else None
     indexed = [] if old is None else [("ZREM", keys.versions, old.pack()), *layout.delete_commands(keys, old)]
     return [("UNLINK", name), *indexed]
@@ -215,16 +217,16 @@ def _store_commands(
 
 
 def _expiry_commands(
-    keys: GenerationKeys, version: EntryVersion, ttl_ms: int | None, now: int, *, keeps: bool
+    keys: GenerationKeys, version: EntryVersion, ttl_ms: int | None, now: int, *, lasting: bool
 ) -> list[Command]:
-    """Return the commands that have the entry expire, and no key of its generation that leads to it before it does.
+    """Return the commands that set the entry's expiry, and make the shared keys of its generation outlive it.
 
     Args:
-        keys: where it is stored.
-        version: what stands for it.
-        ttl_ms: its time to live; None: it never expires.
-        now: by the server's clock, in ms.
-        keeps: whether an entry of this generation never expires.
+        keys: the keys of its generation.
+        version: the version that is stored.
+        ttl_ms: its time to live in ms; None: it never expires.
+        now: the time by the server's clock in ms.
+        lasting: whether some entry of the generation never expires.
     """
     score = "+inf" if ttl_ms is None else now + ttl_ms
     commands: list[Command] = [("ZADD", keys.versions, score, version.pack())]
@@ -233,20 +235,20 @@ def _expiry_commands(
         return [*commands, *(("PERSIST", key) for key in shared)]
     commands.append(("PEXPIRE", keys.entry(version.key), ttl_ms))
     for key in shared:
-        if not keeps:
+        if not lasting:
             commands.append(("PEXPIRE", key, ttl_ms + HOUR_MS, "NX"))
         commands.append(("PEXPIRE", key, ttl_ms + HOUR_MS, "GT"))
     return commands
 
 
 def _epoch_expiry_commands(
-    namespace_keys: NamespaceKeys, ttl_ms: int | None, lasts_ms: int, *, keeps: bool
+    namespace_keys: NamespaceKeys, ttl_ms: int | None, lasts_ms: int, *, lasting: bool
 ) -> list[Command]:
-    """Return the commands that have the epoch last longer than an entry, if it does not anyway.
+    """Return the commands that make the epoch outlive an entry, if it would not anyway.
 
-    All who store watch the epoch: it is written to as seldom as can be, or they would keep each other waiting.
+    All who store watch the epoch, and each write to it has them try again: it is written as seldom as possible.
     """
-    if keeps:
+    if lasting:
         return []
     if ttl_ms is None:
         return [("HSET", namespace_keys.epoch, "k", 1), ("PERSIST", namespace_keys.epoch)]

@@ -69,7 +69,7 @@ def test_those_who_store_do_not_exclude_each_other(redis_server: Server, ttl: fl
 
 def test_an_index_is_made_until_it_is_known_to_be_there() -> None:
     """Whoever stores while another thread makes the index makes it too, rather than store before it is there."""
-    engine, keys = QueryEngine("recallm"), NamespaceKeys("recallm", "n").generation("g")
+    engine, keys = QueryEngine("recallm"), NamespaceKeys("recallm", "n").of_generation("g")
     vector = FakeEmbedder(dim=16).embed("one")
     version = EntryVersion(bytes(12), bytes(16), bytes(16))
     prepared = engine.prepare_commands(keys, version, vector)
