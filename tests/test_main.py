@@ -36,7 +36,7 @@ def test_evaluate_prints_a_table(pairs: Path, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.model
 def test_guards_may_be_left_out(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With `--no-guards` there is one table."""
+    """With `--no-guards`, `evaluate` prints one table."""
     assert main(["evaluate", str(pairs), "--embedder", "offline", "--no-guards", "--at", "0.9"]) == 0
     assert "with guards" not in capsys.readouterr().out
 
@@ -44,7 +44,7 @@ def test_guards_may_be_left_out(pairs: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.model
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_a_plot_is_written(ending: str, pairs: Path, tmp_path: Path) -> None:
-    """A plot is written in the format that the file's ending names."""
+    """`evaluate` writes a plot in the format that the file's ending names."""
     picture = tmp_path / f"curve.{ending}"
     assert main(["evaluate", str(pairs), "--embedder", "offline", "--plot", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG" if ending == "png" else b"<?xml")
@@ -54,7 +54,7 @@ def test_a_plot_is_written(ending: str, pairs: Path, tmp_path: Path) -> None:
 def test_tune_without_a_safe_threshold_says_so_and_exits_with_one(
     pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Four pairs prove nothing: `tune` says so, and exits with 1."""
+    """If the pairs prove no threshold safe, `tune` says so and exits with 1."""
     assert main(["tune", str(pairs), "--embedder", "offline"]) == 1
     assert "No threshold is wrong in at most 1 % of the hits with 95 % confidence" in capsys.readouterr().out
 
@@ -70,7 +70,7 @@ def test_tune_prints_the_line_to_paste(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["evaluate", "{folder}/absent.jsonl"], "absent.jsonl: No such file"),
         (["evaluate", "{folder}/broken.jsonl"], "line 1 is not JSON"),
@@ -81,16 +81,16 @@ def test_tune_prints_the_line_to_paste(tmp_path: Path, capsys: pytest.CaptureFix
     ],
 )
 def test_an_error_is_told_in_one_line(
-    arguments: list[str], told: str, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An error is one line on standard error, and the exit code is 2."""
+    """An error of the command line is one line on standard error, and the exit code is 2."""
     (tmp_path / "broken.jsonl").write_text("{\n", encoding="utf-8")
     (tmp_path / "unlabelled.jsonl").write_text('{"a": "x", "b": "y", "same": null}\n', encoding="utf-8")
     assert main([argument.format(folder=tmp_path) for argument in arguments] + ["--embedder", "offline"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("recallm: error: ")
-    assert told in printed.err
+    assert message in printed.err
     assert printed.err.count("\n") == 1
 
 

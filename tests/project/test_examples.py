@@ -22,7 +22,7 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 
 
 def test_quickstart_answers_rewordings_and_nothing_else() -> None:
-    """Sixty questions: at least fifteen semantic hits, and none that is wrong."""
+    """The quickstart's sixty questions bring at least fifteen semantic hits, none of them wrong."""
     command = [sys.executable, "-c", WITHOUT_WAITING, str(EXAMPLES / "quickstart.py")]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=170)
     assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -44,14 +44,14 @@ def service(redis_url: str) -> Iterator[str]:
 
 
 def ask(address: str, question: str, tenant: str) -> tuple[str, int]:
-    """Return the answer, and the worker that gave it."""
+    """Return the answer and the worker that gave it."""
     reply = httpx.get(f"{address}/ask", params={"question": question, "tenant": tenant}, timeout=20).json()
     return reply["answer"], reply["worker"]
 
 
 @pytest.mark.redis
 def test_two_workers_share_one_cache() -> None:
-    """One computes an answer, both serve it, to its tenant only; taking it out takes it out for both."""
+    """An answer that one worker computed is served by both to its tenant only, until one of them invalidates it."""
     if not COMMANDS:
         pytest.skip("no Redis server is installed")
     with running(next(iter(COMMANDS))) as server, service(server.url) as address:
@@ -73,7 +73,7 @@ def test_two_workers_share_one_cache() -> None:
 
 
 def test_the_service_answers_without_its_cache() -> None:
-    """With no Redis server at all."""
+    """The example service answers although there is no Redis server."""
     with service("redis://127.0.0.1:1/0") as address:
         answers = [ask(address, QUESTIONS[0], "acme")[0] for _ in range(3)]
     assert all("answers acme" in answer for answer in answers)

@@ -36,20 +36,20 @@ recallm.stats(), recallm.caches(), recallm.storages()
 
 @pytest.mark.parametrize("program", ["import recallm", DECORATED], ids=["import", "decorate"])
 def test_nothing_heavy_is_loaded(program: str) -> None:
-    """Neither by the import nor by decorating; the check itself sees what is loaded."""
+    """Neither importing recallm nor decorating functions loads a heavy dependency."""
     loaded = loaded_after(program)
     assert "recallm.decorator" in loaded
     assert sorted(loaded & set(HEAVY)) == []
 
 
 def test_every_public_name_is_there() -> None:
-    """``__all__`` promises what can be had."""
+    """Every name in ``__all__`` can be imported."""
     program = "import recallm\nassert all(hasattr(recallm, name) for name in recallm.__all__)"
     assert "recallm.embedders.fastembed" in loaded_after(program)
 
 
 def test_an_unknown_name_is_no_attribute() -> None:
-    """With the error that Python gives."""
+    """An unknown attribute of the package raises the `AttributeError` that Python would raise."""
     import recallm
 
     with pytest.raises(AttributeError, match="'recallm' has no attribute 'semantic_cahce'"):

@@ -1,4 +1,4 @@
-"""The README's "Inside recallm" is true: what it names exists, and one call goes the way that it tells."""
+"""The README's "Inside recallm" is true: the names in it exist, and a call takes the steps that it describes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEPS = re.findall(r"^\d+\. (.*(?:\n +.*)*)", INSIDE, re.MULTILINE)
 
 
 def resolved(path: str) -> Any:
-    """Return what a dotted path below the package names."""
+    """Return the object that a dotted path below the package names."""
     parts = path.split(".")
     for length in range(len(parts), 0, -1):
         place = ROOT.joinpath(*parts[:length])
@@ -44,12 +44,12 @@ NAMED = sorted(
 
 @pytest.mark.parametrize("path", NAMED)
 def test_what_the_steps_name_exists(path: str) -> None:
-    """Each dotted name in the steps leads to something in the package."""
+    """Each dotted name in the README's steps of a call names something in the package."""
     assert resolved(path) is not None
 
 
 def test_files_in_the_table_of_what_to_touch_exist() -> None:
-    """Each path in the table is there, below the package or from the top of the repository."""
+    """Each path in the README's table exists, below the package or from the top of the repository."""
     paths = set(re.findall(r"`([\w/]+(?:/[\w.]*|\.py))`", INSIDE))
     assert len(paths) > 8
     assert [path for path in paths if not (ROOT / path).exists() and not (ROOT.parent / path).exists()] == []
@@ -57,17 +57,17 @@ def test_files_in_the_table_of_what_to_touch_exist() -> None:
 
 @contextmanager
 def traced(*functions: Callable[..., object]) -> Iterator[list[str]]:
-    """Note which of these functions are entered, and which effect a handler begins."""
+    """Record which of these functions are entered, and which effects a handler begins."""
     codes = {function.__code__: function.__qualname__ for function in functions}
     entered: list[str] = []
 
-    def note(frame: FrameType, event: str, _argument: object) -> None:
+    def record(frame: FrameType, event: str, _argument: object) -> None:
         if event != "call" or frame.f_code not in codes:
             return
         name = codes[frame.f_code]
         entered.append(type(frame.f_locals["effect"]).__name__ if name == "EffectHandler.begin" else name)
 
-    sys.setprofile(note)
+    sys.setprofile(record)
     try:
         yield entered
     finally:
@@ -75,7 +75,7 @@ def traced(*functions: Callable[..., object]) -> Iterator[list[str]]:
 
 
 def test_one_call_goes_the_way_that_is_told() -> None:
-    """A reworded prompt passes the steps in their order, up to the hit; a new one goes on to the function."""
+    """A reworded prompt takes the README's steps in their order up to the hit; a new one goes on to the function."""
     ask = semantic_cache(context={}, guards=(), storage=InMemoryStorage(), embedder=FakeEmbedder())(lambda prompt: "a")
     ask("how do I reset my password")
     watched = [

@@ -1,4 +1,4 @@
-"""The architecture, read from the sources: layers, rooms, sizes, and nothing written twice for async."""
+"""The architecture, read from the sources: layers, rooms, sizes, and no code written twice for async."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Import(NamedTuple):
-    """One import of a module."""
+    """One import in a module."""
 
     name: str
     at_module_level: bool
@@ -73,7 +73,7 @@ TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 
 
 def imports(tree: ast.AST, *, top: bool = True, typed: bool = False) -> Iterator[Import]:
-    """Yield every import, deferred ones and those that only type checkers see among them."""
+    """Yield every import of a module, deferred ones and those for type checkers included."""
     for node in ast.iter_child_nodes(tree):
         match node:
             case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body, orelse=orelse):
@@ -93,18 +93,18 @@ def imports(tree: ast.AST, *, top: bool = True, typed: bool = False) -> Iterator
 
 
 def own_imports(module: str) -> set[str]:
-    """Return the package's modules that one of them imports, however and for whatever."""
+    """Return the package's own modules that a module imports, deferred and type-only imports included."""
     names = {found.name.removeprefix("recallm.") for found in imports(TREES[module]) if "recallm." in found.name}
     return {name for name in names if name in TREES and name != module}
 
 
 def room_of(module: str) -> str:
-    """Return the room that a module stands in, or its own name if it stands beside the rooms."""
+    """Return the room that a module is in, or its own name if it is beside the rooms."""
     return module.partition(".")[0]
 
 
 def functions() -> Iterator[tuple[str, str, Function]]:
-    """Yield every function of the package with its module and the path of what it stands in."""
+    """Yield every function of the package with its module and its dotted path in the module."""
 
     def inside(tree: ast.AST, path: str) -> Iterator[tuple[str, Function]]:
         for node in ast.iter_child_nodes(tree):
@@ -120,30 +120,30 @@ def functions() -> Iterator[tuple[str, str, Function]]:
 
 @pytest.mark.parametrize("module", SOURCES)
 def test_imports_point_down(module: str) -> None:
-    """A module imports from its own layer and those below."""
+    """A module imports only from its own layer and those below."""
     assert room_of(module) in LEVEL, f"{room_of(module)} has no layer: add it to LAYERS"
     level = LEVEL[room_of(module)]
     assert sorted(name for name in own_imports(module) if LEVEL[room_of(name)] > level) == []
 
 
 def test_every_room_in_a_layer_exists() -> None:
-    """LAYERS names no room that is gone."""
+    """Every room that LAYERS names exists."""
     assert LEVEL.keys() == {room_of(module) for module in SOURCES}
 
 
 def test_few_names_stand_at_the_top() -> None:
-    """A stranger sees the whole package at a glance."""
+    """The top of the package has few enough names to be seen at a glance."""
     assert len(LEVEL) <= MAX_NAMES_AT_THE_TOP
 
 
 def test_no_import_goes_in_a_circle() -> None:
-    """Modules can be put in an order in which each imports only earlier ones, deferred imports and types counted."""
+    """No imports form a circle, not even deferred ones or those for type checkers."""
     order = list(TopologicalSorter({module: own_imports(module) for module in SOURCES}).static_order())
     assert set(order) == set(SOURCES)
 
 
 def test_no_room_needs_another_that_needs_it() -> None:
-    """Rooms can be put in such an order, too."""
+    """No two rooms import from each other, directly or through others."""
     graph: dict[str, set[str]] = {}
     for module in SOURCES:
         needed = {room_of(name) for name in own_imports(module)} - {room_of(module)}
@@ -153,7 +153,7 @@ def test_no_room_needs_another_that_needs_it() -> None:
 
 @pytest.mark.parametrize("package", OPTIONAL)
 def test_a_heavy_dependency_is_imported_in_its_own_module_and_on_use(package: str) -> None:
-    """Nobody pays for what is not used; type checkers may see it anywhere."""
+    """A heavy dependency is imported in one module only, and not before it is used."""
     found = {
         module: [each.at_module_level for each in imports(tree) if _is_of(package, each) and not each.for_types_only]
         for module, tree in TREES.items()
@@ -167,7 +167,7 @@ def _is_of(package: str, found: Import) -> bool:
 
 
 def test_pure_modules_read_no_clock_file_environment_or_chance() -> None:
-    """What they need to know is handed to them; `pathlib` names a type that keys may hold."""
+    """Pure modules import no clock, file, environment or random module; `pathlib` may be named as a type of keys."""
     allowed = {("keying.canonical", "pathlib")}
     found = {
         (module, name)
@@ -181,20 +181,20 @@ def test_pure_modules_read_no_clock_file_environment_or_chance() -> None:
 
 
 def test_modules_are_small() -> None:
-    """One can be read at a sitting."""
+    """No module is longer than can be read at a sitting."""
     lines = {name: source.count("\n") for name, source in SOURCES.items()}
     assert {name: count for name, count in lines.items() if count > MAX_MODULE_LINES} == {}
 
 
 @pytest.mark.parametrize("room", sorted({path.parent.name for path in ROOT.glob("*/__init__.py")}))
 def test_every_room_opens_with_a_plate(room: str) -> None:
-    """Its first lines tell what it is for, who calls it, and what to touch to add one."""
+    """Each room's docstring says what it is for, who calls it, and what to touch to add one."""
     plate = ast.get_docstring(TREES[room]) or ""
     assert 4 <= len(plate.splitlines()) <= 14, f"recallm/{room}/__init__.py"
 
 
 def test_functions_are_short() -> None:
-    """Their docstrings aside, they fit on a screen."""
+    """No function, its docstring aside, is longer than a screen."""
     long = {}
     for module, path, function in functions():
         body = function.body[1:] if ast.get_docstring(function) else function.body
@@ -234,7 +234,7 @@ def size(function: Function) -> int:
 
 
 def copies(found: list[tuple[str, str, Function]]) -> list[tuple[str, str]]:
-    """Return the async functions of more than 6 statements whose statements a sync one of their module has too."""
+    """Return the async functions of more than 6 statements that repeat a sync function of their module."""
     plain = {(module, tuple(statements(each))) for module, _, each in found if isinstance(each, ast.FunctionDef)}
     return [
         (module, each.name)
@@ -245,7 +245,7 @@ def copies(found: list[tuple[str, str, Function]]) -> list[tuple[str, str]]:
 
 
 def test_nothing_is_written_twice_for_async() -> None:
-    """No async function repeats a sync one, and only what drives a generator comes as long twins."""
+    """No async function repeats a sync one, but for the twin drivers of a generator."""
     found = list(functions())
     assert set(copies(found)) <= TWINS
     by_name = {(module, path, each.name): each for module, path, each in found}
@@ -260,7 +260,7 @@ def test_nothing_is_written_twice_for_async() -> None:
 
 @pytest.mark.parametrize(("awaited", "copied"), [("await read(key)", True), ("await write(key)", False)])
 def test_a_copy_would_be_found(awaited: str, copied: bool) -> None:
-    """The check itself tells a copy with ``await`` strewn in from another function."""
+    """The check for async copies finds a copy with ``await`` added, and passes two different functions."""
     body = "found = {}\n one = 1\n two = 2\n for x in found:\n  one += x\n  two += x\n return one + two"
     source = f"def get(key):\n {body.format('read(key)')}\nasync def fetch(key):\n {body.format(awaited)}"
     found = [("m", "", node) for node in ast.parse(source).body if isinstance(node, Function)]

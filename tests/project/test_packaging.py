@@ -1,4 +1,4 @@
-"""What ``pyproject.toml`` declares is what the package needs and what a distribution holds."""
+"""The dependencies and files in ``pyproject.toml`` are those that the package and its distributions need."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(rec
 
 
 def modules(requirements: list[str]) -> set[str]:
-    """Return the modules that distributions of these names hold."""
+    """Return the modules that the distributions of these names hold."""
     return {re.split(r"[^\w-]", requirement)[0].replace("-", "_") for requirement in requirements}
 
 
 def test_every_dependency_is_imported() -> None:
-    """Nobody installs, with recallm or with one of its extras, what its code never imports."""
+    """The package imports every dependency of recallm and of each extra."""
     extras = PROJECT["optional-dependencies"].values()
     required = modules([*PROJECT["dependencies"], *(requirement for extra in extras for requirement in extra)])
     unused = {name for name in required if not re.search(rf"\b(import|from) {name}\b|[\"']{name}\b", SOURCES)}
@@ -29,7 +29,7 @@ def test_every_dependency_is_imported() -> None:
 
 
 def test_what_a_source_distribution_includes_is_there() -> None:
-    """Each path in the list of the source distribution exists, and the tests can be run from it."""
+    """Each path that the source distribution lists exists, and the tests can be run from it."""
     included = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     assert [path for path in included if not (ROOT / path).exists()] == []
     assert {"recallm", "tests", "examples", "README.md", ".ci/run"} <= set(included)

@@ -1,4 +1,4 @@
-"""The public API: what can be imported, what is documented and what signatures have is one and the same."""
+"""The public API is pinned: the names, signatures and defaults that can be imported, and those documented."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_public_api_is_as_pinned() -> None:
-    """Names, signatures, members, fields and defaults change only together with ``tests/data/public_api.txt``."""
+    """Public names, signatures, members, fields and defaults are those in ``tests/data/public_api.txt``."""
     pinned, found = PINNED.read_text(encoding="utf-8").splitlines(), public_api().splitlines()
     changes = "\n".join(difflib.unified_diff(pinned, found, "pinned", "found", lineterm="", n=2))
     assert not changes, f"the public API has changed; if it should, regenerate {PINNED.name}:\n{changes}"
 
 
 def test_a_star_import_brings_exactly_the_public_names() -> None:
-    """``from recallm import *`` binds what ``__all__`` lists, what is imported on use included."""
+    """``from recallm import *`` binds exactly ``__all__``, names that are imported on use included."""
     namespace: dict[str, Any] = {}
     exec("from recallm import *", namespace)  # noqa: S102  # nothing else is a star import
     assert sorted(namespace.keys() - {"__builtins__"}) == sorted(recallm.__all__)
 
 
 def test_all_public_names_are_listed_once() -> None:
-    """``__all__`` repeats no name, and lists whatever of recallm the module binds without an underscore."""
+    """``__all__`` repeats no name, and lists every name of recallm that the module binds without an underscore."""
     assert len(set(recallm.__all__)) == len(recallm.__all__)
     ours = {name for name, value in vars(recallm).items() if getattr(value, "__module__", "").startswith("recallm.")}
     assert {name for name in ours if not name.startswith("_")} <= set(recallm.__all__)
 
 
 def test_the_readme_lists_the_public_names() -> None:
-    """The table under "Public names" has each name of ``__all__`` once and no other."""
+    """The README's table under "Public names" has each name of ``__all__`` once and no other."""
     table = README.partition("### Public names\n")[2].partition("\n#")[0]
     rows = [line for line in table.splitlines() if line.startswith("| ")]
     assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == sorted(recallm.__all__)
@@ -48,5 +48,5 @@ def test_the_readme_lists_the_public_names() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_public_modules_import(module: str) -> None:
-    """Every module that users import from is there."""
+    """Every module that users import from exists."""
     assert importlib.import_module(module).__name__ == module

@@ -1,4 +1,4 @@
-"""The README's code blocks run, and its first two commands are the ones it promises."""
+"""The README's code blocks run, and its first two commands are those that it promises."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BASH_BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTAL
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[WarmProcess]:
-    """A process in which what the blocks need is imported already."""
+    """A process that has already imported the modules that the blocks need."""
     heavy = "huggingface_hub.hf_api numpy prometheus_client pytest recallm.embedders.fastembed redis.asyncio tokenizers"
     with warm_process(*heavy.split()) as process:
         yield process
@@ -29,7 +29,7 @@ def warm() -> Iterator[WarmProcess]:
 
 @pytest.mark.parametrize("block", PYTHON_BLOCKS, ids=range(len(PYTHON_BLOCKS)))
 def test_python_block_runs_as_a_program(block: str, warm: WarmProcess, tmp_path: Path) -> None:
-    """Each block is a program of its own; a block with test classes passes under pytest too."""
+    """Each Python block of the README runs as a program; one with test classes passes under pytest too."""
     program = tmp_path / "test_block.py"
     program.write_text(block, encoding="utf-8")
     options = ["-q", "-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "no:cacheprovider"]
@@ -39,7 +39,7 @@ def test_python_block_runs_as_a_program(block: str, warm: WarmProcess, tmp_path:
 
 
 def test_first_two_commands_install_then_run_and_install_then_test() -> None:
-    """The first bash block runs the quickstart, the second the tests; each is one command."""
+    """The README's first bash block runs the quickstart and the second the tests, each in one command."""
     run, test = BASH_BLOCKS[:2]
     assert "pip install" in run
     assert run.strip().endswith("python examples/quickstart.py")
@@ -51,7 +51,7 @@ def test_first_two_commands_install_then_run_and_install_then_test() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [line for block in BASH_BLOCKS[2:] for line in block.splitlines()])
 def test_further_commands_run(command: str) -> None:
-    """From a checkout, with the interpreter that runs the tests."""
+    """The README's other commands run from a checkout, with the interpreter that runs the tests."""
     finished = subprocess.run(
         [sys.executable, *command.split()[1:]], capture_output=True, text=True, timeout=120, cwd=ROOT
     )
