@@ -1,4 +1,4 @@
-"""A part that keeps failing is left alone, and tried again after a pause that grows."""
+"""The circuit breaker skips a part that keeps failing, and tries it again after a pause that grows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recallm.testing import Clock
 
 
 class Watched:
-    """A breaker, its clock, and the changes it told of."""
+    """A breaker with its clock, and the state changes that it reported."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -26,7 +26,7 @@ class Watched:
         self.changes.append(state)
 
     def operate(self, error: BaseException | None = None, *, late: bool = False) -> bool:
-        """Tell whether an operation was admitted, which then ends so."""
+        """Return whether the breaker admits an operation; if it does, record that it ended with `error`."""
         try:
             self.breaker.admit()
         except CircuitOpenError:
@@ -36,7 +36,7 @@ class Watched:
 
 
 def test_troubles_in_a_row_open_it() -> None:
-    """One success in between begins the row anew."""
+    """Only consecutive failures open the circuit; a success among them starts the count again."""
     watched = Watched()
     for error in [OSError()] * (TROUBLES - 1) + [None] + [OSError()] * TROUBLES:
         assert watched.operate(error)
@@ -45,7 +45,7 @@ def test_troubles_in_a_row_open_it() -> None:
 
 
 def test_one_that_took_its_whole_time_limit_opens_it_at_once() -> None:
-    """Every further one would take as long."""
+    """One operation that takes its whole time limit opens the circuit, as every further one would take as long."""
     watched = Watched()
     assert watched.operate(TimeoutError(), late=True)
     assert not watched.operate()
@@ -55,7 +55,7 @@ def test_one_that_took_its_whole_time_limit_opens_it_at_once() -> None:
 
 @pytest.mark.parametrize("doubt", [OddVectorError(), CorruptPayloadError()])
 def test_doubt_about_what_came_back_is_no_trouble(doubt: Exception) -> None:
-    """The machinery works."""
+    """A reply that is doubted does not count as a failure, and ends a row of failures as a success does."""
     watched = Watched()
     for error in [OSError()] * (TROUBLES - 1) + [doubt] + [OSError()] * (TROUBLES - 1):
         assert watched.operate(error)
@@ -63,7 +63,7 @@ def test_doubt_about_what_came_back_is_no_trouble(doubt: Exception) -> None:
 
 
 def test_one_probe_goes_through_after_the_pause() -> None:
-    """Others wait for what becomes of it; its success closes the circuit."""
+    """After the pause one operation is admitted as a probe, others are refused, and its success closes the circuit."""
     watched = Watched()
     watched.operate(TimeoutError(), late=True)
     watched.clock.advance(FIRST_PAUSE)
@@ -76,7 +76,7 @@ def test_one_probe_goes_through_after_the_pause() -> None:
 
 
 def test_the_pause_doubles_with_each_failed_probe_up_to_a_minute() -> None:
-    """And begins small again after a success."""
+    """Each failed probe doubles the pause up to a minute; after a success the pause begins at a second again."""
     watched = Watched()
     watched.operate(TimeoutError(), late=True)
     pauses = []
@@ -96,7 +96,7 @@ def test_the_pause_doubles_with_each_failed_probe_up_to_a_minute() -> None:
 
 
 def test_a_probe_that_is_broken_off_leaves_the_next_one_to_probe() -> None:
-    """A cancelled call tells nothing of the part."""
+    """If a probe is interrupted, the next operation is admitted as the probe."""
     watched = Watched()
     watched.operate(TimeoutError(), late=True)
     watched.clock.advance(FIRST_PAUSE)
@@ -107,7 +107,7 @@ def test_a_probe_that_is_broken_off_leaves_the_next_one_to_probe() -> None:
 
 @pytest.mark.parametrize("now", [0.0, LONGEST_PAUSE, 1e9])
 def test_after_a_probe_that_was_broken_off_any_time_is_late_enough(now: float) -> None:
-    """Whatever the pause has grown to; a circuit that does not probe stays as it is."""
+    """An interrupted probe may be repeated at once, however long the pause; other circuits stay as they are."""
     probing = Circuit("probing", 7, LONGEST_PAUSE, now)
     again = probing.after_neither()
     assert (again.state, again.troubles, again.pause) == ("open", 7, LONGEST_PAUSE)
@@ -117,7 +117,7 @@ def test_after_a_probe_that_was_broken_off_any_time_is_late_enough(now: float) -
 
 
 def test_only_a_probe_lengthens_the_pause() -> None:
-    """Troubles that end while it is open change neither the pause nor when it opened."""
+    """Operations that fail while the circuit is open change neither the pause nor when it opened."""
     opened = Circuit().after_trouble(5.0, slow=True)
     assert opened == Circuit("open", 1, FIRST_PAUSE, 5.0)
     assert opened.after_trouble(9.0, slow=True) == Circuit("open", 2, FIRST_PAUSE, 5.0)
@@ -128,7 +128,7 @@ def test_only_a_probe_lengthens_the_pause() -> None:
 
 
 def test_a_call_that_is_broken_off_counts_for_nothing() -> None:
-    """While the circuit is closed."""
+    """Interrupted operations never open a closed circuit."""
     watched = Watched()
     for _ in range(10):
         assert watched.operate(KeyboardInterrupt())
@@ -136,7 +136,7 @@ def test_a_call_that_is_broken_off_counts_for_nothing() -> None:
 
 
 def test_a_late_end_of_an_old_operation_does_not_disturb_an_open_circuit() -> None:
-    """It neither prolongs the pause nor tells of a change."""
+    """An old operation that fails while the circuit is open neither prolongs the pause nor reports a change."""
     watched = Watched()
     watched.operate(TimeoutError(), late=True)
     watched.clock.advance(FIRST_PAUSE / 2)
@@ -147,7 +147,7 @@ def test_a_late_end_of_an_old_operation_does_not_disturb_an_open_circuit() -> No
 
 
 def test_a_clock_that_goes_back_does_not_keep_it_open() -> None:
-    """The next call may probe."""
+    """If the clock goes back, an open circuit admits the next operation as a probe."""
     watched = Watched()
     watched.operate(TimeoutError(), late=True)
     watched.clock.advance(-500.0)
@@ -159,7 +159,7 @@ EVENTS = st.lists(st.sampled_from(["success", "trouble", "late", "neither", "wai
 
 @given(EVENTS)
 def test_whatever_happens_it_opens_only_in_trouble_and_never_for_good(events: list[str]) -> None:
-    """After the longest pause a call gets through, and its success closes the circuit."""
+    """Only a failure opens a circuit; after the longest pause it admits an operation, whose success closes it."""
     circuit, now = Circuit(), 0.0
     for event in events:
         now += 0.25 if event == "wait" else 0.0

@@ -1,4 +1,4 @@
-"""Calls that want the same answer at the same time: one makes it, the others wait, and nobody waits for ever."""
+"""Single flight: of concurrent calls for one answer one computes it, the others wait, and nobody waits for ever."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ WAIT = 20.0
 
 
 def options(**given: Any) -> dict[str, Any]:
-    """Return what every function here is cached with."""
+    """Return the options that every function here is cached with."""
     known = {"context": {}, "storage": ThreadSafeInMemoryStorage(), "embedder": FakeEmbedder(), "guards": ()}
     return {**known, "ignore": ("self",), **given}
 
 
 def waiting_for(flights: SingleFlight, waiters: int) -> bool:
-    """Tell whether so many wait for the one answer under way."""
+    """Return whether this many callers wait for the one answer that is being computed."""
     under_way: list[Any] = list(flights._under_way.values())
     return any(len(future._done_callbacks) == waiters for future in under_way)
 
 
 class Slow:
-    """A function that answers when it is let, and counts its calls."""
+    """A function that answers once it is released, and counts its calls."""
 
     def __init__(self, **given: Any) -> None:
         self.calls = 0
@@ -45,7 +45,7 @@ class Slow:
         self.ask: Any = semantic_cache(**options(**given))(self.answer)
 
     def answer(self, prompt: str) -> list[str]:
-        """Answer."""
+        """Wait to be released, then answer or fail."""
         self.calls += 1
         self.begun.release()
         assert self.go.wait(WAIT)
@@ -55,7 +55,7 @@ class Slow:
         return [f"answer {self.calls} to {prompt}"]
 
     def ask_from(self, pool: ThreadPoolExecutor, number: int) -> list[Future[Any]]:
-        """Ask from so many threads; return when all but the first wait."""
+        """Ask from this many threads; return once all but the first wait."""
         futures = [pool.submit(self.ask, "q")]
         assert self.begun.acquire(timeout=WAIT)
         futures += [pool.submit(self.ask, "q") for _ in range(number - 1)]
@@ -64,7 +64,7 @@ class Slow:
 
 
 def until(claim: Callable[[], bool]) -> None:
-    """Wait until a claim holds."""
+    """Wait until a condition holds."""
     end = perf_counter() + WAIT
     while not claim():
         assert perf_counter() < end
@@ -79,7 +79,7 @@ def pool() -> Any:
 
 
 def test_one_thread_calls_and_the_others_get_its_answer(pool: ThreadPoolExecutor) -> None:
-    """Each a copy of its own; hits, and counted as coalesced."""
+    """Of eight concurrent calls one runs the function; seven are coalesced hits with copies of their own."""
     slow = Slow()
     futures = slow.ask_from(pool, 8)
     slow.go.set()
@@ -93,7 +93,7 @@ def test_one_thread_calls_and_the_others_get_its_answer(pool: ThreadPoolExecutor
 
 
 def test_a_failure_is_not_shared_and_the_next_one_leads(pool: ThreadPoolExecutor) -> None:
-    """One caller gets the exception, all others the second answer."""
+    """If the leader's call raises, only its caller gets the exception; the next leader's answer serves the others."""
     slow = Slow()
     slow.fail = 1
     futures = slow.ask_from(pool, 5)
@@ -105,7 +105,7 @@ def test_a_failure_is_not_shared_and_the_next_one_leads(pool: ThreadPoolExecutor
 
 @pytest.mark.parametrize("given", [{"store_if": lambda response: False}, {"coalesce": False}], ids=["not kept", "off"])
 def test_what_cannot_be_shared_is_made_by_each(given: dict[str, Any], pool: ThreadPoolExecutor) -> None:
-    """An answer that is not kept, or a function that says so."""
+    """If answers are not stored, or with `coalesce=False`, no concurrent call counts as coalesced."""
     slow = Slow(**given)
     slow.go.set()
     futures = [pool.submit(slow.ask, "q") for _ in range(6)]
@@ -116,7 +116,7 @@ def test_what_cannot_be_shared_is_made_by_each(given: dict[str, Any], pool: Thre
 
 
 def test_a_waiter_gives_up_and_calls_for_itself(pool: ThreadPoolExecutor) -> None:
-    """When the leader takes longer than the time limit, which is for all its waiting together."""
+    """A call that has waited for `coalesce_timeout_seconds` runs the function itself."""
     slow = Slow(config=CacheConfig(coalesce_timeout_seconds=0.05))
     first = pool.submit(slow.ask, "q")
     assert slow.begun.acquire(timeout=WAIT)
@@ -129,7 +129,7 @@ def test_a_waiter_gives_up_and_calls_for_itself(pool: ThreadPoolExecutor) -> Non
 
 
 def test_a_refresh_waits_for_nobody(pool: ThreadPoolExecutor) -> None:
-    """It wants a new answer."""
+    """A refresh runs the function at once, although the same call is under way."""
     slow = Slow()
     first = pool.submit(slow.ask, "q")
     assert slow.begun.acquire(timeout=WAIT)
@@ -142,7 +142,7 @@ def test_a_refresh_waits_for_nobody(pool: ThreadPoolExecutor) -> None:
 
 
 def test_a_function_that_calls_itself_does_not_wait_for_itself() -> None:
-    """Directly or through another cached function."""
+    """A cached function that calls itself with the same prompt does not deadlock."""
     depth = 0
 
     @semantic_cache(**options(store_if=lambda response: True))
@@ -157,7 +157,7 @@ def test_a_function_that_calls_itself_does_not_wait_for_itself() -> None:
 
 
 def test_a_coroutine_that_awaits_itself_does_not_wait_for_itself() -> None:
-    """Nor does a task that it makes."""
+    """An async cached function that awaits itself in a new task with the same prompt does not deadlock."""
     depth = 0
 
     @semantic_cache(**options())
@@ -170,7 +170,7 @@ def test_a_coroutine_that_awaits_itself_does_not_wait_for_itself() -> None:
 
 
 def test_tasks_wait_without_blocking_the_loop() -> None:
-    """The leader goes on while five hundred wait."""
+    """Five hundred tasks with fifty prompts run the function fifty times on one event loop; the rest are hits."""
     calls = 0
 
     @semantic_cache(**options())
@@ -191,7 +191,7 @@ def test_tasks_wait_without_blocking_the_loop() -> None:
 
 
 def test_a_burst_of_threads_runs_the_function_once_a_prompt(pool: ThreadPoolExecutor) -> None:
-    """Sixty-four threads that begin together, fifty prompts."""
+    """Sixty-four threads that ask fifty prompts at the same time run the function once per prompt."""
     calls: list[str] = []
     together = threading.Barrier(64)
 
@@ -213,7 +213,7 @@ def test_a_burst_of_threads_runs_the_function_once_a_prompt(pool: ThreadPoolExec
 
 
 def test_a_cancelled_leader_leaves_the_lead_to_the_next() -> None:
-    """And a cancelled waiter disturbs nobody."""
+    """If the leader is cancelled, one waiter runs the function for the rest; a cancelled waiter disturbs nobody."""
     calls = 0
 
     @semantic_cache(**options())
@@ -241,7 +241,7 @@ def test_a_cancelled_leader_leaves_the_lead_to_the_next() -> None:
 
 
 def test_a_call_cancelled_at_any_await_leaves_nothing_behind() -> None:
-    """Each await of a miss in turn; the next call works."""
+    """A call that is cancelled at any await is counted once, leaves no waiter, and the next call works."""
 
     class Waiting(InMemoryStorage):
         serves_async = True
@@ -278,7 +278,7 @@ def test_a_call_cancelled_at_any_await_leaves_nothing_behind() -> None:
 
 
 def test_two_storages_do_not_wait_for_each_other(pool: ThreadPoolExecutor) -> None:
-    """An answer in one is of no use to the other."""
+    """Calls with one key wait for each other only if they also use one storage."""
     flights = SingleFlight()
     lead = flights.join((1, "key"))
     assert isinstance(lead, Leadership)
@@ -294,7 +294,7 @@ def test_two_storages_do_not_wait_for_each_other(pool: ThreadPoolExecutor) -> No
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_child_waits_for_none_of_the_parents_calls() -> None:
-    """Their threads are not in the child, which would wait for ever."""
+    """A forked child does not wait for a call of its parent, whose thread the child does not have."""
     program = """
 import os, threading
 from recallm import semantic_cache
@@ -321,7 +321,7 @@ os._exit(0)
 
 
 def test_a_sync_call_on_an_event_loop_waits_for_nobody(pool: ThreadPoolExecutor) -> None:
-    """The loop must go on, and the one who leads may need it to."""
+    """A sync call on a running event loop runs the function at once, since waiting would block the loop."""
     slow = Slow()
     first = pool.submit(slow.ask, "q")
     assert slow.begun.acquire(timeout=WAIT)
@@ -336,7 +336,7 @@ def test_a_sync_call_on_an_event_loop_waits_for_nobody(pool: ThreadPoolExecutor)
 
 
 class Away(InMemoryStorage):
-    """A storage that hangs until it is let."""
+    """A storage whose look-ups hang until it is back."""
 
     blocking = True
 
@@ -354,7 +354,7 @@ class Away(InMemoryStorage):
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 def test_an_outage_costs_one_time_limit_and_not_one_a_call(asynchronous: bool) -> None:
-    """A thousand calls while the storage hangs; then the circuit tells so."""
+    """While a storage hangs, a thousand calls wait for at most two time limits, as the circuit opens."""
     storage = Away()
     given = options(storage=storage, config=CacheConfig(cache_timeout_seconds=0.05))
 

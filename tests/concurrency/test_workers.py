@@ -1,4 +1,4 @@
-"""Threads that may hang without holding up the caller, the pool or the program."""
+"""Worker threads may hang without holding up the caller, the pool or the end of the program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WAIT = 20.0
 
 
 def test_tasks_run_side_by_side_in_few_threads() -> None:
-    """Two threads for any number of tasks, and as many tasks at a time."""
+    """A pool of two runs two tasks at the same time, and any number of tasks in at most two threads."""
     workers = Workers("test", size=2)
     both = threading.Barrier(2)
     together = [workers.submit(lambda: both.wait(WAIT)) for _ in range(2)]
@@ -28,7 +28,7 @@ def test_tasks_run_side_by_side_in_few_threads() -> None:
 
 
 def test_what_a_task_raises_reaches_whoever_waits() -> None:
-    """The thread goes on, even where it was to end."""
+    """A task's exception reaches whoever waits for it, and the thread goes on, even after a `SystemExit`."""
     workers = Workers("test", size=1)
     for error, reaches in ((ValueError("odd"), ValueError), (SystemExit(3), RuntimeError)):
 
@@ -41,7 +41,7 @@ def test_what_a_task_raises_reaches_whoever_waits() -> None:
 
 
 def test_a_pool_whose_threads_all_hang_refuses_at_once() -> None:
-    """And serves again when one comes back."""
+    """A pool whose threads are all stuck refuses tasks at once, and accepts them again when a thread comes back."""
     workers = Workers("test", size=2)
     release = threading.Event()
     started = threading.Semaphore(0)
@@ -67,7 +67,7 @@ def test_a_pool_whose_threads_all_hang_refuses_at_once() -> None:
 
 
 def test_an_abandoned_task_that_has_not_begun_never_does() -> None:
-    """It leaves no thread stuck."""
+    """A queued task that is abandoned never runs and leaves no thread stuck."""
     workers = Workers("test", size=1)
     release, ran = threading.Event(), threading.Event()
     first = workers.submit(lambda: release.wait(WAIT))
@@ -82,7 +82,7 @@ def test_an_abandoned_task_that_has_not_begun_never_does() -> None:
 
 
 def test_an_idle_thread_keeps_nothing_alive() -> None:
-    """Neither the task's function nor its result."""
+    """An idle thread keeps neither the function nor the result of its last task alive."""
 
     class Held:
         """Something big."""
@@ -100,7 +100,7 @@ def test_an_idle_thread_keeps_nothing_alive() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_child_has_threads_of_its_own() -> None:
-    """Though all of the parent's are busy, and one of them holds the lock."""
+    """A pool works in a forked child although its parent's threads are busy and one holds the lock."""
     program = """
 import os, threading
 from recallm.concurrency.workers import Workers
@@ -120,7 +120,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 def test_a_hung_thread_does_not_keep_the_program_from_ending() -> None:
-    """It is a daemon, and nobody joins it."""
+    """A program ends while a worker thread hangs, since workers are daemons that nobody joins."""
     program = """
 import threading
 from recallm.concurrency.workers import Workers
@@ -133,7 +133,7 @@ begun.wait(20)
 
 
 def test_after_a_reset_nothing_is_stuck() -> None:
-    """What a forked child does: every pool begins anew, and what hung is forgotten."""
+    """After a fork the pool begins with new threads and counts none of the old ones as stuck."""
     workers = Workers("test", size=1)
     begun, release = threading.Event(), threading.Event()
 
