@@ -1,4 +1,4 @@
-"""Embedders and storages that fail, lie or hang: the caller gets the function's answer, and soon."""
+"""Embedders and storages that fail, lie or hang: the caller gets the function's answer in time."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ NAN, INF = float("nan"), float("inf")
     ids=lambda value: str(value)[:24],
 )
 def test_an_odd_vector_is_a_miss_and_nothing_is_kept(vector: Any, asynchronous: bool) -> None:
-    """The function runs each time, the oddity is counted, and neither tier has anything afterwards."""
+    """A malformed vector makes the call a miss, is counted as an error, and no answer is stored."""
     function = Function(asynchronous=asynchronous, embedder=Returning(vector))
     assert [function.ask("q"), function.ask("q")] == ["answer 1", "answer 2"]
     assert function.counted() == (0, 2, 0)
@@ -65,7 +65,7 @@ def test_an_odd_vector_is_a_miss_and_nothing_is_kept(vector: Any, asynchronous: 
 
 
 def test_a_vector_of_another_dimension_is_a_miss_and_not_kept(asynchronous: bool) -> None:
-    """What was stored before stays, and answers again when the embedder does."""
+    """A vector of another dimension is a miss and not stored, and earlier entries still answer."""
     embedder = FakeEmbedder(dim=4)
     function = Function(asynchronous=asynchronous, embedder=embedder)
     assert function.ask("a b") == "answer 1"
@@ -77,7 +77,7 @@ def test_a_vector_of_another_dimension_is_a_miss_and_not_kept(asynchronous: bool
 
 
 def test_an_odd_first_vector_does_not_set_the_dimension_for_good() -> None:
-    """Two texts in a row of another length show that the first was odd."""
+    """Two vectors in a row of another length than the first replace the dimension that the first one set."""
     embedder = FakeEmbedder(dim=4)
     embedder.vectors["first"] = [1.0, 2.0]
     function = Function(embedder=embedder, context=lambda kw: {"question": kw["question"] == "first"})
@@ -87,7 +87,7 @@ def test_an_odd_first_vector_does_not_set_the_dimension_for_good() -> None:
 
 
 class Panic(BaseException):
-    """What a Rust extension raises where its code panics: no `Exception`."""
+    """The `BaseException`, not an `Exception`, that a Rust extension raises if its code panics."""
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ class Panic(BaseException):
     ids=repr,
 )
 def test_an_embedder_that_raises_is_a_bypass(error: BaseException, asynchronous: bool) -> None:
-    """The error stays in the cache, even one that would end the embedder's thread."""
+    """An embedder's exception, even one that would end its thread, makes the call a bypass."""
     function = Function(asynchronous=asynchronous, embedder=Returning(error))
     assert function.ask("q") == "answer 1"
     assert function.counted() == (0, 0, 0)
@@ -108,7 +108,7 @@ def test_an_embedder_that_raises_is_a_bypass(error: BaseException, asynchronous:
 def test_an_embedder_that_hangs_is_left_behind(
     where: str, stage: str, asynchronous: bool, released: threading.Event
 ) -> None:
-    """The call goes to the function when the time limit is over."""
+    """If the embedder hangs, the call goes on to the function when the time limit is over."""
     limits: dict[str, Any] = {f"{where}_timeout_seconds": 0.1}
     config = replace(PATIENT, **limits)
     function = Function(asynchronous=asynchronous, embedder=HangingEmbedder(where, released), config=config)
@@ -121,7 +121,7 @@ def test_an_embedder_that_hangs_is_left_behind(
 
 
 def test_a_hundred_calls_of_a_hung_embedder_end(released: threading.Event) -> None:
-    """Once every worker is stuck, a call does not even wait."""
+    """Once a hung embedder occupies every worker, further calls go to the function without waiting."""
     config = replace(PATIENT, embed_timeout_seconds=0.02)
     function = Function(embedder=HangingEmbedder("embed", released), config=config)
     began = perf_counter()
@@ -139,7 +139,7 @@ GARBAGE: list[Any] = [None, "garbage", 7, [None], {}, *ERRORS]
 @pytest.mark.parametrize("garbage", GARBAGE, ids=repr)
 @pytest.mark.parametrize("operation", ["recall", "search"])
 def test_a_storage_that_raises_or_returns_garbage_is_a_bypass(operation: str, garbage: Any, asynchronous: bool) -> None:
-    """The function answers, and the trouble is counted."""
+    """If a look-up in the storage raises or returns garbage, the call is a bypass and the error is counted."""
     replaced: dict[str, Any] = {operation: returning(garbage)}
     function = Function(asynchronous=asynchronous, storage=Obstinate(**replaced))
     assert function.ask("a b") == "answer 1"
@@ -153,7 +153,7 @@ def test_a_storage_that_raises_or_returns_garbage_is_a_bypass(operation: str, ga
 
 @pytest.mark.parametrize("garbage", [None, "x", 7, Stored("x", None), {}], ids=repr)  # type: ignore[arg-type]
 def test_a_storage_that_tells_garbage_of_a_put_is_in_trouble(garbage: Any, asynchronous: bool) -> None:
-    """The caller has the answer; nothing is counted as stored."""
+    """If a put returns garbage, the caller has the answer, nothing counts as stored and an error is counted."""
     function = Function(asynchronous=asynchronous, storage=Obstinate(put=returning(garbage)))
     assert function.ask("q") == "answer 1"
     assert function.counted() == (0, 1, 0)
@@ -162,7 +162,7 @@ def test_a_storage_that_tells_garbage_of_a_put_is_in_trouble(garbage: Any, async
 
 @pytest.mark.parametrize("garbage", [None, "x", {"n": None}, {"n": "x"}, 7], ids=repr)
 def test_sizes_that_are_none_are_left_out_of_the_statistics(garbage: Any) -> None:
-    """They can be shown all the same."""
+    """Sizes that are not valid are left out of the statistics, which can still be shown."""
     function = Function(storage=Obstinate(sizes=returning(garbage)))
     function.ask("q")
     assert "CacheStats" in repr(function.cached.stats())
@@ -172,7 +172,7 @@ def test_sizes_that_are_none_are_left_out_of_the_statistics(garbage: Any) -> Non
 
 @pytest.mark.parametrize("similarity", [NAN, 0.2, None, "x"])
 def test_an_exact_entry_is_as_similar_as_can_be(similarity: Any, asynchronous: bool) -> None:
-    """One of which the storage tells something else is not served."""
+    """An entry of the very prompt is not served if the storage reports a similarity other than 1."""
 
     def recall(own: Any, *args: Any) -> Recalled:
         recalled = own(*args)
@@ -187,7 +187,7 @@ def test_an_exact_entry_is_as_similar_as_can_be(similarity: Any, asynchronous: b
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 def test_a_storage_that_cannot_keep_is_a_miss(error: Exception, asynchronous: bool) -> None:
-    """The caller has the answer; that it was not kept is counted."""
+    """If a put raises, the call is a miss, the caller has the answer and an error is counted."""
     function = Function(asynchronous=asynchronous, storage=Obstinate(put=returning(error)))
     assert [function.ask("q"), function.ask("q")] == ["answer 1", "answer 2"]
     assert function.counted() == (0, 2, 0)
@@ -196,7 +196,7 @@ def test_a_storage_that_cannot_keep_is_a_miss(error: Exception, asynchronous: bo
 
 @pytest.mark.parametrize("operation", ["recall", "search", "put"])
 def test_a_storage_that_hangs_is_left_behind(operation: str, asynchronous: bool, released: threading.Event) -> None:
-    """The call goes on when the time limit is over."""
+    """If the storage hangs, the call goes on when the time limit is over."""
 
     def hang(*_: Any) -> Any:
         released.wait(HANG_SECONDS)
@@ -215,7 +215,7 @@ def test_a_storage_that_hangs_is_left_behind(operation: str, asynchronous: bool,
 
 
 def test_statistics_are_had_while_the_storage_is_away(asynchronous: bool) -> None:
-    """Sizes are left out, and the trouble is counted."""
+    """If the storage cannot report sizes, the statistics leave them out and count an error."""
     function = Function(asynchronous=asynchronous, storage=Obstinate(sizes=returning(ConnectionError())))
     function.ask("q")
     stats = function.cached.stats()
@@ -224,7 +224,7 @@ def test_statistics_are_had_while_the_storage_is_away(asynchronous: bool) -> Non
 
 
 def test_explaining_does_without_the_near_misses(asynchronous: bool) -> None:
-    """Where the storage fails on them, the look-up's own result stands."""
+    """If the search for near misses raises, `explain` still reports the miss, without a similarity."""
 
     def search(own: Any, *args: Any) -> Any:
         if args[3] < 0:
@@ -238,7 +238,7 @@ def test_explaining_does_without_the_near_misses(asynchronous: bool) -> None:
 
 @pytest.mark.parametrize("trouble", ["hangs", "raises", "refuses"])
 def test_a_verifier_in_trouble_is_a_miss(trouble: str, asynchronous: bool, released: threading.Event) -> None:
-    """Doubt about an answer: the function is called in time, and its answer is kept."""
+    """If a verifier hangs, raises or refuses, the function answers in time and its answer is stored."""
 
     def verify(prompt: str, cached_prompt: str, response: Any) -> bool:
         if trouble == "raises":
@@ -278,7 +278,7 @@ def test_a_verifier_in_trouble_is_a_miss(trouble: str, asynchronous: bool, relea
 def test_a_foreign_or_corrupt_entry_is_never_served(
     changes: dict[str, Any], error: str | None, asynchronous: bool
 ) -> None:
-    """Neither by its key nor by similarity; doubt about the payload is counted."""
+    """A foreign or corrupt entry is served neither by key nor by similarity, and a corrupt one counts as an error."""
     function = Function(asynchronous=asynchronous, storage=Obstinate(**lying(**changes)))
     answers = [function.ask(question) for question in ("a b", "a b", "b a")]
     assert answers == ["answer 1", "answer 2", "answer 3"]
@@ -289,7 +289,7 @@ def test_a_foreign_or_corrupt_entry_is_never_served(
 
 
 def test_an_entry_of_another_prompt_is_not_taken_for_this_one(asynchronous: bool) -> None:
-    """A key that answers with another prompt's entry is doubted: the search may find it, as what it is."""
+    """If a storage answers a key with another prompt's entry, that entry is not served."""
     other = {"key": "f" * 40, "prompt": "a wholly different prompt"}
     function = Function(asynchronous=asynchronous, storage=Obstinate(**{**lying(**other), "search": returning([])}))
     assert [function.ask("q"), function.ask("q")] == ["answer 1", "answer 2"]
@@ -298,7 +298,7 @@ def test_an_entry_of_another_prompt_is_not_taken_for_this_one(asynchronous: bool
 
 @pytest.mark.parametrize("similarity", [NAN, INF, -INF, -1.0, 0.0, 0.5])
 def test_a_similarity_below_the_threshold_is_never_served(similarity: float, asynchronous: bool) -> None:
-    """A storage may return whatever it likes; the threshold is the cache's."""
+    """A candidate below the threshold, or without a valid similarity, is not served though the storage returned it."""
 
     def search(own: Any, *args: Any) -> Sequence[Candidate]:
         return [Candidate(found.entry, similarity, found.age) for found in own(*args)]
@@ -309,7 +309,7 @@ def test_a_similarity_below_the_threshold_is_never_served(similarity: float, asy
 
 
 def test_an_entry_that_has_expired_is_never_served(asynchronous: bool) -> None:
-    """Neither tier sees it."""
+    """An expired entry is found neither by its key nor by similarity."""
     clock = Clock()
     function = Function(asynchronous=asynchronous, storage=Obstinate(clock), ttl=10)
     assert [function.ask("a b"), function.ask("b a")] == ["answer 1"] * 2
@@ -319,7 +319,7 @@ def test_an_entry_that_has_expired_is_never_served(asynchronous: bool) -> None:
 
 
 def test_what_another_function_stored_is_never_served(asynchronous: bool) -> None:
-    """A storage that ignores partitions altogether gets nothing wrong served."""
+    """A storage that ignores partitions cannot make the cache serve another function's entry."""
     foreign = changed(
         Entry("f" * 40, "n", "0" * 40, "a b", normalise([1.0, 2.0]), b'{"foreign": true}', 1.0, 0), partition="1" * 40
     )
@@ -331,7 +331,7 @@ def test_what_another_function_stored_is_never_served(asynchronous: bool) -> Non
 
 
 def test_a_put_that_is_declined_is_not_counted_as_stored(asynchronous: bool) -> None:
-    """The storage has the last word."""
+    """An answer that the storage declined to keep is not counted as stored, nor as an error."""
     function = Function(asynchronous=asynchronous, storage=Obstinate(put=returning(Stored(kept=False))))
     assert [function.ask("q"), function.ask("q")] == ["answer 1", "answer 2"]
     assert function.counted() == (0, 2, 0)
@@ -347,7 +347,7 @@ class Telling(Exception):  # noqa: N818  # an error that carries what must not b
 
 
 class Unstorable:
-    """A response that tells all about itself and cannot be stored."""
+    """A response that cannot be stored and whose text is private."""
 
     def __repr__(self) -> str:
         return PRIVATE_RESPONSE
@@ -356,12 +356,12 @@ class Unstorable:
 
 
 def tell(*_: Any) -> Any:
-    """Fail with an error that tells everything."""
+    """Fail with an error whose text holds private data."""
     raise Telling
 
 
 def gossip() -> dict[str, dict[str, Any]]:
-    """Return options under which each stage of the cache fails with what must stay private."""
+    """Return options under which each stage of the cache fails with private data in its error."""
     corrupt = {"payload": PRIVATE_RESPONSE.encode()}
     return {
         "embedder": {"embedder": Returning(Telling())},
@@ -382,7 +382,7 @@ def gossip() -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("stage", gossip())
 def test_prompts_contexts_and_responses_are_never_logged(stage: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither in a message nor in what comes with it, whatever fails; the failure itself is logged."""
+    """Whatever fails is logged without the prompt, the context, the response or a traceback."""
     kept = {
         "context": {"user": PRIVATE_CONTEXT},
         "embedder": FakeEmbedder(),
@@ -406,7 +406,7 @@ def test_prompts_contexts_and_responses_are_never_logged(stage: str, caplog: pyt
 
 
 def test_a_response_that_cannot_be_stored_is_not_shown_in_the_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """The warning names its type, once."""
+    """The warning about a response that cannot be stored names its type, once, and not its content."""
     kept: dict[str, Any] = {"context": {}, "embedder": FakeEmbedder(), "storage": InMemoryStorage()}
     response = Unstorable()
 

@@ -29,7 +29,7 @@ LIMITS = CacheConfig(cache_timeout_seconds=LIMIT_SECONDS, embed_timeout_seconds=
 
 
 class Switch:
-    """Tells parts when to act up, and when to leave off."""
+    """Says when the parts start to misbehave, and when to stop."""
 
     def __init__(self) -> None:
         self.acting = threading.Event()
@@ -40,7 +40,7 @@ class Switch:
         self.released.wait(HANG_SECONDS)
 
     def storage(self, **replaced: Callable[..., Any]) -> Obstinate:
-        """Return a storage whose operations are replaced once it acts up."""
+        """Return a storage whose operations are replaced once the switch is on."""
 
         def switched(replacement: Callable[..., Any]) -> Callable[..., Any]:
             return lambda own, *args: replacement(own, *args) if self.acting.is_set() else own(*args)
@@ -50,7 +50,7 @@ class Switch:
         return storage
 
     def embedder(self, instead: Callable[[], Any]) -> FakeEmbedder:
-        """Return an embedder that does something else once it acts up."""
+        """Return an embedder that does something else once the switch is on."""
         acting = self.acting
 
         class Switched(FakeEmbedder):
@@ -61,7 +61,7 @@ class Switch:
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
-    """Return what raises."""
+    """Return a function that raises this error."""
 
     def fail(*_: Any) -> Any:
         raise error
@@ -70,7 +70,7 @@ def raising(error: BaseException) -> Callable[..., Any]:
 
 
 class Refusing(CollectorRegistry):
-    """A metrics registry that takes nothing."""
+    """A metrics registry that refuses every metric."""
 
     register = raising(ValueError("duplicated timeseries"))
 
@@ -175,7 +175,7 @@ FAULTS: dict[str, Fault] = {
 
 @dataclass(frozen=True)
 class Observed:
-    """What a fault did: the columns of the table."""
+    """The effect of a fault: the columns of the table."""
 
     answer: object
     calls: int
@@ -186,7 +186,7 @@ class Observed:
 
 
 class Lines(logging.Handler):
-    """Counts what is logged."""
+    """Keeps the lines that are logged."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class Lines(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[list[str]]:
-    """Collect what recallm logs; handlers that are added meanwhile go again."""
+    """Collect the lines that recallm logs; handlers added meanwhile are removed at the end."""
     logger, heard = logging.getLogger("recallm"), Lines()
     before = list(logger.handlers)
     logger.addHandler(heard)
@@ -210,7 +210,7 @@ def listening() -> Iterator[list[str]]:
 
 
 def observe(fault: Fault, *, asynchronous: bool) -> Observed:
-    """Ask once while all is sound, and once while the part acts up."""
+    """Ask once while every part is sound, and once while one misbehaves."""
     on = Switch()
     # Of each kind, one line a minute is logged: whatever was observed before would keep quiet now.
     log.LOG._logged_at.clear()
@@ -235,7 +235,7 @@ def observe(fault: Fault, *, asynchronous: bool) -> Observed:
 
 
 def outcomes(function: Function) -> Counter[str]:
-    """Return what the function's calls were counted as, and the errors."""
+    """Return how the function's calls were counted, and the errors."""
     stats = function.cached.stats()
     counted = Counter({"hit": stats.hits, "miss": stats.misses})
     counted.update({f"bypass {reason}": number for reason, number in stats.bypasses.items()})
@@ -246,7 +246,7 @@ def outcomes(function: Function) -> Counter[str]:
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.filterwarnings("ignore:.*cannot be stored:recallm.RecallmWarning")
 def test_a_fault_costs_a_call_of_the_function_at_most(name: str, asynchronous: bool) -> None:
-    """The caller has an answer within the time limit, the counter of that stage has moved, and the log says so once."""
+    """A fault costs at most one time limit and one call of the function, and is counted and logged."""
     fault = FAULTS[name]
     seen = observe(fault, asynchronous=asynchronous)
     assert (seen.outcome, seen.errors, seen.lines) == (fault.outcome, fault.errors, fault.lines)

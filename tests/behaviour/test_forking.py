@@ -1,4 +1,4 @@
-"""Forks: a child finds no lock held and waits for no thread, though the parent was in the middle of everything."""
+"""Forks: in a child no lock is held and no thread is waited for, whatever the parent was doing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run(program: str) -> str:
 
 
 def test_a_child_uses_what_threads_had_locked() -> None:
-    """Every lock of recallm is held by another thread when the process forks."""
+    """A forked child's calls work although another thread held every lock of recallm at the fork."""
     program = """
 held, locked, go_on = 0, threading.Event(), threading.Event()
 
@@ -75,7 +75,7 @@ os._exit(0)
 
 
 def test_children_of_a_busy_process_answer() -> None:
-    """Whatever moment of four threads' calls the fork meets."""
+    """Children forked at any moment while four threads call a cached function all answer."""
     program = """
 stop = threading.Event()
 

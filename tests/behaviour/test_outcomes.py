@@ -1,4 +1,4 @@
-"""Every shape of function, every way a call can end: what the caller gets, how often it ran, what is counted."""
+"""For every shape of function and every end of a call: the result, the runs of the function, and the counts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from recallm.testing import FakeEmbedder
 
 
 class RefusedError(Exception):
-    """What the functions raise when they are told to."""
+    """The error that the functions raise when they are asked to."""
 
 
 @dataclass
 class Calls:
-    """What the functions were called with; `last` is what they returned or raised."""
+    """The prompts that the functions were called with; `last` is what they returned or raised."""
 
     prompts: list[str] = field(default_factory=list)
     last: Any = None
@@ -51,7 +51,7 @@ def cached_by_decorator(fn: Any) -> Any:
 
 
 def wrapped_as(mode: Any) -> Callable[[Any], Any]:
-    """Return what wraps a function with a `SemanticCache` in one mode."""
+    """Return a function that wraps another with a `SemanticCache` in one mode."""
 
     def wrap(fn: Any) -> Any:
         cache = SemanticCache(InMemoryStorage(), CacheConfig(), FakeEmbedder(), guards=())
@@ -98,7 +98,7 @@ class AsyncObject:
 
 
 class Owner:
-    """Has what becomes its methods."""
+    """A class that is given cached methods."""
 
 
 def owner() -> Any:
@@ -150,7 +150,7 @@ SHAPES: dict[str, tuple[Callable[[], Any], bool]] = {
 
 @dataclass(frozen=True)
 class Expected:
-    """What a sequence of calls comes to."""
+    """The outcome of a sequence of calls."""
 
     asked: tuple[tuple[str, dict[str, Any]], ...]
     ran: int
@@ -172,7 +172,7 @@ OUTCOMES: dict[str, Expected] = {
 
 
 def settled(call: Callable[[], Any], asynchronous: bool) -> Any:
-    """Return what a call comes to."""
+    """Return the result of a call, awaited if need be."""
     if not asynchronous:
         return call()
 
@@ -187,7 +187,7 @@ def settled(call: Callable[[], Any], asynchronous: bool) -> Any:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_every_shape_comes_to_every_outcome(shape: str, outcome: str) -> None:
-    """The caller gets the function's answer or its exception, and each call is counted once."""
+    """For each shape of function the caller gets its answer or exception, and each call is counted once."""
     make, asynchronous = SHAPES[shape]
     expected, cached = OUTCOMES[outcome], make()
     CALLS.prompts.clear()
@@ -213,7 +213,7 @@ def test_every_shape_comes_to_every_outcome(shape: str, outcome: str) -> None:
 
 
 class Broken(FakeEmbedder):
-    """An embedder that is out of order."""
+    """An embedder that always fails."""
 
     def embed(self, text: str) -> Any:
         """Fail."""
@@ -222,7 +222,7 @@ class Broken(FakeEmbedder):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_answers_where_the_cache_cannot(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trouble with the embedder is a bypass: the answer is the function's own, and nothing is stored."""
+    """If the embedder fails, each shape of function answers itself, and the call is a bypass that stores nothing."""
     monkeypatch.setattr(FakeEmbedder, "embed", Broken.embed)
     make, asynchronous = SHAPES[shape]
     cached = make()
@@ -260,7 +260,7 @@ class GeneratingObject:
 
 
 async def gathered(stream: Any) -> list[str]:
-    """Return what an async generator yields."""
+    """Return the items of an async generator."""
     return [chunk async for chunk in stream]
 
 
@@ -278,7 +278,7 @@ GENERATORS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("shape", GENERATORS)
 @pytest.mark.parametrize("question", ["stream", "raise"])
 def test_generators_pass_through(shape: str, question: str) -> None:
-    """Each call gives a fresh generator, nothing runs before it is read, and it is a counted bypass."""
+    """Each call of a generator function is a bypass and returns a fresh generator that has not begun."""
     cached = GENERATORS[shape]()
     CALLS.prompts.clear()
     for call in (1, 2):
@@ -300,7 +300,7 @@ def test_generators_pass_through(shape: str, question: str) -> None:
 
 
 def test_a_base_exception_is_a_miss_that_passes() -> None:
-    """An interrupt of the function reaches the caller, and the call counts."""
+    """An interrupt that the function raises reaches the caller, and the call counts as a miss."""
 
     def interrupted(question: str) -> str:
         raise KeyboardInterrupt(question)
@@ -330,7 +330,7 @@ RAISED = [*(("sync", error) for error in ERRORS), *(("async", error) for error i
 
 @pytest.mark.parametrize(("mode", "error"), RAISED, ids=repr)
 def test_whatever_the_function_raises_reaches_the_caller_untouched(mode: Any, error: BaseException) -> None:
-    """Errors that mean something to generators or to the cache itself are the function's own here."""
+    """Any exception of the function reaches the caller, even `StopIteration` or an error of recallm's own."""
     ran: list[str] = []
 
     def failing(question: str) -> str:
@@ -352,7 +352,7 @@ def test_whatever_the_function_raises_reaches_the_caller_untouched(mode: Any, er
     "call", [lambda cached: cached(), lambda cached: cached("q", absent=1), lambda cached: cached("q", "r")]
 )
 def test_a_call_that_the_function_refuses_raises_what_it_did(call: Callable[[Any], Any]) -> None:
-    """The message names the function and its argument, as without the cache."""
+    """Wrong arguments raise a `TypeError` that names the function and its argument, as without the cache."""
     with pytest.raises(TypeError) as plain:
         call(sync_function)
     with pytest.raises(TypeError) as caught:
@@ -361,7 +361,7 @@ def test_a_call_that_the_function_refuses_raises_what_it_did(call: Callable[[Any
 
 
 def test_a_cancelled_call_is_cancelled() -> None:
-    """Cancelling reaches the function, nothing is stored, and the next call runs it again."""
+    """Cancelling a call cancels the function, stores nothing, and the next call runs it again."""
     started = 0
 
     async def scenario() -> None:

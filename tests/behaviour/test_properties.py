@@ -1,4 +1,4 @@
-"""Rules that hold through the whole decorator, for any arguments and any sequence of calls."""
+"""Rules that hold for a decorated function with any arguments and any sequence of calls."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def typed(value: Any) -> str:
 def test_different_exact_parts_never_share_an_answer_and_equal_ones_do(
     one: dict[str, Any], other: dict[str, Any], mine: Any, theirs: Any, reworded: bool, random: Any
 ) -> None:
-    """A second call hits exactly where all but the prompt is equal, whatever the order of its keywords."""
+    """A second call hits if and only if all its arguments but the prompt equal the first one's."""
     ran: list[str] = []
 
     @semantic_cache(**options(context=None, ignore=("ran",)))
@@ -67,7 +67,7 @@ def test_different_exact_parts_never_share_an_answer_and_equal_ones_do(
 
 @given(extras, contexts, st.randoms())
 def test_equal_calls_share_an_answer(extra: dict[str, Any], context: Any, random: Any) -> None:
-    """Copies of the arguments, in another order, are the same call."""
+    """Calls whose arguments are equal copies, in another order, share one answer."""
     cached = semantic_cache(**options(context=None))(lambda prompt, **extra: typed(extra))
     assert cached("q", cache_context=context, **extra) == typed(extra)
     items = [*copy.deepcopy(extra).items(), ("cache_context", copy.deepcopy(context)), ("prompt", "q")]
@@ -84,7 +84,7 @@ thresholds = st.floats(0, 1) | st.sampled_from(["strict", "balanced", "loose"])
 def test_raising_the_threshold_never_adds_a_hit(
     stored: list[str], question: str, one: float | str, other: float | str
 ) -> None:
-    """What hits at a threshold hits at every lower one, with the same entries stored."""
+    """With the same entries stored, a call that hits at a threshold hits at every lower one."""
     shared = options(namespace="n")
 
     def ask(question: str) -> str:
@@ -106,7 +106,7 @@ def test_raising_the_threshold_never_adds_a_hit(
 
 
 class RefusedError(Exception):
-    """What the functions raise when they are told to."""
+    """The error that the functions raise when they are asked to."""
 
 
 prompts = st.sampled_from(["a b", "b a", "a b c", "c d", "nan", "zero", "short", " "])
@@ -123,15 +123,15 @@ ODD = {"nan": [float("nan")] * 64, "zero": [0.0] * 64, "short": [1.0, 2.0]}
 
 
 class OddEmbedder(FakeEmbedder):
-    """Returns vectors that are none for some texts."""
+    """An embedder that returns malformed vectors for some texts."""
 
     def embed(self, text: str) -> Any:
-        """Return what it is told to."""
+        """Return a malformed vector for some texts."""
         return ODD[text] if text in ODD else super().embed(text)
 
 
 class Scripted:
-    """Carries out operations on a function, sync or async, and notes all that can be seen of them."""
+    """Carries out operations on a sync or async function, and records everything that can be seen of them."""
 
     def __init__(self, *, asynchronous: bool) -> None:
         self.asynchronous = asynchronous
@@ -173,7 +173,7 @@ class Scripted:
 @settings(deadline=None)
 @given(operations)
 def test_sync_and_async_come_to_the_same(script: list[tuple[str, str, str]]) -> None:
-    """For any sequence of operations: equal results, equal runs of the function, equal statistics."""
+    """Any operations give the same results, runs and statistics on a sync and on an async function."""
 
     async def played(scripted: Scripted) -> tuple[list[object], int, CacheStats]:
         results = [await scripted.perform(*step) for step in script]
@@ -221,7 +221,7 @@ class Reply(BaseModel):
 
 
 def spoil(value: Any) -> None:
-    """Change all that can be changed in a response."""
+    """Change everything in a response that can be changed."""
     if isinstance(value, dict):
         for item in tuple(value.values()):
             spoil(item)
@@ -260,7 +260,7 @@ responses = st.recursive(
 @pytest.mark.parametrize("asynchronous", [False, True])
 @given(response=responses)
 def test_a_hit_never_aliases(asynchronous: bool, response: Any) -> None:
-    """Whatever a caller does to a response, of a miss or of a hit, the next one gets what the function returned."""
+    """Changing the response of a miss or of a hit never changes what the next call returns."""
     whole = copy.deepcopy(response)
 
     def answer(prompt: str) -> Any:

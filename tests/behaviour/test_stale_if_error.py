@@ -1,4 +1,4 @@
-"""Where the function fails, an answer that has expired may be better than none."""
+"""`stale_if_error`: if the function fails, an expired answer may be served."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recallm.testing import Clock, FakeEmbedder
 
 
 class Moody:
-    """A function that answers or raises as told, cached for ten seconds and spared for a hundred more."""
+    """A function that answers or raises, cached with a ttl of 10 s and `stale_if_error=100`."""
 
     def __init__(self, *, asynchronous: bool = False, **given: Any) -> None:
         self.clock = Clock()
@@ -34,14 +34,14 @@ class Moody:
         self.cached: Any = semantic_cache(**{**known, **given})(later if asynchronous else answer)
 
     def ask(self, prompt: str = "one two") -> Any:
-        """Ask."""
+        """Call the cached function, sync or async."""
         return asyncio.run(self.cached(prompt)) if self.asynchronous else self.cached(prompt)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("prompt", ["one two", "two one"], ids=["the very prompt", "a similar one"])
 def test_an_expired_answer_is_served_where_the_function_fails(prompt: str, asynchronous: bool) -> None:
-    """It is counted apart; the call counts as a miss."""
+    """If the function fails, an expired answer is served; the call counts as a miss and as stale."""
     moody = Moody(asynchronous=asynchronous)
     assert moody.ask() == ["answer 1"]
     moody.clock.advance(50)
@@ -53,7 +53,7 @@ def test_an_expired_answer_is_served_where_the_function_fails(prompt: str, async
 
 
 def test_an_expired_answer_is_not_served_where_the_function_answers() -> None:
-    """The new answer takes its place."""
+    """If the function answers, its new answer replaces the expired one."""
     moody = Moody()
     moody.ask()
     moody.clock.advance(10)
@@ -68,7 +68,7 @@ def test_an_expired_answer_is_not_served_where_the_function_answers() -> None:
     ids=["too long ago", "not asked for", "another context"],
 )
 def test_else_what_the_function_raises_reaches_the_caller(advance: float, given: dict[str, Any]) -> None:
-    """Untouched."""
+    """If no expired answer may be served, the caller gets the function's own exception."""
     moody = Moody(**given)
     moody.ask()
     moody.clock.advance(advance)
@@ -81,7 +81,7 @@ def test_else_what_the_function_raises_reaches_the_caller(advance: float, given:
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 def test_what_ends_the_program_is_not_caught(asynchronous: bool) -> None:
-    """An answer is no substitute for an interrupt."""
+    """A `SystemExit` of the function reaches the caller although an expired answer could be served."""
     moody = Moody(asynchronous=asynchronous)
     moody.ask()
     moody.clock.advance(50)
@@ -91,7 +91,7 @@ def test_what_ends_the_program_is_not_caught(asynchronous: bool) -> None:
 
 
 def test_an_expired_answer_that_a_guard_refuses_is_not_served() -> None:
-    """It is as similar as before, and no better."""
+    """Guards refuse an expired answer to a similar prompt as they refuse a fresh one."""
     moody = Moody(guards=(lambda prompt, cached_prompt: False,))
     moody.ask()
     moody.clock.advance(50)
@@ -102,7 +102,7 @@ def test_an_expired_answer_that_a_guard_refuses_is_not_served() -> None:
 
 
 def test_an_answer_that_never_expires_needs_no_spare() -> None:
-    """It is a hit."""
+    """Without a ttl an answer never expires and stays a hit."""
     moody = Moody(ttl=None)
     moody.ask()
     moody.clock.advance(1e9)
@@ -113,6 +113,6 @@ def test_an_answer_that_never_expires_needs_no_spare() -> None:
 
 @pytest.mark.parametrize("wrong", [-1, 0, "1h", True])
 def test_a_time_that_is_none_is_refused_at_decoration(wrong: Any) -> None:
-    """The message has the value."""
+    """A wrong `stale_if_error` raises at decoration, and the message has the value."""
     with pytest.raises((TypeError, ValueError), match="stale_if_error="):
         Moody(stale_if_error=wrong)

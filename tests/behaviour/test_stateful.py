@@ -1,4 +1,4 @@
-"""A cached function behaves as one kept in a plain dictionary, whatever is done to it, on every storage."""
+"""On every storage, a cached function behaves as one whose answers are kept in a plain dictionary."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TTL = 10.0
 
 
 class Away(Exception):  # noqa: N818  # what the function raises
-    """The model is away."""
+    """The error of the function while it fails."""
 
 
 class Model(RuleBasedStateMachine):
-    """A cached function beside a dictionary of what must be in the cache."""
+    """A cached function beside a dictionary of the entries that must be in the cache."""
 
     storage_type: type[InMemoryStorage]
     asynchronous: bool
@@ -61,18 +61,18 @@ class Model(RuleBasedStateMachine):
         self.cached: Any = semantic_cache(**shared)(later if self.asynchronous else answer)
 
     def perform(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Call the function, or one of its handles."""
+        """Call the function, or one of its methods such as `invalidate`."""
         if self.asynchronous:
             handle = {"refresh": "arefresh", "invalidate": "ainvalidate"}.get(name, name)
             return asyncio.run(getattr(self.cached, handle)(*args, **kwargs))
         return getattr(self.cached, name)(*args, **kwargs)
 
     def alive(self) -> dict[tuple[str, str, str], str]:
-        """Return what has not expired."""
+        """Return the answers that have not expired."""
         return {key: answer for key, (answer, until) in self.entries.items() if self.clock.now < until}
 
     def serving(self, prompt: str, user: str, namespace: str) -> dict[tuple[str, str, str], str]:
-        """Return what may answer: this very prompt alone, if it is there; else the same words in another order."""
+        """Return the entries that may answer: the very prompt's, else those with the same words in another order."""
         alive = self.alive()
         exact = (prompt, user, namespace)
         if exact in alive:
@@ -86,7 +86,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(prompt=PROMPTS, user=USERS, namespace=NAMESPACES)
     def ask(self, prompt: str, user: str, namespace: str) -> None:
-        """Ask: a hit exactly where the dictionary has an answer."""
+        """A call is a hit if and only if the dictionary has an answer."""
         expected = self.serving(prompt, user, namespace)
         before = self.answers
         if expected:
@@ -105,7 +105,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(prompt=PROMPTS, user=USERS, namespace=NAMESPACES)
     def refresh(self, prompt: str, user: str, namespace: str) -> None:
-        """The function is called whatever is there, and its answer takes the old one's place."""
+        """A refresh calls the function, and its answer replaces the old one."""
         self.misses += 1
         if self.away:
             with pytest.raises(Away):
@@ -116,7 +116,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(prompt=PROMPTS, user=USERS, namespace=NAMESPACES)
     def invalidate(self, prompt: str, user: str, namespace: str) -> None:
-        """What the call would hit is gone, by its prompt and by similarity."""
+        """Invalidating a call removes the entries that it could hit, by prompt and by similarity."""
         alive = self.alive()
         exact = {(prompt, user, namespace)} & alive.keys()
         blank = not prompt.strip()
@@ -131,19 +131,19 @@ class Model(RuleBasedStateMachine):
 
     @rule(namespace=NAMESPACES)
     def invalidate_namespace(self, namespace: str) -> None:
-        """All of it is gone, and nothing else."""
+        """Invalidating a namespace removes all of its entries and no others."""
         gone = [key for key in self.alive() if key[2] == namespace]
         assert self.cached.cache.invalidate_namespace(namespace) == len(gone)
         self.entries = {key: kept for key, kept in self.entries.items() if key[2] != namespace}
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 4.0, 10.0]))
     def let_time_pass(self, seconds: float) -> None:
-        """Answers expire."""
+        """As time passes, answers expire."""
         self.clock.advance(seconds)
 
     @rule()
     def change_moods(self) -> None:
-        """The function fails from now on, or works again."""
+        """Make the function fail from now on, or work again."""
         self.away = not self.away
 
     @rule(prompt=PROMPTS, user=USERS)
@@ -158,7 +158,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def sizes_agree(self) -> None:
-        """Live entries, by namespace."""
+        """The reported sizes are the numbers of live entries by namespace."""
         sizes: dict[str, int] = {}
         for key in self.alive():
             sizes[key[2]] = sizes.get(key[2], 0) + 1
@@ -179,7 +179,7 @@ class Model(RuleBasedStateMachine):
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("storage_type", [InMemoryStorage, ThreadSafeInMemoryStorage])
 def test_the_cache_does_as_the_dictionary(storage_type: type[InMemoryStorage], asynchronous: bool) -> None:
-    """Ten thousand steps in all."""
+    """Ten thousand random operations have the same results as on a plain dictionary of answers."""
     kind = type("Kind", (Model,), {"storage_type": storage_type, "asynchronous": asynchronous})
     run_state_machine_as_test(
         kind,
