@@ -1,4 +1,4 @@
-"""The in-process storages: the contract, and the bound, the clock and the threads that are theirs alone."""
+"""The in-process storages: the storage contract, and their own bound, clock and locking."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = [InMemoryStorage, ThreadSafeInMemoryStorage]
 
 
 class OnAClock(StorageContract):
-    """The contract, with a clock that need not be waited for."""
+    """The storage contract, on a clock that the tests move."""
 
     kind: type[InMemoryStorage]
 
@@ -54,7 +54,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def storage_of_the_readme() -> dict[str, Any]:
-    """Return what the README's block with a storage of one's own defines."""
+    """Return the names that the README's block with a custom storage defines."""
     blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     (block,) = [block for block in blocks if "(StorageBackend):" in block]
     defined: dict[str, Any] = {"__name__": "readme"}
@@ -63,7 +63,7 @@ def storage_of_the_readme() -> dict[str, Any]:
 
 
 class TestStorageOfTheReadme(StorageContract):
-    """The storage that the README shows to whoever writes one."""
+    """The custom storage that the README shows as an example."""
 
     def make_storage(self) -> StorageBackend:
         """Return an empty storage, on a clock that need not be waited for."""
@@ -85,19 +85,19 @@ class TestStorageOfTheReadme(StorageContract):
 
 
 def entry(prompt: str, **fields: Any) -> Entry:
-    """Return an entry, its prompt for a key."""
+    """Return an entry whose key is its prompt."""
     known = {"namespace": "n", "partition": "p", "vector": FakeEmbedder(dim=16).embed(prompt), "payload": b""}
     return Entry(key=prompt, prompt=prompt, **{**known, **fields})
 
 
 def keys(storage: InMemoryStorage) -> set[str]:
-    """Return what is stored."""
+    """Return the keys that are stored."""
     return set(storage._kept)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_least_recently_used_entry_makes_room(kind: type[InMemoryStorage]) -> None:
-    """A recall and a search are uses; what is evicted is found by neither."""
+    """The entry that was recalled or found least recently is evicted, and is neither recalled nor found again."""
     storage = kind(max_entries=3)
     for prompt in ("one", "two", "three"):
         assert storage.put(entry(prompt), 0, None).evicted == 0
@@ -112,7 +112,7 @@ def test_the_least_recently_used_entry_makes_room(kind: type[InMemoryStorage]) -
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_prompt_is_one_entry(kind: type[InMemoryStorage]) -> None:
-    """Put again it takes the old one's place, in the index as well, and evicts nothing."""
+    """An entry put again replaces the old one, in the index as well, and evicts nothing."""
     storage = kind(max_entries=1)
     for payload in (b"old", b"new"):
         assert storage.put(entry("one", payload=payload), 0, None).evicted == 0
@@ -122,7 +122,7 @@ def test_one_prompt_is_one_entry(kind: type[InMemoryStorage]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_entry_lives_as_long_as_it_was_stored_for(kind: type[InMemoryStorage]) -> None:
-    """Reading does not prolong it; a replacement begins anew, and its old deadline is forgotten."""
+    """An entry expires at its ttl; reading does not prolong it, and a replacement has its own ttl."""
     clock = Clock()
     storage = kind(clock=clock)
     storage.put(entry("one"), 0, 10.0)
@@ -141,7 +141,7 @@ def test_an_entry_lives_as_long_as_it_was_stored_for(kind: type[InMemoryStorage]
 
 
 def test_expiry_is_noticed_by_whatever_is_asked_first() -> None:
-    """A search, a size, a removal and an invalidation all see live entries only."""
+    """Search, sizes, remove, invalidate and `len` all ignore an entry that has just expired."""
     clock = Clock()
     vector = FakeEmbedder(dim=16).embed("one")
     for ask, expected in (
@@ -158,7 +158,7 @@ def test_expiry_is_noticed_by_whatever_is_asked_first() -> None:
 
 
 def test_deadlines_of_replaced_entries_do_not_pile_up() -> None:
-    """However often one entry is stored with a time to live."""
+    """Storing one entry a thousand times with a ttl keeps fewer than a hundred deadlines."""
     storage = InMemoryStorage(clock=Clock())
     for _ in range(1000):
         storage.put(entry("one"), 0, 60.0)
@@ -167,7 +167,7 @@ def test_deadlines_of_replaced_entries_do_not_pile_up() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_from_before_an_invalidation_is_refused(kind: type[InMemoryStorage]) -> None:
-    """In the namespace invalidated, and in no other."""
+    """A put under the epoch of before an invalidation is refused, in that namespace only."""
     storage = kind()
     before, elsewhere = storage.recall("n", "one").epoch, storage.recall("m", "one").epoch
     storage.invalidate("n")
@@ -177,7 +177,7 @@ def test_an_answer_from_before_an_invalidation_is_refused(kind: type[InMemorySto
 
 
 def test_a_forgotten_epoch_is_never_taken_for_a_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With more namespaces than are told apart, a stale answer is refused all the same."""
+    """A stale answer is refused even if there are more namespaces than epochs are kept for."""
     monkeypatch.setattr(memory, "MAX_EPOCHS", 3)
     storage = InMemoryStorage()
     stale = {name: storage.recall(name, "k").epoch for name in "abcdefgh"}
@@ -201,7 +201,7 @@ def test_a_forgotten_epoch_is_never_taken_for_a_current_one(monkeypatch: pytest.
     ids=["nan", "infinite", "zero", "not of unit length", "another dimension", "2-d", "empty"],
 )
 def test_an_odd_vector_is_refused_and_changes_nothing(vector: Any) -> None:
-    """Neither what was stored under its key, nor what a later search finds, nor the partition's dimension."""
+    """A malformed vector raises in put and search, and the entry stored before is kept and found."""
     storage = InMemoryStorage()
     storage.put(entry("one"), 0, None)
     with pytest.raises(ValueError, match=r"vector|dim"):
@@ -213,7 +213,7 @@ def test_an_odd_vector_is_refused_and_changes_nothing(vector: Any) -> None:
 
 
 def test_an_odd_first_vector_does_not_set_the_partitions_dimension() -> None:
-    """The next sound one does."""
+    """A partition whose first vector was refused takes the dimension of the first valid one."""
     storage = InMemoryStorage()
     with pytest.raises(OddVectorError):
         storage.put(entry("one", vector=np.zeros(5, np.float32)), 0, None)
@@ -221,7 +221,7 @@ def test_an_odd_first_vector_does_not_set_the_partitions_dimension() -> None:
 
 
 def test_an_entry_without_a_vector_is_found_by_its_key_only() -> None:
-    """It takes no place in the index."""
+    """An entry without a vector is recalled by its key and takes no place in the index."""
     storage = InMemoryStorage()
     storage.put(entry("one", vector=None), 0, None)
     assert storage.recall("n", "one").candidate is not None
@@ -229,7 +229,7 @@ def test_an_entry_without_a_vector_is_found_by_its_key_only() -> None:
 
 
 def test_an_empty_partition_leaves_nothing_behind() -> None:
-    """Ten thousand users who come once cost nothing afterwards."""
+    """Partitions and namespaces whose entries were all evicted take no memory."""
     storage = InMemoryStorage(max_entries=2)
     for number in range(50):
         storage.put(entry(f"question {number}", partition=f"p{number}", namespace=f"n{number}"), 0, None)
@@ -248,14 +248,14 @@ def test_an_empty_partition_leaves_nothing_behind() -> None:
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bound_that_is_none_is_refused(kind: Any, bound: Any, error: type[Exception], told: str) -> None:
-    """The message has the value and what is allowed."""
+    """A wrong `max_entries` raises, and the message has the value and what is allowed."""
     with pytest.raises(error, match=told):
         kind(max_entries=bound)
 
 
 @pytest.mark.usefixtures("restless")
 def test_threads_lose_nothing_and_see_nothing_foreign() -> None:
-    """Eight threads put, search, recall and remove in partitions of their own and in a common one."""
+    """Eight threads that use one storage lose no entry and find none of another's partition."""
     storage = ThreadSafeInMemoryStorage()
     failures: list[BaseException] = []
     vectors = [FakeEmbedder(dim=16).embed(f"word{number}") for number in range(40)]
@@ -296,7 +296,7 @@ def test_threads_lose_nothing_and_see_nothing_foreign() -> None:
 
 @pytest.fixture
 def restless() -> Iterator[None]:
-    """Have threads interrupt each other as often as they can, so that what is not locked shows."""
+    """Make threads switch as often as possible, so that missing locks show."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -323,7 +323,7 @@ GLANCES: dict[str, Callable[[InMemoryStorage], object]] = {
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_used_stays(kind: type[InMemoryStorage], use: str) -> None:
-    """The other entry makes room, though it came later."""
+    """An entry that was recalled, found or stored again outlives one that was put later."""
     storage = kind(max_entries=2)
     for prompt in ("one", "two"):
         storage.put(entry(prompt), 0, None)
@@ -334,7 +334,7 @@ def test_what_is_used_stays(kind: type[InMemoryStorage], use: str) -> None:
 
 @pytest.mark.parametrize("glance", GLANCES)
 def test_what_is_merely_looked_past_makes_room(glance: str) -> None:
-    """Only what is handed out, or stored again, is used."""
+    """An entry that no operation returned or stored again is evicted first."""
     storage = InMemoryStorage(max_entries=2)
     for prompt in ("one", "two"):
         storage.put(entry(prompt), 0, None)
@@ -344,7 +344,7 @@ def test_what_is_merely_looked_past_makes_room(glance: str) -> None:
 
 
 def test_the_dead_make_room_before_the_living() -> None:
-    """An entry that has expired is not counted against the bound, nor as evicted."""
+    """An expired entry counts neither against the bound nor as evicted."""
     clock = Clock()
     storage = InMemoryStorage(max_entries=2, clock=clock)
     storage.put(entry("lasting"), 0, None)
@@ -355,7 +355,7 @@ def test_the_dead_make_room_before_the_living() -> None:
 
 
 def test_the_bound_is_over_all_namespaces_and_partitions() -> None:
-    """What is evicted is gone from the sizes of its namespace too."""
+    """`max_entries` bounds all namespaces and partitions together, and evicted entries leave their sizes."""
     storage = InMemoryStorage(max_entries=2)
     for number in range(4):
         storage.put(entry(f"question {number}", namespace=f"n{number}", partition=f"p{number}"), 0, None)
@@ -374,7 +374,7 @@ LEAVING: dict[str, Callable[[InMemoryStorage, Clock], object]] = {
 @pytest.mark.parametrize("vector", [FakeEmbedder(dim=16).embed("one"), None], ids=["with a vector", "without"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_leaves_is_found_by_nothing(kind: type[InMemoryStorage], vector: Any, leave: str) -> None:
-    """However it leaves, whether it could be found by similarity or not; it may come again."""
+    """An entry that was removed, invalidated, evicted or has expired is found by nothing, and can be stored again."""
     clock = Clock()
     storage = kind(max_entries=1, clock=clock)
     storage.put(entry("one", vector=vector), 0, 60.0)
@@ -393,7 +393,7 @@ def test_what_leaves_is_found_by_nothing(kind: type[InMemoryStorage], vector: An
     ids=["another partition", "gaining a vector", "losing its vector", "another namespace"],
 )
 def test_a_replacement_leaves_nothing_of_the_old_entry(first: dict[str, Any], then: dict[str, Any]) -> None:
-    """Not in its partition's index, nor in the sizes of its namespace."""
+    """A replacement takes the old entry out of its partition's index and its namespace's size."""
     storage = InMemoryStorage()
     storage.put(entry("one", **first), 0, None)
     storage.put(entry("one", **then), 0, None)
@@ -406,7 +406,7 @@ def test_a_replacement_leaves_nothing_of_the_old_entry(first: dict[str, Any], th
 
 
 def test_removing_in_one_namespace_leaves_the_keys_of_another() -> None:
-    """A key given twice is one entry."""
+    """Removing keys leaves entries of another namespace, and counts a key that is given twice once."""
     storage = InMemoryStorage()
     storage.put(entry("one"), 0, None)
     storage.put(entry("two", namespace="m"), 0, None)
@@ -416,7 +416,7 @@ def test_removing_in_one_namespace_leaves_the_keys_of_another() -> None:
 
 @pytest.mark.usefixtures("restless")
 def test_threads_that_invalidate_leave_nothing_older_than_their_last() -> None:
-    """Whatever was stored in between, and however the puts and the invalidations interleave."""
+    """However puts and invalidations interleave, the entries kept are those removed plus those left."""
     storage = ThreadSafeInMemoryStorage()
     begin = threading.Barrier(6)
     removed, kept, failures = [0, 0], [0] * 4, []
@@ -450,7 +450,7 @@ def test_threads_that_invalidate_leave_nothing_older_than_their_last() -> None:
 
 @pytest.mark.usefixtures("restless")
 def test_a_bound_holds_under_threads() -> None:
-    """Every entry put is there or was evicted, and never more than the bound are there."""
+    """Under concurrent puts the bound is never exceeded, and every entry put is stored or was evicted."""
     storage = ThreadSafeInMemoryStorage(max_entries=10)
     evicted, most = [0] * 4, [0] * 4
 
@@ -469,7 +469,7 @@ def test_a_bound_holds_under_threads() -> None:
 
 
 def test_an_invalidation_and_a_put_do_not_overlap() -> None:
-    """Else an answer could be written after the namespace it belongs to was emptied."""
+    """An invalidation waits for a put that has begun, and removes its entry."""
     within, emptied = threading.Event(), threading.Event()
 
     def clock() -> float:
@@ -493,7 +493,7 @@ def test_an_invalidation_and_a_put_do_not_overlap() -> None:
 
 
 def test_the_best_of_what_a_search_finds_is_used_last() -> None:
-    """Its neighbours make room before it."""
+    """The most similar entry that a search found outlives the others that it found."""
     storage = InMemoryStorage(max_entries=2)
     for prompt in ("a b c d", "a b c e"):
         storage.put(entry(prompt), 0, None)

@@ -1,4 +1,4 @@
-"""The clients of a RedisStorage: one for each loop, short of patience, discreet, on single servers and clusters."""
+"""The clients of a RedisStorage: one per event loop, short time limits, no secrets shown, clusters supported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def server() -> Iterator[Server]:
 
 
 def test_an_async_client_serves_several_event_loops(server: Server) -> None:
-    """Each loop has connections of its own, however many come and go."""
+    """A storage with an async client gives each event loop connections of its own."""
     server.empty()
     client = redis.asyncio.Redis(port=server.port)
     storage = RedisStorage(client)
@@ -61,7 +61,7 @@ def test_an_async_client_serves_several_event_loops(server: Server) -> None:
 
 
 def test_a_storage_from_a_url_serves_both_kinds_of_functions(server: Server) -> None:
-    """An entry that a sync function stored is read by an async one's storage operations."""
+    """An entry stored through the sync client of a URL's storage is recalled through its async client."""
     server.empty()
     storage = RedisStorage.from_url(server.url)
     assert (storage.serves_sync, storage.serves_async) == (True, True)
@@ -78,7 +78,7 @@ def test_a_storage_from_a_url_serves_both_kinds_of_functions(server: Server) -> 
 
 
 def test_a_cancelled_operation_leaves_the_storage_usable(server: Server) -> None:
-    """Cancelling in the middle of a transaction releases what it watched."""
+    """After a put is cancelled in the middle of its transaction, the storage works as before."""
     server.empty()
 
     async def cancel_and_go_on() -> None:
@@ -99,7 +99,7 @@ def test_a_cancelled_operation_leaves_the_storage_usable(server: Server) -> None
 
 
 def test_a_sync_function_cannot_use_an_async_client() -> None:
-    """It is told at decoration."""
+    """Decorating a sync function with a storage that has only an async client raises and names `sync_client`."""
     storage = RedisStorage(redis.asyncio.Redis())
     with pytest.raises(TypeError, match="sync_client"):
 
@@ -109,7 +109,7 @@ def test_a_sync_function_cannot_use_an_async_client() -> None:
 
 
 def test_sync_code_can_count_and_invalidate_what_async_functions_stored(server: Server) -> None:
-    """On a storage with an async client alone, its sync methods use an event loop of their own."""
+    """The sync methods of a storage with only an async client use an event loop of their own."""
     server.empty()
     storage = RedisStorage(redis.asyncio.Redis(port=server.port))
     entry = make()
@@ -130,19 +130,19 @@ def test_sync_code_can_count_and_invalidate_what_async_functions_stored(server: 
     ],
 )
 def test_clients_that_cannot_serve_are_refused(arguments: Any, error: type[Exception], says: str) -> None:
-    """With an error that says what to give instead."""
+    """A client of the wrong kind, or none, raises an error that says what to give instead."""
     with pytest.raises(error, match=says):
         RedisStorage(**arguments)
 
 
 def test_a_url_may_not_ask_for_decoded_replies() -> None:
-    """In the URL it is refused as it is in a client."""
+    """A URL with `decode_responses` is refused as a client with it is."""
     with pytest.raises(ValueError, match="decode_responses"):
         RedisStorage.from_url("redis://localhost/0?decode_responses=True")
 
 
 def test_clients_of_a_url_are_impatient_and_named(server: Server) -> None:
-    """They wait for a quarter of a second, do not try again, and have a name on the server."""
+    """Clients of a URL give up within a second, do not retry, and are named on the server."""
     storage = RedisStorage.from_url(server.url)
     storage.recall("n", "key")
     with server.client() as client:
@@ -155,7 +155,7 @@ def test_clients_of_a_url_are_impatient_and_named(server: Server) -> None:
 
 
 def test_a_unix_socket_will_do(tmp_path: Path) -> None:
-    """As ``unix://`` URL."""
+    """A storage can be reached through a ``unix://`` URL."""
     if not COMMANDS:
         pytest.skip("no Redis server is installed")
     with running(next(iter(COMMANDS)), "--unixsocket", str(tmp_path / "redis.sock")):
@@ -166,7 +166,7 @@ def test_a_unix_socket_will_do(tmp_path: Path) -> None:
 
 
 def test_a_password_is_shown_nowhere(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    """Not in a repr, not in an error, not in the log."""
+    """The password of a URL is in no repr, no error and no log line."""
     with server.client() as client:
         client.acl_setuser("carol", enabled=True, passwords=["+right"], keys=["*"], commands=["+@all"])
     shown: list[str] = []
@@ -196,14 +196,14 @@ def test_a_password_is_shown_nowhere(server: Server, caplog: pytest.LogCaptureFi
 
 
 def test_a_url_can_be_given_wherever_a_storage_can(server: Server) -> None:
-    """Equal URLs share one storage."""
+    """Equal URLs stand for one shared storage."""
     assert isinstance(get_storage(server.url), RedisStorage)
     assert get_storage(server.url) is get_storage(server.url)
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_the_layout_is_found_by_trying(kind: str) -> None:
-    """Vector sets where there are any, then the query engine, else the mirror; commands not allowed count as absent."""
+    """The layout is vector sets if allowed, else the query engine, else the mirror."""
     if kind not in COMMANDS:
         pytest.skip(WANTED[kind])
     with running(kind) as server:
@@ -238,7 +238,7 @@ ACL_OF_LAYOUT = {
 
 
 def test_the_readme_lists_these_permissions() -> None:
-    """Line by line, and in its table of commands."""
+    """The README's ACL rules and its table of commands list exactly these permissions."""
     (rules,) = re.findall(r"^ACL SETUSER cache on >password ~recallm:\* (.*?)^```", README, re.MULTILINE | re.DOTALL)
     assert rules.split() == [*ACL.split(), *" ".join(ACL_OF_LAYOUT.values()).split()]
     table = README[README.index("| for | commands |") : README.index("A user that may do this")]
@@ -248,7 +248,7 @@ def test_the_readme_lists_these_permissions() -> None:
 
 
 def test_the_documented_permissions_are_enough(redis_server: Server) -> None:
-    """A user with the commands that the README lists can do all that the contract asks."""
+    """A user with only the commands that the README lists can use every operation of the storage."""
     redis_server.empty()
     layout = LAYOUTS[redis_server.kind]
     with redis_server.client() as client:
@@ -299,7 +299,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[list[Server]]:
 
 
 def test_a_cluster_of_three_nodes_keeps_the_contract(cluster: list[Server]) -> None:
-    """No operation crosses slots: entries of many namespaces lie on all nodes."""
+    """On a cluster, entries of many namespaces lie on all nodes, and every operation works."""
     storage = RedisStorage(sync_client=redis.RedisCluster(host="127.0.0.1", port=cluster[0].port))
     namespaces = [f"namespace {at}" for at in range(12)]
     for name in namespaces:
@@ -319,7 +319,7 @@ def test_a_cluster_of_three_nodes_keeps_the_contract(cluster: list[Server]) -> N
 
 
 def test_an_async_cluster_client_serves_too(cluster: list[Server]) -> None:
-    """The same steps, awaited."""
+    """A storage with an async cluster client stores, recalls and finds entries on several event loops."""
 
     async def use() -> None:
         client = redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster[0].port)
@@ -337,6 +337,6 @@ def test_an_async_cluster_client_serves_too(cluster: list[Server]) -> None:
 
 
 def test_importing_the_storage_imports_no_redis() -> None:
-    """The extra is imported when a storage is made."""
+    """Importing `RedisStorage` does not import redis-py, which is optional."""
     code = "import sys, recallm; from recallm import RedisStorage; assert 'redis' not in sys.modules"
     subprocess.run(["python", "-c", code], check=True)

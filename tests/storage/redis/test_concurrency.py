@@ -1,4 +1,4 @@
-"""Many at once on one Redis server: they do not exclude each other, wait for each other, or leave things behind."""
+"""Concurrent use of one Redis server: nobody is locked out or blocked, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ FOREVER: tuple[float | None, ...] = (None, 3600.0, 400_000.0)
 
 
 def storage_on(server: Server, **options: Any) -> RedisStorage:
-    """Return one process's storage."""
+    """Return the storage of one process."""
     return RedisStorage.from_url(server.url, layout=LAYOUTS[server.kind], timeout=5.0, **options)
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + 10.0
     while not condition():
         assert time.monotonic() < deadline, "it did not come to be"
@@ -43,7 +43,7 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 async def all_stored(storage: RedisStorage, entries: list[Entry], ttl: float | None) -> bool:
-    """Store entries at the same time; return whether all were kept."""
+    """Store entries concurrently; return whether all were kept."""
     epoch = (await storage.aperform(Recall("n", entries[0].key))).epoch
     puts: list[Awaitable[Stored]] = [storage.aperform(Put(entry, epoch, ttl)) for entry in entries]
     return all(stored.kept for stored in await asyncio.gather(*puts))
@@ -51,7 +51,7 @@ async def all_stored(storage: RedisStorage, entries: list[Entry], ttl: float | N
 
 @pytest.mark.parametrize("ttl", FOREVER)
 def test_those_who_store_do_not_exclude_each_other(redis_server: Server, ttl: float | None) -> None:
-    """Sixty entries of a new namespace at once, in many partitions."""
+    """Sixty concurrent puts into a new namespace, in many partitions, are all kept."""
     redis_server.empty()
 
     async def store() -> bool:
@@ -81,7 +81,7 @@ def test_an_index_is_made_until_it_is_known_to_be_there() -> None:
 
 
 def test_an_invalidation_comes_through_whoever_stores(redis_server: Server) -> None:
-    """And what was stored before it is gone."""
+    """An invalidation succeeds while six threads keep storing, and removes what was stored before it."""
     redis_server.empty()
     storage, stop = storage_on(redis_server), threading.Event()
     problems: list[BaseException] = []
@@ -114,7 +114,7 @@ def test_an_invalidation_comes_through_whoever_stores(redis_server: Server) -> N
 
 
 def test_one_connection_is_enough(redis_server: Server) -> None:
-    """Nobody holds one while waiting for another."""
+    """Concurrent puts succeed with a pool of a single connection."""
     redis_server.empty()
 
     async def store() -> bool:
@@ -131,7 +131,7 @@ def test_one_connection_is_enough(redis_server: Server) -> None:
 
 
 def test_what_is_refused_or_too_late_leaves_nothing(redis_server: Server) -> None:
-    """An entry that is too large, and one of an epoch that has ended, in partitions of their own."""
+    """A put that is too large or of an ended epoch leaves only the namespace's epoch on the server."""
     redis_server.empty()
     storage = storage_on(redis_server, max_bytes=100)
     epoch = storage.recall("n", "k").epoch
@@ -144,7 +144,7 @@ def test_what_is_refused_or_too_late_leaves_nothing(redis_server: Server) -> Non
 
 
 def test_partitions_that_hold_nothing_any_more_are_forgotten(redis_server: Server) -> None:
-    """However many there were, as long as the namespace is used; only the query engine has none to forget."""
+    """Partitions whose entries were all evicted leave nothing on the server."""
     if redis_server.kind == "search":
         pytest.skip("one index for all partitions")
     redis_server.empty()
@@ -159,7 +159,7 @@ def test_partitions_that_hold_nothing_any_more_are_forgotten(redis_server: Serve
 
 
 def test_a_mirror_that_was_dropped_meanwhile_is_read_anew() -> None:
-    """What the old one had read is not taken for read."""
+    """A mirror that was dropped during a search is read again from the beginning."""
     layout = MirroredStreams(1 << 20)
     vector = FakeEmbedder(dim=4).embed("a")
     keys = NamespaceKeys("recallm", "n").of_generation("0" * 16)
@@ -181,7 +181,7 @@ def test_a_mirror_that_was_dropped_meanwhile_is_read_anew() -> None:
 
 @pytest.mark.skipif("vectorset" not in COMMANDS, reason=WANTED["vectorset"])
 def test_a_server_may_come_to_know_another_layout() -> None:
-    """Clients of both use what is stored, as far as they find it, and what one invalidates is gone for the other."""
+    """Clients with different layouts can share a namespace, and each sees what the other invalidates."""
     with running("vectorset") as server:
         plain = RedisStorage.from_url(server.url, layout="plain", timeout=5.0)
         sets = RedisStorage.from_url(server.url, layout="vectorset", timeout=5.0)
@@ -209,7 +209,7 @@ def test_a_server_may_come_to_know_another_layout() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_clients_of_closed_loops_are_forgotten(redis_server: Server) -> None:
-    """A program that runs a loop for each of many tasks keeps no connection for each."""
+    """A storage used on five event loops in turn keeps the client of one only."""
     storage = RedisStorage(redis.asyncio.Redis(port=redis_server.port), layout=LAYOUTS[redis_server.kind])
 
     async def once() -> None:
@@ -223,7 +223,7 @@ def test_clients_of_closed_loops_are_forgotten(redis_server: Server) -> None:
 
 
 def test_a_client_of_sentinels_says_what_it_cannot_do() -> None:
-    """Its connections cannot be made for another loop."""
+    """Sync use of an async Sentinel client raises an error that says it serves one event loop only."""
     sentinel: Any = redis.asyncio.Sentinel([("localhost", 1)])  # type: ignore[no-untyped-call]  # redis-py's own
     storage = RedisStorage(sentinel.master_for("mymaster"))
     with pytest.raises(InvalidTypeError, match="SentinelConnectionPool serves the event loop"):
@@ -231,7 +231,7 @@ def test_a_client_of_sentinels_says_what_it_cannot_do() -> None:
 
 
 def test_who_is_cancelled_does_not_wait_for_a_silent_server(redis_server: Server) -> None:
-    """Not even where the client has no time limit of its own."""
+    """A cancelled put ends in under a second on a frozen server, though the client has no time limit."""
     redis_server.empty()
 
     async def load_timed_out() -> float:
@@ -254,7 +254,7 @@ def test_who_is_cancelled_does_not_wait_for_a_silent_server(redis_server: Server
 
 
 def by_hand(entry: Entry, epoch: Epoch) -> Any:
-    """Return the steps of a put on a plain server whose first try, though announced, is about to end."""
+    """Return the commands of a put whose first attempt has been announced, but not yet executed."""
     storage = RedisStorage(sync_client=redis.Redis(), layout="plain")
     layout = storage._server_state.layout()
     assert isinstance(next(layout), Batch)
@@ -272,7 +272,7 @@ VERSIONS = NamespaceKeys("recallm", "n").of_generation(EPOCH.generation).version
 
 
 def test_a_store_whose_reply_was_lost_is_not_made_undone() -> None:
-    """The client takes a lost connection for a conflict: the second try finds the first one's entry."""
+    """If a put's reply was lost, its second attempt finds the entry of the first and counts it as kept."""
     steps = by_hand(make("entry"), EPOCH)
     stored = steps.send([b"1-1"])
     assert isinstance(stored, Exec)
@@ -289,7 +289,7 @@ def test_a_store_whose_reply_was_lost_is_not_made_undone() -> None:
 
 @pytest.mark.parametrize(("generation", "buried"), [("0" * 16, False), ("1" * 16, True)])
 def test_a_store_that_came_too_late_buries_no_living_generation(generation: str, buried: bool) -> None:
-    """A single removal ends the epoch, and leaves the generation alive."""
+    """A late put marks its generation as dead only if an invalidation, not a removal, ended its epoch."""
     steps = by_hand(make("entry"), EPOCH)
     assert isinstance(steps.send([b"1-1"]), Exec)
     assert isinstance(steps.send(None), Watch)
@@ -298,7 +298,7 @@ def test_a_store_that_came_too_late_buries_no_living_generation(generation: str,
 
 
 def test_a_living_generation_is_never_swept(redis_server: Server) -> None:
-    """Whoever says that it is dead, and however many single entries were removed from it."""
+    """A living generation is not swept, even if it is listed as dead."""
     redis_server.empty()
     storage = storage_on(redis_server)
     for number in range(5):
@@ -315,7 +315,7 @@ def test_a_living_generation_is_never_swept(redis_server: Server) -> None:
 
 
 def test_a_silent_server_costs_a_pool_no_connection(redis_server: Server) -> None:
-    """More operations time out than there are connections, and all is well afterwards."""
+    """Operations that time out on a frozen server give their connections back to the pool."""
     redis_server.empty()
     client = redis_server.client(max_connections=2, socket_timeout=0.1, retry=None)
     storage, entry = RedisStorage(sync_client=client, layout=LAYOUTS[redis_server.kind]), make("entry")

@@ -1,4 +1,4 @@
-"""What is read from a Redis server is checked before it is believed, whoever wrote it."""
+"""An entry read from a Redis server is checked before it is used, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def encoded(entry_format: EntryFormat, entry: Entry, *, expires_ms: int | None =
 
 
 def format_of(secret: bytes | None = None, **options: Any) -> EntryFormat:
-    """Return a format."""
+    """Return an entry format."""
     return EntryFormat(secret, options.get("encrypt"), options.get("decrypt"), options.get("max_bytes", 1 << 20))
 
 
 @given(st.text(), st.binary(), st.floats(0, 1e9), st.integers(0, 1 << 62))
 def test_an_entry_comes_back_as_it_was(prompt: str, payload: bytes, seconds: float, tokens: int) -> None:
-    """Decoding gives what was encoded, signed or not."""
+    """Decoding an encoded entry gives the same entry, signed or not."""
     entry = Entry("key", "n", "p", prompt, None, payload, seconds, tokens)
     for each in (format_of(), format_of(SECRET)):
         stored = each.decode(encoded(each, entry), "n", GENERATION, NOW)
@@ -52,7 +52,7 @@ def test_an_entry_comes_back_as_it_was(prompt: str, payload: bytes, seconds: flo
 
 
 def test_an_entry_is_dead_when_it_expires() -> None:
-    """To the millisecond, by the server's clock."""
+    """An entry expires to the millisecond, by the server's clock."""
     values = encoded(format_of(), make(), expires_ms=NOW + 10)
     assert format_of().decode(values, "n", GENERATION, NOW + 9) is not None
     assert format_of().decode(values, "n", GENERATION, NOW + 10) is None
@@ -60,7 +60,7 @@ def test_an_entry_is_dead_when_it_expires() -> None:
 
 @given(st.data())
 def test_a_signed_entry_cannot_be_altered(data: st.DataObject) -> None:
-    """No byte of any field can change, nor bytes move from one field to the next."""
+    """A signed entry is refused if a byte of any field changed or moved to the next field."""
     values = encoded(format_of(SECRET), make())
     at = data.draw(st.integers(0, len(values) - 1))
     place = data.draw(st.integers(0, len(values[at]) - 1))
@@ -71,33 +71,33 @@ def test_a_signed_entry_cannot_be_altered(data: st.DataObject) -> None:
 
 @given(st.lists(st.none() | st.binary() | st.integers(), min_size=len(FIELDS), max_size=len(FIELDS)))
 def test_any_fields_at_all_do_no_harm(values: list[Any]) -> None:
-    """Whatever a server returns is an entry or None, never an exception."""
+    """Decoding any fields gives an entry or None, never an exception."""
     assert format_of().decode(values, "n", GENERATION, NOW) is None
 
 
 def test_another_secret_reads_nothing() -> None:
-    """Entries that are not signed, or signed with another secret, are ignored."""
+    """With a secret, entries that are not signed or signed with another secret are ignored."""
     theirs = format_of(b"another secret, 24 bytes")
     for other in (format_of(), theirs):
         assert format_of(SECRET).decode(encoded(other, make()), "n", GENERATION, NOW) is None
 
 
 def test_an_entry_too_large_to_be_read_is_not_written() -> None:
-    """The error says what is allowed and names no content."""
+    """Storing an entry that is too large raises an error that says what is allowed and shows no content."""
     with pytest.raises(InvalidValueError, match="max_bytes") as raised:
         encoded(format_of(max_bytes=10), make("a prompt that is too long"))
     assert "prompt that" not in str(raised.value)
 
 
 def facts(values: list[Any], **changes: Any) -> list[Any]:
-    """Return fields whose facts are changed."""
+    """Return the fields of an entry with some facts changed."""
     names = "format generation stored expires seconds tokens lifetime dim namespace partition key"
     known = dict(zip(names.split(), json.loads(values[1]), strict=True))
     return [values[0], json.dumps(list((known | changes).values())).encode(), *values[2:]]
 
 
 def with_vector(values: list[Any], vector: Any) -> list[Any]:
-    """Return fields with another vector."""
+    """Return the fields of an entry with another vector."""
     return [*values[:4], np.asarray(vector, dtype="<f4").tobytes(), values[5]]
 
 
@@ -131,7 +131,7 @@ POISONS: dict[str, Callable[[list[Any]], list[Any]]] = {
 
 @pytest.fixture
 def storage(redis_server: Server) -> RedisStorage:
-    """A storage on an empty server, which reads no payload of more than two megabytes."""
+    """Return a storage on an empty server, which reads no payload of more than 2,000,000 bytes."""
     redis_server.empty()
     return RedisStorage.from_url(redis_server.url, layout=LAYOUTS[redis_server.kind], max_bytes=2_000_000, timeout=5.0)
 
@@ -148,7 +148,7 @@ def entry_keys(server: Server) -> list[bytes]:
 
 
 def test_a_thousand_poisoned_entries_hide_none_that_is_sound(redis_server: Server, storage: RedisStorage) -> None:
-    """Hashes of every bad kind, in the index and more similar than the sound one, are passed over."""
+    """A search finds the valid entry behind many malformed ones that are more similar."""
     query = EMBEDDER.embed("one two three four five six")
     sound = make("one two three four five seven")
     put(storage, sound)
@@ -181,7 +181,7 @@ def entry_keys_of(server: Server, entry: Entry, storage: RedisStorage) -> list[s
 def test_a_poisoned_entry_is_neither_recalled_nor_found(
     redis_server: Server, storage: RedisStorage, poison: str
 ) -> None:
-    """Each bad kind by itself; a new entry takes its place."""
+    """A malformed entry is neither recalled nor found, and a new entry replaces it."""
     entry = make("one two three")
     put(storage, entry)
     (key,) = entry_keys(redis_server)
@@ -199,7 +199,7 @@ def test_a_poisoned_entry_is_neither_recalled_nor_found(
 
 
 def test_a_key_of_another_type_is_passed_over(redis_server: Server, storage: RedisStorage) -> None:
-    """A string where an entry should be is no entry, and gives way to one."""
+    """If an entry's key holds a Redis string, recall ignores it and a put replaces it."""
     entry = make()
     put(storage, entry)
     (key,) = entry_keys(redis_server)
@@ -212,7 +212,7 @@ def test_a_key_of_another_type_is_passed_over(redis_server: Server, storage: Red
 
 
 def test_vectors_in_the_index_alone_are_no_entries(redis_server: Server, storage: RedisStorage) -> None:
-    """What an attacker adds to an index, NaN included, leads nowhere and hides nothing."""
+    """Vectors in the index without an entry, NaN ones included, are not found and hide no entry."""
     entry = make("one two three")
     put(storage, entry)
     assert entry.vector is not None
@@ -232,7 +232,7 @@ def test_vectors_in_the_index_alone_are_no_entries(redis_server: Server, storage
 def test_ghosts_leave_the_index_and_the_count(
     redis_server: Server, storage: RedisStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Entries that a server evicted are forgotten when a search meets them."""
+    """A search that meets an entry evicted by the server takes it out of the index and the size."""
     # A record of a moment ago may belong to an entry that is just being stored.
     monkeypatch.setattr("recallm.storage.redis.reads.YOUNG_MS", -1)
     gone, stays = make("one two three four"), make("one two three five")
@@ -252,7 +252,7 @@ def test_ghosts_leave_the_index_and_the_count(
 def test_unsigned_entries_are_ignored_where_a_secret_is_asked_for(
     redis_server: Server, storage: RedisStorage, options: dict[str, Any]
 ) -> None:
-    """A storage with a secret serves only what was signed with it."""
+    """A storage with a secret ignores unsigned entries and serves those that it signed."""
     entry = make()
     put(storage, entry)
     signing = RedisStorage.from_url(redis_server.url, layout=LAYOUTS[redis_server.kind], **options)
@@ -262,7 +262,7 @@ def test_unsigned_entries_are_ignored_where_a_secret_is_asked_for(
 
 
 def test_prompts_and_payloads_can_be_encrypted(redis_server: Server) -> None:
-    """Neither is readable on the server, both are in the process, and another key reads nothing."""
+    """Encrypted prompts and payloads are unreadable on the server and to a storage with another key."""
     redis_server.empty()
 
     def storage_with(mask: int) -> RedisStorage:
@@ -305,6 +305,6 @@ def test_prompts_and_payloads_can_be_encrypted(redis_server: Server) -> None:
     ],
 )
 def test_mistakes_in_settings_raise(options: dict[str, Any], error: type[Exception]) -> None:
-    """At construction, before anything is connected."""
+    """Wrong settings of a RedisStorage raise at construction, before anything is connected."""
     with pytest.raises(error):
         RedisStorage.from_url("redis://127.0.0.1:1/0", **options)

@@ -1,4 +1,4 @@
-"""Trouble with a Redis server: the function is called, the trouble is counted, and hits come back with the server."""
+"""Trouble with a Redis server: the function is called, the error is counted, and hits return with the server."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ EMBEDDER = FakeEmbedder()
 
 @contextmanager
 def connected(server: Server, **options: Any) -> Iterator[RedisStorage]:
-    """Give a storage on an empty server."""
+    """Return a storage on an empty server."""
     server.empty()
     yield RedisStorage.from_url(server.url, layout=LAYOUTS[server.kind], **options)
 
 
 def right(prompt: str) -> str:
-    """Return the answer to a prompt, in whatever order its words come."""
+    """Return the answer to a prompt, the same in whatever order its words come."""
     return "answer to " + " ".join(sorted(prompt.split()))
 
 
@@ -50,7 +50,7 @@ def cached(storage: RedisStorage, name: str = "faults") -> Any:
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to be"
@@ -58,7 +58,7 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 def hits(answer: Any, prompt: str) -> bool:
-    """Return whether a call is a hit; it must be right either way."""
+    """Return whether a call is a hit; its answer must be right either way."""
     before = answer.stats().hits
     assert answer(prompt) == right(prompt)
     return bool(answer.stats().hits > before)
@@ -103,7 +103,7 @@ def test_a_server_that_stops_answering_delays_nobody_for_long(redis_server: Serv
 
 
 def test_a_killed_server_is_used_again_when_it_is_back(redis_server: Server) -> None:
-    """While it is gone the function is called; afterwards there are hits without a restart of the process."""
+    """While a server is down the function is called; after its restart there are hits in the same process."""
     with connected(redis_server) as storage:
         answer = cached(storage)
         assert [hits(answer, "one") for _ in range(2)] == [False, True]
@@ -115,7 +115,7 @@ def test_a_killed_server_is_used_again_when_it_is_back(redis_server: Server) -> 
 
 
 def test_async_functions_fare_no_worse(redis_server: Server) -> None:
-    """Frozen, killed and restarted, a server costs an async call at most its time limits, and serves again."""
+    """A frozen, killed and restarted server costs an async call at most its time limits, and serves again."""
     redis_server.empty()
     slowest: list[float] = []
 
@@ -156,7 +156,7 @@ def test_async_functions_fare_no_worse(redis_server: Server) -> None:
 
 
 def test_a_flushed_server_is_filled_again(redis_server: Server) -> None:
-    """FLUSHALL takes entries, indexes and epochs: calls miss, store, and hit by similarity again."""
+    """After FLUSHALL calls miss, store, and hit by similarity again."""
     with connected(redis_server) as storage:
         answer = cached(storage)
         assert [hits(answer, "one two three four") for _ in range(2)] == [False, True]
@@ -166,7 +166,7 @@ def test_a_flushed_server_is_filled_again(redis_server: Server) -> None:
 
 
 def test_an_answer_older_than_a_flush_is_not_kept(redis_server: Server) -> None:
-    """A server that forgot its epochs begins new ones: none of them is one that a process still holds."""
+    """An answer computed before a FLUSHALL is not stored after it, as the server's epochs are new."""
     with connected(redis_server) as storage:
         epoch = storage.recall("n", "key").epoch
         redis_server.empty()
@@ -175,7 +175,7 @@ def test_an_answer_older_than_a_flush_is_not_kept(redis_server: Server) -> None:
 
 @pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru", "volatile-ttl"])
 def test_a_full_server_loses_entries_but_no_calls(redis_server: Server, policy: str) -> None:
-    """At its memory limit answers stay right, whether it refuses or evicts."""
+    """On a server at its memory limit answers stay right, whether it refuses or evicts."""
     with connected(redis_server) as storage, redis_server.client() as client:
         answer = cached(storage, f"full {policy}")
         used = int(client.info("memory")["used_memory"])
@@ -204,7 +204,7 @@ def test_connections_that_are_cut_are_made_anew(redis_server: Server) -> None:
 
 
 def test_a_server_without_a_password_for_us_is_a_bypass(redis_server: Server) -> None:
-    """NOAUTH is counted, not raised; the next call after the password is gone hits."""
+    """A NOAUTH reply makes the call a bypass; once no password is needed, calls hit."""
     with connected(redis_server) as storage, redis_server.client() as client:
         answer = cached(storage)
         answer("one")
@@ -217,7 +217,7 @@ def test_a_server_without_a_password_for_us_is_a_bypass(redis_server: Server) ->
 
 
 def test_a_read_only_replica_serves_hits_and_stores_nothing(redis_server: Server) -> None:
-    """READONLY is counted as trouble of the storage; what is there is served."""
+    """A read-only replica serves its entries, and a put that it refuses counts as a storage error."""
     with connected(redis_server) as storage, redis_server.client() as client:
         answer = cached(storage)
         answer("one")
@@ -233,7 +233,7 @@ def test_a_read_only_replica_serves_hits_and_stores_nothing(redis_server: Server
 
 
 def test_commands_that_may_not_be_used_are_a_bypass(redis_server: Server) -> None:
-    """NOPERM on a command that is needed is counted, not raised."""
+    """If a needed command is not permitted, the call is a bypass and an error is counted."""
     with connected(redis_server) as _, redis_server.client() as client:
         client.acl_setuser("meek", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-hset", "-exec"])
         url = f"redis://meek:pw@127.0.0.1:{redis_server.port}/0"
@@ -292,7 +292,7 @@ class Proxy:
 
 @pytest.mark.parametrize("length", [0, 1, 5, 40])
 def test_truncated_replies_are_a_bypass(redis_server: Server, length: int) -> None:
-    """A reply that ends in the middle is trouble like any other."""
+    """A reply that ends in the middle makes the call a bypass; later calls hit again."""
     redis_server.empty()
     proxy = Proxy(redis_server.port)
     try:
@@ -308,7 +308,7 @@ def test_truncated_replies_are_a_bypass(redis_server: Server, length: int) -> No
 
 
 def test_another_server_in_the_same_place_is_noticed() -> None:
-    """After an upgrade in place the layout is found out anew, without a restart of the process."""
+    """After a server is upgraded in place, its new layout is found without a restart of the process."""
     from support.redis_servers import COMMANDS
 
     if not {"vectorset", "valkey"} <= COMMANDS.keys():
@@ -327,7 +327,7 @@ def test_another_server_in_the_same_place_is_noticed() -> None:
 
 
 def test_errors_of_the_client_reach_whoever_uses_the_storage_itself() -> None:
-    """A storage raises; it is the flow that counts."""
+    """A storage that is used directly raises the client's errors; only the engine turns them into bypasses."""
     storage = RedisStorage.from_url("redis://127.0.0.1:1/0")
     with pytest.raises(redis.ConnectionError):
         storage.recall("n", "key")

@@ -1,4 +1,4 @@
-"""What a process knows of a Redis server: the ids that it gives to versions of entries."""
+"""The state that a process keeps about a Redis server: the ids that it gives to versions of entries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_ids_sort_in_the_order_in_which_they_were_made(seconds: list[float]) -> 
 
 @given(st.floats(0, 4e9))
 def test_an_id_begins_with_the_millisecond_of_its_making(seconds: float) -> None:
-    """Ids of several processes, and ids with six random bytes that are stored already, sort together by age."""
+    """Ids of several processes, and stored ids that end in six random bytes, sort together by age."""
     assert state_at(iter([seconds])).new_id()[:6] == int(seconds * 1000).to_bytes(6)
 
 

@@ -1,4 +1,4 @@
-"""RedisStorage keeps the contract of every storage, on every kind of server, sync and async."""
+"""RedisStorage keeps the storage contract on every kind of server, sync and async."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recallm.testing import StorageContract
 
 
 class TestSync(StorageContract):
-    """The contract, through a sync client."""
+    """The storage contract, through a sync client."""
 
     protocol = 3
 
@@ -33,13 +33,13 @@ class TestSync(StorageContract):
 
 
 class TestSyncOldProtocol(TestSync):
-    """The contract, where the client speaks RESP2."""
+    """The storage contract, with a client that speaks RESP2."""
 
     protocol = 2
 
 
 class TestAsync(StorageContract):
-    """The contract, through an async client."""
+    """The storage contract, through an async client."""
 
     @pytest.fixture(autouse=True)
     def _on(self, redis_server: Server) -> None:
@@ -56,7 +56,7 @@ class TestAsync(StorageContract):
 
 
 class TestBoth(TestAsync):
-    """The contract, through a sync and an async client."""
+    """The storage contract, through a sync and an async client."""
 
     @pytest.fixture(autouse=True)
     def _sync_client(self, redis_server: Server) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""A Redis server is left with nothing that nobody can see, and processes see each other's changes at once."""
+"""Redis keys that nobody can use any more are removed, and processes see each other's changes at once."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ make = StorageContract().entry
 
 
 def storage_on(server: Server, **options: Any) -> RedisStorage:
-    """Return one process's storage."""
+    """Return the storage of one process."""
     return RedisStorage.from_url(server.url, layout=LAYOUTS[server.kind], timeout=5.0, **options)
 
 
 def put(storage: RedisStorage, entry: Entry, ttl: float | None = None) -> int:
-    """Put an entry under the current epoch; return how many made room."""
+    """Put an entry under the current epoch; return how many entries were evicted for it."""
     stored = storage.put(entry, storage.recall(entry.namespace, entry.key).epoch, ttl)
     assert stored.kept
     return stored.evicted
 
 
 def found(storage: RedisStorage, entry: Entry) -> list[str]:
-    """Return the prompts of what is as similar to an entry as itself."""
+    """Return the prompts of the entries that are as similar to an entry as itself."""
     assert entry.vector is not None
     candidates = storage.search(entry.namespace, entry.partition, entry.vector, 0.99, 16)
     return [candidate.entry.prompt for candidate in candidates]
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to be"
@@ -49,13 +49,13 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 def keys(server: Server, pattern: str = "recallm:*") -> list[bytes]:
-    """Return the keys on the server; a test may ask for all of them."""
+    """Return the keys on the server that match a pattern."""
     with server.client() as client:
         return list(client.keys(pattern))
 
 
 def test_an_invalidated_namespace_is_swept(redis_server: Server) -> None:
-    """Entries are out of sight at once; what they took is freed in the background, all but the epoch."""
+    """An invalidated namespace is empty at once, and its keys but the epoch are deleted in the background."""
     redis_server.empty()
     storage = storage_on(redis_server)
     for at in range(150):
@@ -66,7 +66,7 @@ def test_an_invalidated_namespace_is_swept(redis_server: Server) -> None:
 
 
 def test_what_another_process_left_unswept_is_swept_by_the_next_store(redis_server: Server) -> None:
-    """A process that dies after an invalidation leaves nothing behind for ever."""
+    """Keys that a process left behind by dying after an invalidation are deleted at another's next put."""
     redis_server.empty()
     dying, other = storage_on(redis_server), storage_on(redis_server)
     for at in range(40):
@@ -80,7 +80,7 @@ def test_what_another_process_left_unswept_is_swept_by_the_next_store(redis_serv
 
 
 def test_expired_entries_leave_the_index_when_others_are_stored(redis_server: Server) -> None:
-    """Neither their versions nor their vectors stay."""
+    """A put takes the versions and vectors of expired entries out of the index."""
     redis_server.empty()
     storage = storage_on(redis_server)
     for at in range(10):
@@ -100,7 +100,7 @@ def test_expired_entries_leave_the_index_when_others_are_stored(redis_server: Se
 
 @pytest.mark.parametrize("ttls", [[5.0], [5.0, 9000.0, 5.0], [None, 5.0], [5.0, None, 5.0]])
 def test_every_key_lives_as_long_as_what_it_leads_to(redis_server: Server, ttls: list[float | None]) -> None:
-    """Keys of entries that expire do so too, not before them; those that lead to a lasting entry stay."""
+    """A shared key expires after the last of its entries, and never if one of them never expires."""
     redis_server.empty()
     storage = storage_on(redis_server)
     for at, ttl in enumerate(ttls):
@@ -118,7 +118,7 @@ def test_every_key_lives_as_long_as_what_it_leads_to(redis_server: Server, ttls:
 
 
 def test_the_oldest_make_room(redis_server: Server) -> None:
-    """A namespace holds no more than `max_entries`, and says how many it dropped."""
+    """A namespace holds at most `max_entries`; a put evicts the oldest and returns how many."""
     redis_server.empty()
     storage = storage_on(redis_server, max_entries=3)
     assert [put(storage, make(f"prompt {at}")) for at in range(5)] == [0, 0, 0, 1, 1]
@@ -131,7 +131,7 @@ def test_the_oldest_make_room(redis_server: Server) -> None:
 
 
 def test_processes_see_each_others_changes_at_once(redis_server: Server) -> None:
-    """What one stores, replaces, removes or invalidates, another's next look-up sees."""
+    """An entry that one process stores, replaces or removes is so for another's next look-up."""
     redis_server.empty()
     one, other = storage_on(redis_server), storage_on(redis_server)
     entry = make("one two three")
@@ -152,7 +152,7 @@ def test_processes_see_each_others_changes_at_once(redis_server: Server) -> None
 
 
 def test_an_answer_computed_across_another_process_s_invalidation_is_not_kept(redis_server: Server) -> None:
-    """Whoever invalidates, and whatever the other process believes."""
+    """An answer is not stored if another process invalidated its namespace while it was computed."""
     redis_server.empty()
     one, other = storage_on(redis_server), storage_on(redis_server)
     entry = make()
@@ -166,7 +166,7 @@ def test_an_answer_computed_across_another_process_s_invalidation_is_not_kept(re
 
 
 def test_a_mirror_catches_up_with_many_entries(redis_server: Server) -> None:
-    """A process that starts late finds what was stored before, within a bound on each look-up."""
+    """A process that starts late finds entries that were stored before, after a few look-ups."""
     redis_server.empty()
     storage = storage_on(redis_server)
     epoch = storage.recall("n", "none").epoch
@@ -178,7 +178,7 @@ def test_a_mirror_catches_up_with_many_entries(redis_server: Server) -> None:
 
 
 def test_a_mirror_takes_no_more_memory_than_it_may(redis_server: Server) -> None:
-    """The least recently used partitions make room, and are read again when they are needed."""
+    """A mirror over its memory limit drops the least recently used partitions and reads them again if needed."""
     redis_server.empty()
     storage = storage_on(redis_server, mirror_bytes=20_000)
     for at in range(200):
@@ -192,7 +192,7 @@ def test_a_mirror_takes_no_more_memory_than_it_may(redis_server: Server) -> None
 
 
 def test_eight_processes_at_once_find_nothing_wrong(redis_server: Server) -> None:
-    """Mixed reads, writes, removals and invalidations: no exception, no wrong or resurrected entry, true counts."""
+    """Eight processes that read, write and invalidate see no error, no wrong entry and true sizes."""
     redis_server.empty()
     churned = churn(redis_server.url, LAYOUTS[redis_server.kind], seconds=2.0)
     assert churned.problems == []
@@ -202,7 +202,7 @@ def test_eight_processes_at_once_find_nothing_wrong(redis_server: Server) -> Non
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**63))
 def test_an_epoch_is_a_number_and_back(generation: int, removals: int) -> None:
-    """No two epochs share a number."""
+    """Converting an epoch to a number or to bytes and back gives the same epoch."""
     epoch = Epoch(f"{generation:016x}", removals)
     assert Epoch.of_number(epoch.number) == epoch
     assert Epoch.parse([epoch.generation.encode(), str(removals).encode()]) == epoch
@@ -210,13 +210,13 @@ def test_an_epoch_is_a_number_and_back(generation: int, removals: int) -> None:
 
 @given(st.binary(max_size=120))
 def test_a_member_is_read_only_from_what_packs_to_the_same(packed: bytes) -> None:
-    """Anything else is no version."""
+    """Bytes are unpacked to an entry version only if that version packs to the same bytes."""
     version = EntryVersion.unpack(packed)
     assert version is None or version.pack() == packed
 
 
 def test_partitions_of_different_dimensions_live_side_by_side(redis_server: Server) -> None:
-    """Two models may share a namespace."""
+    """Partitions of one namespace may have vectors of different dimensions."""
     redis_server.empty()
     storage = storage_on(redis_server)
     small, large = make("one two"), make("one two", partition="q", vector=FakeEmbedder(dim=48).embed("one two"))
