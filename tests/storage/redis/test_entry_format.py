@@ -91,7 +91,7 @@ def test_an_entry_too_large_to_be_read_is_not_written() -> None:
 
 def facts(values: list[Any], **changes: Any) -> list[Any]:
     """Return the fields of an entry with some facts changed."""
-    names = "format generation stored expires seconds tokens lifetime dim namespace partition key"
+    names = "format generation stored expires seconds tokens fresh_for dim namespace partition key"
     known = dict(zip(names.split(), json.loads(values[1]), strict=True))
     return [values[0], json.dumps(list((known | changes).values())).encode(), *values[2:]]
 
@@ -114,7 +114,7 @@ POISONS: dict[str, Callable[[list[Any]], list[Any]]] = {
     "another key": lambda v: facts(v, key="other"),
     "expired": lambda v: facts(v, expires=1),
     "expiry of another type": lambda v: facts(v, expires="never"),
-    "lifetime that is no number": lambda v: facts(v, fresh_for="long"),
+    "fresh_for that is no number": lambda v: facts(v, fresh_for="long"),
     "no time of storing": lambda v: facts(v, stored=None),
     "time that is no number": lambda v: facts(v, seconds="fast"),
     "another dimension": lambda v: facts(v, dim=8),
@@ -244,7 +244,7 @@ def test_ghosts_leave_the_index_and_the_count(
         client.delete(*entry_keys_of(redis_server, gone, storage))
     for _ in range(2):
         assert [each.entry.prompt for each in storage.search("n", "p", gone.vector, 0.3, 16)] == [stays.prompt]
-    if redis_server.kind != "search":  # whose index forgets by itself, and tells nobody
+    if redis_server.kind != "search":  # whose index forgets by itself, and reports nothing
         assert storage.sizes(["n"]) == {"n": 1}
 
 
