@@ -232,8 +232,8 @@ def test_explaining_does_without_the_near_misses(asynchronous: bool) -> None:
         return own(*args)
 
     function = Function(asynchronous=asynchronous, storage=Obstinate(search=search))
-    told = function.cached.explain("q")
-    assert (told.outcome, told.reason, told.similarity) == ("miss", "unlike", None)
+    explained = function.cached.explain("q")
+    assert (explained.outcome, explained.reason, explained.similarity) == ("miss", "unlike", None)
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "raises", "refuses"])
@@ -338,7 +338,7 @@ def test_a_put_that_is_declined_is_not_counted_as_stored(asynchronous: bool) -> 
     assert dict(function.cached.stats().errors) == {}
 
 
-class Telling(Exception):  # noqa: N818  # an error that carries what must not be logged
+class DisclosingError(Exception):
     """An error whose text, arguments and notes hold the prompt."""
 
     def __init__(self) -> None:
@@ -355,27 +355,27 @@ class Unstorable:
     __str__ = __repr__
 
 
-def tell(*_: Any) -> Any:
+def fail(*_: Any) -> Any:
     """Fail with an error whose text holds private data."""
-    raise Telling
+    raise DisclosingError
 
 
 def gossip() -> dict[str, dict[str, Any]]:
     """Return options under which each stage of the cache fails with private data in its error."""
     corrupt = {"payload": PRIVATE_RESPONSE.encode()}
     return {
-        "embedder": {"embedder": Returning(Telling())},
+        "embedder": {"embedder": Returning(DisclosingError())},
         "odd vector": {"embedder": Returning(PRIVATE_PROMPT)},
-        "recall": {"storage": Obstinate(recall=tell)},
-        "search": {"storage": Obstinate(search=tell)},
-        "put": {"storage": Obstinate(put=tell)},
+        "recall": {"storage": Obstinate(recall=fail)},
+        "search": {"storage": Obstinate(search=fail)},
+        "put": {"storage": Obstinate(put=fail)},
         "codec": {"storage": Obstinate(**lying(**corrupt))},
-        "guard": {"guards": (tell,)},
-        "verify": {"verify": tell},
-        "store_if": {"store_if": tell},
-        "context": {"context": tell},
-        "namespace": {"namespace": tell},
-        "prompt": {"prompt": tell},
+        "guard": {"guards": (fail,)},
+        "verify": {"verify": fail},
+        "store_if": {"store_if": fail},
+        "context": {"context": fail},
+        "namespace": {"namespace": fail},
+        "prompt": {"prompt": fail},
         "nothing": {},
     }
 
@@ -399,9 +399,9 @@ def test_prompts_contexts_and_responses_are_never_logged(stage: str, caplog: pyt
             assert answer(question) == PRIVATE_RESPONSE
     ours = [record for record in caplog.records if record.name.startswith("recallm")]
     assert bool(ours) == (stage != "nothing")
-    told = caplog.text + "".join(f"{vars(record)}" for record in caplog.records)
+    logged = caplog.text + "".join(f"{vars(record)}" for record in caplog.records)
     for private in (PRIVATE_PROMPT, PRIVATE_CONTEXT, PRIVATE_RESPONSE):
-        assert private not in told
+        assert private not in logged
     assert not any(record.exc_info for record in caplog.records)
 
 

@@ -83,16 +83,16 @@ class FailingHandler(logging.Handler):
 
 @dataclass(frozen=True)
 class Fault:
-    """What acts up, and what follows.
+    """One part that misbehaves, and the consequences.
 
     Attributes:
-        options: what the function is cached with.
-        outcome: what the call is counted as.
+        options: the options that the function is cached with.
+        outcome: the outcome that the call is counted as.
         errors: the stages of the errors that are counted.
         lines: how many lines are logged.
-        asked: the question asked once the part acts up; sound parts answer it from the cache, unless it is new.
+        asked: the question asked while the part misbehaves; sound parts answer it from the cache, unless it is new.
         slow: whether the call takes a whole time limit.
-        begins: what makes it act up.
+        begins: makes the part misbehave, if the switch does not.
     """
 
     options: Callable[[Switch], dict[str, Any]]

@@ -80,13 +80,13 @@ def test_children_of_a_busy_process_answer() -> None:
 stop = threading.Event()
 
 def keep_calling(number: int) -> None:
-    turn = 0
+    repetition = 0
     while not stop.is_set():
-        turn += 1
-        ask(f"prompt {number} {turn % 50}")
-        ask(f"prompt {turn % 50} {number}")
-        if turn % 20 == 0:
-            ask.invalidate(f"prompt {number} {turn % 50}")
+        repetition += 1
+        ask(f"prompt {number} {repetition % 50}")
+        ask(f"prompt {repetition % 50} {number}")
+        if repetition % 20 == 0:
+            ask.invalidate(f"prompt {number} {repetition % 50}")
 
 threads = [threading.Thread(target=keep_calling, args=(number,)) for number in range(4)]
 for thread in threads:

@@ -28,7 +28,7 @@ class Calls:
     last: Any = None
 
     def answer(self, question: str) -> Any:
-        """Note a call, and answer as the question wants it."""
+        """Record a call, and answer or raise as the question asks."""
         self.prompts.append(question)
         if question == "raise":
             self.last = RefusedError(question)
@@ -235,7 +235,7 @@ def test_every_shape_answers_where_the_cache_cannot(shape: str, monkeypatch: pyt
 
 
 def generator(question: str) -> Iterator[str]:
-    """Yield, having noted the call."""
+    """Record the call, then yield."""
     CALLS.prompts.append(question)
     if question == "raise":
         raise RefusedError(question)
@@ -243,7 +243,7 @@ def generator(question: str) -> Iterator[str]:
 
 
 async def async_generator(question: str) -> AsyncIterator[str]:
-    """Yield, having noted the call."""
+    """Record the call, then yield."""
     CALLS.prompts.append(question)
     if question == "raise":
         raise RefusedError(question)

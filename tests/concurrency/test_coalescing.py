@@ -28,9 +28,9 @@ def options(**given: Any) -> dict[str, Any]:
     return {**known, "ignore": ("self",), **given}
 
 
-def waiting_for(flights: SingleFlight, waiters: int) -> bool:
+def waiting_for(single_flight: SingleFlight, waiters: int) -> bool:
     """Return whether this many callers wait for the one answer that is being computed."""
-    under_way: list[Any] = list(flights._under_way.values())
+    under_way: list[Any] = list(single_flight._under_way.values())
     return any(len(future._done_callbacks) == waiters for future in under_way)
 
 
@@ -279,17 +279,17 @@ def test_a_call_cancelled_at_any_await_leaves_nothing_behind() -> None:
 
 def test_two_storages_do_not_wait_for_each_other(pool: ThreadPoolExecutor) -> None:
     """Calls with one key wait for each other only if they also use one storage."""
-    flights = SingleFlight()
-    lead = flights.join((1, "key"))
-    assert isinstance(lead, Leadership)
-    other = pool.submit(flights.join, (2, "key")).result(WAIT)
+    single_flight = SingleFlight()
+    leadership = single_flight.join((1, "key"))
+    assert isinstance(leadership, Leadership)
+    other = pool.submit(single_flight.join, (2, "key")).result(WAIT)
     assert isinstance(other, Leadership)
-    waiter = pool.submit(flights.join, (1, "key")).result(WAIT)
+    waiter = pool.submit(single_flight.join, (1, "key")).result(WAIT)
     assert isinstance(waiter, Future)
-    flights.leave(lead)
+    single_flight.leave(leadership)
     assert waiter.result(WAIT) == "waited"
-    pool.submit(flights.leave, other).result(WAIT)
-    assert not flights._under_way
+    pool.submit(single_flight.leave, other).result(WAIT)
+    assert not single_flight._under_way
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

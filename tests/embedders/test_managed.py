@@ -19,10 +19,10 @@ from recallm.testing import Clock, FakeEmbedder
 WAIT = 20.0
 
 
-def vector_of(encoder: ManagedEmbedder, text: str) -> Any:
+def vector_of(managed_embedder: ManagedEmbedder, text: str) -> Any:
     """Return a text's vector as a call gets it: from the memo, or made now."""
-    known, vector = encoder.cached_vector(text)
-    return vector if known else encoder.embed(text)
+    known, vector = managed_embedder.cached_vector(text)
+    return vector if known else managed_embedder.embed(text)
 
 
 def result(made: Any) -> Any:
@@ -31,7 +31,7 @@ def result(made: Any) -> Any:
 
 
 class Loading(FakeEmbedder):
-    """An embedder that does as told when it is loaded."""
+    """An embedder that runs a given function when it is loaded."""
 
     def __init__(self, load: Callable[[], object]) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Loading(FakeEmbedder):
         self.loads = 0
 
     def load(self) -> None:
-        """Count, and do as told."""
+        """Count the load, and run the function."""
         self.loads += 1
         self._load()
 
@@ -48,19 +48,19 @@ def test_a_model_is_loaded_once_whoever_asks() -> None:
     """Twenty threads that ask for the model while it loads wait for the one load."""
     release = threading.Event()
     embedder = Loading(lambda: release.wait(WAIT))
-    encoder = ManagedEmbedder(embedder)
-    waiting = [encoder.model_info() for _ in range(20)]
+    managed_embedder = ManagedEmbedder(embedder)
+    waiting = [managed_embedder.model_info() for _ in range(20)]
     release.set()
     assert {result(each).model_id for each in waiting} == {"recallm/fake"}
     assert embedder.loads == 1
-    assert not isinstance(encoder.model_info(), Future)
+    assert not isinstance(managed_embedder.model_info(), Future)
 
 
 def test_one_waiter_that_gives_up_does_not_take_the_load_from_the_others() -> None:
     """Each waiter has a future of its own, which it may cancel while the others wait on."""
     release = threading.Event()
-    encoder = ManagedEmbedder(Loading(lambda: release.wait(WAIT)))
-    patient, hasty = encoder.model_info(), encoder.model_info()
+    managed_embedder = ManagedEmbedder(Loading(lambda: release.wait(WAIT)))
+    patient, hasty = managed_embedder.model_info(), managed_embedder.model_info()
     assert isinstance(hasty, Future)
     assert hasty.cancel()
     release.set()
@@ -77,41 +77,41 @@ def test_a_failure_is_remembered_and_tried_again_later() -> None:
             raise ConnectionError("no hub")
 
     embedder = Loading(load)
-    encoder = ManagedEmbedder(embedder, clock=clock)
+    managed_embedder = ManagedEmbedder(embedder, clock=clock)
     with pytest.raises(ConnectionError):
-        result(encoder.model_info())
+        result(managed_embedder.model_info())
     for _ in range(3):
         with pytest.raises(ModelUnavailableError, match="tried again every minute"):
-            encoder.model_info()
+            managed_embedder.model_info()
     assert embedder.loads == 1
     clock.advance(RETRY_SECONDS)
     with pytest.raises(ModelUnavailableError):
-        encoder.model_info()
-    loading = encoder._loading
+        managed_embedder.model_info()
+    loading = managed_embedder._loading
     assert loading is not None
     assert isinstance(loading.exception(WAIT), ConnectionError)
     clock.advance(RETRY_SECONDS)
     with pytest.raises(ModelUnavailableError):
-        encoder.model_info()
-    assert encoder._loading is not None
-    encoder._loading.result(WAIT)
-    assert result(encoder.model_info()).model_id == "recallm/fake"
+        managed_embedder.model_info()
+    assert managed_embedder._loading is not None
+    managed_embedder._loading.result(WAIT)
+    assert result(managed_embedder.model_info()).model_id == "recallm/fake"
     assert embedder.loads == 3
 
 
 def test_a_load_that_takes_too_long_is_not_waited_for_again() -> None:
     """After a load was given up, calls go on without the model until the load ends."""
     release = threading.Event()
-    encoder = ManagedEmbedder(Loading(lambda: release.wait(WAIT)))
-    pending = encoder.model_info()
+    managed_embedder = ManagedEmbedder(Loading(lambda: release.wait(WAIT)))
+    pending = managed_embedder.model_info()
     assert isinstance(pending, Future)
-    encoder.load_timed_out()
+    managed_embedder.load_timed_out()
     with pytest.raises(ModelUnavailableError):
-        encoder.model_info()
+        managed_embedder.model_info()
     release.set()
-    assert encoder._loading is not None
-    encoder._loading.result(WAIT)
-    assert result(encoder.model_info()).model_id == "recallm/fake"
+    assert managed_embedder._loading is not None
+    managed_embedder._loading.result(WAIT)
+    assert result(managed_embedder.model_info()).model_id == "recallm/fake"
 
 
 def test_a_model_id_that_is_no_text_is_a_failed_load() -> None:
@@ -142,12 +142,12 @@ def test_recent_vectors_are_memoised_and_old_ones_forgotten(monkeypatch: pytest.
     """A text asked for again within the bound costs no embedding."""
     monkeypatch.setattr(managed, "MEMO_ENTRIES", 3)
     embedder = FakeEmbedder()
-    encoder = ManagedEmbedder(embedder)
+    managed_embedder = ManagedEmbedder(embedder)
     for text in ("a", "b", "c", "a", "d"):
-        vector_of(encoder, text)
+        vector_of(managed_embedder, text)
     assert embedder.embedded == ["a", "b", "c", "d"]
-    assert encoder.cached_vector("a")[0]
-    vector_of(encoder, "b")
+    assert managed_embedder.cached_vector("a")[0]
+    vector_of(managed_embedder, "b")
     assert embedder.embedded == ["a", "b", "c", "d", "b"]
 
 
@@ -173,15 +173,15 @@ def test_vectors_of_every_real_kind_become_unit_vectors(vector: Any) -> None:
 def test_a_vector_of_another_length_is_odd_until_it_is_the_rule() -> None:
     """A vector of another length is odd until another text has one too; the same text again proves nothing."""
     embedder = FakeEmbedder(vectors={"one": [1.0, 2.0], "two": [2.0, 1.0]})
-    encoder = ManagedEmbedder(embedder)
-    vector_of(encoder, "first")
+    managed_embedder = ManagedEmbedder(embedder)
+    vector_of(managed_embedder, "first")
     for _ in range(2):
         with pytest.raises(OddVectorError, match="returned 2 numbers, where it has always returned 256"):
-            vector_of(encoder, "one")
-    assert vector_of(encoder, "two").shape == (2,)
-    assert vector_of(encoder, "one").shape == (2,)
+            vector_of(managed_embedder, "one")
+    assert vector_of(managed_embedder, "two").shape == (2,)
+    assert vector_of(managed_embedder, "one").shape == (2,)
     with pytest.raises(OddVectorError):
-        vector_of(encoder, "first")
+        vector_of(managed_embedder, "first")
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
@@ -276,10 +276,10 @@ def test_what_is_no_vector_is_odd_each_time(vector: Any) -> None:
             return vector
 
     embedder = Odd()
-    encoder = ManagedEmbedder(embedder)
+    managed_embedder = ManagedEmbedder(embedder)
     for _ in range(2):
         with pytest.raises(OddVectorError):
-            vector_of(encoder, "q")
+            vector_of(managed_embedder, "q")
     assert embedder.embedded == ["q", "q"]
 
 
@@ -293,32 +293,32 @@ def test_the_embedders_own_array_may_change_afterwards() -> None:
             frozen.flags.writeable = False
             return frozen
 
-    encoder = ManagedEmbedder(Reusing())
-    made = vector_of(encoder, "q")
+    managed_embedder = ManagedEmbedder(Reusing())
+    made = vector_of(managed_embedder, "q")
     shared[:] = 1.0
     assert made.tolist() == pytest.approx([0.6, 0.8])
-    assert vector_of(encoder, "q") is made
+    assert vector_of(managed_embedder, "q") is made
 
 
 def test_a_waiter_that_gives_up_after_the_load_changes_nothing() -> None:
     """Giving up a load that has ended leaves the model in use."""
-    encoder = ManagedEmbedder(FakeEmbedder())
-    pending = encoder.model_info()
+    managed_embedder = ManagedEmbedder(FakeEmbedder())
+    pending = managed_embedder.model_info()
     result(pending)
     assert isinstance(pending, Future)
-    encoder.load_timed_out()
-    assert result(encoder.model_info()).model_id == "recallm/fake"
+    managed_embedder.load_timed_out()
+    assert result(managed_embedder.model_info()).model_id == "recallm/fake"
 
 
 def test_threads_that_embed_at_once_get_their_own_vectors() -> None:
     """A text's vector is the same from the memo and from the model, whatever other threads embed."""
-    encoder = ManagedEmbedder(FakeEmbedder())
+    managed_embedder = ManagedEmbedder(FakeEmbedder())
     texts = [f"text {number % 7}" for number in range(70)]
     start, got = threading.Barrier(4), []
 
     def embed_all() -> None:
         start.wait(WAIT)
-        got.append([vector_of(encoder, text) for text in texts])
+        got.append([vector_of(managed_embedder, text) for text in texts])
 
     threads = [threading.Thread(target=embed_all) for _ in range(4)]
     for thread in threads:

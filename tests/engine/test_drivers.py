@@ -29,7 +29,7 @@ CONTEXT: ContextVar[str] = ContextVar("CONTEXT", default="unset")
 
 
 class Gate:
-    """Holds whoever comes through it until it is opened, and tells that somebody came."""
+    """Holds whoever comes through it until it is opened, and sets `entered` when somebody comes."""
 
     def __init__(self) -> None:
         self.entered = threading.Event()
@@ -52,7 +52,7 @@ class Disk(InMemoryStorage):
         self.threads: set[int] = set()
 
     def recall(self, namespace: str, key: str) -> Recalled:
-        """Note the thread, wait as told, and look."""
+        """Record the thread, call `hold`, and look."""
         self.threads.add(threading.get_ident())
         self._hold()
         return super().recall(namespace, key)
@@ -89,7 +89,7 @@ class Silent(Remote):
 
 
 class Held(FakeEmbedder):
-    """An embedder that waits as told before it embeds."""
+    """An embedder that calls `hold` before it embeds."""
 
     def __init__(self, hold: Callable[[], None]) -> None:
         super().__init__()
@@ -102,14 +102,14 @@ class Held(FakeEmbedder):
 
 
 class Loading(FakeEmbedder):
-    """An embedder that waits as told before it is loaded."""
+    """An embedder that runs `load` before it is loaded."""
 
     def __init__(self, load: Callable[[], None]) -> None:
         super().__init__()
         self._load = load
 
     def load(self) -> None:
-        """Wait as told."""
+        """Run `load`."""
         self._load()
 
 
@@ -258,7 +258,7 @@ def test_events_are_told_in_order(drive: Callable[[Flow[Any], Place], Any]) -> N
 
 
 async def agrees_later(prompt: str, cached_prompt: str, response: object) -> bool:
-    """Say whether the prompts are the same, after a turn of the event loop."""
+    """Say whether the prompts are the same, after a pass of the event loop."""
     await asyncio.sleep(0)
     return prompt == cached_prompt
 
@@ -438,12 +438,12 @@ def test_the_event_loop_runs_while_a_worker_waits(
 
     async def main() -> list[Any]:
         async def let_through() -> int:
-            turns = 0
-            while not gate.entered.is_set() or turns < 10:
+            passes = 0
+            while not gate.entered.is_set() or passes < 10:
                 await asyncio.sleep(0)
-                turns += 1
+                passes += 1
             gate.open.set()
-            return turns
+            return passes
 
         ticking = asyncio.create_task(let_through())
         results = await arun(
@@ -489,12 +489,12 @@ def cancelled_while(flow: Flow[Any], place: Place, entered: Callable[[], bool], 
     asyncio.run(main())
 
 
-def noting(effect: Effect, told: list[type[BaseException]]) -> Flow[None]:
-    """Ask for one effect and note how it ended."""
+def recording_end(effect: Effect, ended: list[type[BaseException]]) -> Flow[None]:
+    """Ask for one effect and record the exception that ended it."""
     try:
         yield effect
     except BaseException as thrown:
-        told.append(type(thrown))
+        ended.append(type(thrown))
         raise
 
 
@@ -505,9 +505,9 @@ def test_a_caller_cancelled_while_a_worker_waits(
     make_effect: Callable[[Callable[[], None]], Effect],
 ) -> None:
     """A cancelled caller stops waiting for a worker at once, and the storage's circuit counts no trouble."""
-    told: list[type[BaseException]] = []
-    cancelled_while(noting(make_effect(gate.hold), told), make_place(gate.hold), gate.entered.is_set, aanswer)
-    assert told == [GeneratorExit]
+    ended: list[type[BaseException]] = []
+    cancelled_while(recording_end(make_effect(gate.hold), ended), make_place(gate.hold), gate.entered.is_set, aanswer)
+    assert ended == [GeneratorExit]
     assert not gate.open.is_set()
 
 
@@ -525,10 +525,10 @@ def test_a_caller_cancelled_while_it_awaits(what: str) -> None:
         "verifier": Verify(held, "a", "b", 1),
         "function": Call(otherwise=Bypass("model")),
     }
-    told: list[type[BaseException]] = []
+    ended: list[type[BaseException]] = []
     place = Place(Silent(entered.set))
-    cancelled_while(noting(effects[what], told), place, entered.is_set, held)
-    assert told == [GeneratorExit]
+    cancelled_while(recording_end(effects[what], ended), place, entered.is_set, held)
+    assert ended == [GeneratorExit]
     assert place.events == [Bypass("model" if what == "function" else "cancelled")]
 
 

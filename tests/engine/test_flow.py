@@ -97,8 +97,8 @@ def drive(flow: Flow[Any], replies: dict[type, Any] | None = None) -> tuple[Any,
     return driving.drive(flow, by_type({**REPLIES, **(replies or {})}))
 
 
-def noted(effects: Sequence[Effect]) -> list[Event]:
-    """Return the events that a flow counted."""
+def emitted(effects: Sequence[Effect]) -> list[Event]:
+    """Return the events that a flow emitted."""
     return [effect.event for effect in effects if isinstance(effect, Emit)]
 
 
@@ -109,7 +109,7 @@ def steps(effects: Sequence[Effect]) -> list[type]:
 
 def outcomes(effects: Sequence[Effect]) -> list[Event]:
     """Return how the call was counted."""
-    return [event for event in noted(effects) if isinstance(event, Hit | Miss | Bypass)]
+    return [event for event in emitted(effects) if isinstance(event, Hit | Miss | Bypass)]
 
 
 def put(effects: Sequence[Effect]) -> Put:
@@ -152,7 +152,7 @@ def test_a_miss_calls_and_keeps_the_answer() -> None:
     assert (stored.entry.prompt, stored.entry.vector) == ("question", VECTOR)
     assert (stored.entry.seconds, stored.entry.tokens) == (0.3, 12)
     assert CODEC.decode(stored.entry.payload) == answered
-    assert [type(event) for event in noted(effects)] == [Miss, Stored]
+    assert [type(event) for event in emitted(effects)] == [Miss, Stored]
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [("strict", 0.99), ("loose", 0.85), (0.5, 0.5), (0, 0), (1, 1)])
@@ -189,7 +189,7 @@ def test_trouble_with_the_machinery_is_a_bypass(effect: type, reply: Any, outcom
     response, effects = drive(answer(plan(), REQUEST), {effect: reply})
     assert response == "fresh"
     assert outcomes(effects) == [Bypass(outcome)]
-    assert [event.stage for event in noted(effects) if isinstance(event, Failure)] == [stage]
+    assert [event.stage for event in emitted(effects) if isinstance(event, Failure)] == [stage]
     assert steps(effects).count(Call) == 1
     assert Put not in steps(effects)
 
@@ -202,7 +202,7 @@ def test_an_odd_vector_is_a_miss_and_never_stored(effect: type, stage: str) -> N
     (missed,) = outcomes(effects)
     assert isinstance(missed, Miss)
     assert missed.reason == "odd_vector"
-    assert Failure(stage, ODD) in noted(effects)
+    assert Failure(stage, ODD) in emitted(effects)
     assert Put not in steps(effects)
 
 
@@ -232,8 +232,8 @@ def test_doubt_about_an_answer_is_a_miss(
     (missed,) = outcomes(effects)
     assert isinstance(missed, Miss)
     assert missed.reason == reason
-    told = [event for event in noted(effects) if isinstance(event, Veto | Failure)]
-    assert [event.stage if isinstance(event, Failure) else event for event in told] == counted
+    troubles = [event for event in emitted(effects) if isinstance(event, Veto | Failure)]
+    assert [event.stage if isinstance(event, Failure) else event for event in troubles] == counted
     assert put(effects).entry.key == QUERY.key
 
 
@@ -247,7 +247,7 @@ def test_the_next_candidate_serves_where_the_first_is_refused_or_corrupt() -> No
     guard = lambda prompt, cached_prompt: cached_prompt != "vetoed"  # noqa: E731  # a guard as users write them
     response, effects = drive(answer(plan(guards=(guard,)), REQUEST), {Search: found})
     assert response == "right"
-    assert Veto("<lambda>") in noted(effects)
+    assert Veto("<lambda>") in emitted(effects)
     assert Call not in steps(effects)
 
 
@@ -292,7 +292,7 @@ def test_what_is_kept_is_the_users_choice(store_if: Any, response: object, kept:
     returned, effects = drive(answer(plan(store_if=store_if), REQUEST), {Call: Called(response, 0.0)})
     assert returned is response
     assert (Put in steps(effects)) is kept
-    assert not [event for event in noted(effects) if isinstance(event, Failure)]
+    assert not [event for event in emitted(effects) if isinstance(event, Failure)]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_an_answer_that_cannot_be_kept_still_reaches_the_caller(
     response, effects = drive(answer(plan(**changes), REQUEST), replies)
     assert response is expected
     assert [type(event) for event in outcomes(effects)] == [Miss]
-    (failure,) = [event for event in noted(effects) if isinstance(event, Failure)]
+    (failure,) = [event for event in emitted(effects) if isinstance(event, Failure)]
     assert failure.stage == stage
     assert isinstance(failure.error, error)
 
@@ -421,12 +421,12 @@ def test_a_bypassed_call_only_calls(reason: Bypass | Failure, expected: list[Eve
     """A bypass asks neither the model nor the storage."""
     response, effects = drive(bypass(reason))
     assert response == "fresh"
-    assert noted(effects) == expected
+    assert emitted(effects) == expected
     assert set(steps(effects)) == {Emit, Call}
 
 
 troubles = st.sampled_from([DOWN, ODD, TimeoutError(), None, "garbage", [None]])
-worlds = st.fixed_dictionaries(
+troubled_replies = st.fixed_dictionaries(
     {},
     optional={
         LoadModel: troubles,
@@ -449,10 +449,12 @@ worlds = st.fixed_dictionaries(
 )
 
 
-@given(worlds, st.sampled_from([(), (refuses,), (raises,)]), st.sampled_from([None, raises, bool]), st.booleans())
-def test_whatever_fails_the_caller_gets_an_answer(world: Any, guards: Any, store_if: Any, reuse: bool) -> None:
+@given(
+    troubled_replies, st.sampled_from([(), (refuses,), (raises,)]), st.sampled_from([None, raises, bool]), st.booleans()
+)
+def test_whatever_fails_the_caller_gets_an_answer(replies: Any, guards: Any, store_if: Any, reuse: bool) -> None:
     """Whatever fails, the caller gets a hit or the function's own object, and the call is counted once."""
-    response, effects = drive(answer(plan(guards=guards, store_if=store_if), REQUEST, reuse=reuse), world)
+    response, effects = drive(answer(plan(guards=guards, store_if=store_if), REQUEST, reuse=reuse), replies)
     (outcome,) = outcomes(effects)
     if isinstance(outcome, Hit):
         assert response == "cached"
@@ -460,7 +462,7 @@ def test_whatever_fails_the_caller_gets_an_answer(world: Any, guards: Any, store
         assert outcome.candidate.entry.partition == QUERY.partition
         assert outcome.candidate.similarity >= 0.9
     else:
-        assert response is world.get(Call, REPLIES[Call]).response
+        assert response is replies.get(Call, REPLIES[Call]).response
         assert steps(effects).count(Call) == 1
 
 
@@ -489,7 +491,7 @@ def test_what_a_verifier_does_not_agree_to_is_a_miss(reply: Any, counted: Event)
     (missed,) = outcomes(effects)
     assert isinstance(missed, Miss)
     assert missed.reason == "refused"
-    assert [event for event in noted(effects) if isinstance(event, Veto | Failure)] == [counted]
+    assert [event for event in emitted(effects) if isinstance(event, Veto | Failure)] == [counted]
     assert put(effects).entry.payload == CODEC.encode("fresh")
 
 
@@ -505,7 +507,7 @@ def test_a_verifier_is_not_asked_about_the_very_prompt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("turns", "recalls", "response", "taken"),
+    ("roles", "recalls", "response", "taken"),
     [
         (["leading"], [NOTHING, NOTHING], "fresh", [LoadModel, Recall, Coalesce, Recall, Embed, Search, Call, Put]),
         (["alone"], [NOTHING, NOTHING], "fresh", [LoadModel, Recall, Coalesce, Recall, Embed, Search, Call, Put]),
@@ -526,15 +528,15 @@ def test_a_verifier_is_not_asked_about_the_very_prompt() -> None:
     ],
 )
 def test_a_call_that_finds_nothing_takes_its_turn(
-    turns: list[Any], recalls: list[Recalled], response: str, taken: list[type]
+    roles: list[Any], recalls: list[Recalled], response: str, taken: list[type]
 ) -> None:
     """A call that waited looks again, and so does one that leads: the leader before may just have ended."""
-    replies = {Coalesce: InTurn(turns), Recall: InTurn(recalls)}
+    replies = {Coalesce: InTurn(roles), Recall: InTurn(recalls)}
     got, effects = drive(answer(plan(coalesce=True), REQUEST), replies)
     assert got == response
     assert [step for step in steps(effects) if step is not Emit] == taken
-    waited = turns == ["waited"]
-    assert [event for event in noted(effects) if isinstance(event, Coalesced)] == [Coalesced()] * waited
+    waited = roles == ["waited"]
+    assert [event for event in emitted(effects) if isinstance(event, Coalesced)] == [Coalesced()] * waited
     asked = [effect for effect in effects if isinstance(effect, Coalesce | Recall)]
     assert {effect.key for effect in asked} == {QUERY.key}
     assert {effect.namespace for effect in asked if isinstance(effect, Recall)} == {"n"}
@@ -588,11 +590,11 @@ def test_a_miss_tells_why_and_is_counted_where_the_function_fails(
 
 
 def compared(found: list[Candidate], *, recorded: bool = True, **changes: Any) -> tuple[list[Event], float]:
-    """Return what a look-up notes down, and the cosine it asks for."""
+    """Return the comparisons that a look-up emits, and the cosine that it searches from."""
     _, effects = drive(answer(plan(**changes), REQUEST, recorded=recorded), {Search: found, Verify: False})
     (search,) = [effect for effect in effects if isinstance(effect, Search)]
     assert search.limit == CANDIDATES
-    return [event for event in noted(effects) if isinstance(event, Compared)], search.threshold
+    return [event for event in emitted(effects) if isinstance(event, Compared)], search.threshold
 
 
 @pytest.mark.parametrize(
@@ -615,8 +617,8 @@ def test_a_look_up_that_is_recorded_tells_what_it_compared(
     found: list[Candidate], changes: dict[str, Any], expected: Compared | None
 ) -> None:
     """A recorded look-up reports what was served, else the nearest candidate, from below the threshold too."""
-    told, floor = compared(found, **changes)
-    assert told == ([] if expected is None else [expected])
+    events, floor = compared(found, **changes)
+    assert events == ([] if expected is None else [expected])
     assert floor == 0.7
 
 
@@ -629,8 +631,8 @@ def test_a_look_up_that_is_not_recorded_asks_for_the_threshold_and_tells_nothing
 def test_a_recorded_hit_is_told_with_the_candidate_that_served() -> None:
     """A recorded hit reports the candidate that served, not a better one that a guard refused."""
     guard = lambda prompt, cached_prompt: cached_prompt != "vetoed"  # noqa: E731  # a guard as users write them
-    told, _ = compared([near("vetoed", 0.99), near("good", 0.93)], guards=(guard,))
-    assert told == [Compared("question", "good", 0.93, "hit")]
+    events, _ = compared([near("vetoed", 0.99), near("good", 0.93)], guards=(guard,))
+    assert events == [Compared("question", "good", 0.93, "hit")]
 
 
 def test_an_expired_answer_stands_in_where_the_function_fails() -> None:
@@ -641,7 +643,7 @@ def test_an_expired_answer_stands_in_where_the_function_fails() -> None:
         error = ConnectionError()
         response, effects = drive(answer(plan(stale_seconds=9.0), REQUEST), {**replies, Call: AsResult(error)})
         assert response == "cached"
-        assert ServedStale() in noted(effects)
+        assert ServedStale() in emitted(effects)
         (call,) = [effect for effect in effects if isinstance(effect, Call)]
         assert call.allow_stale
     with pytest.raises(ConnectionError):

@@ -125,7 +125,7 @@ payloads = st.sampled_from([b"garbage", CODEC.encode("cached")])
 partitions = st.sampled_from([QUERY.partition, "other"])
 found = st.builds(candidate, st.sampled_from(["a", "b"]), st.floats(), payload=payloads, partition=partitions)
 troubles = st.sampled_from([DOWN, OddVectorError(), None])
-worlds = st.fixed_dictionaries(
+troubled_replies = st.fixed_dictionaries(
     {},
     optional={
         LoadModel: st.just(DOWN),
@@ -136,11 +136,11 @@ worlds = st.fixed_dictionaries(
 )
 
 
-@given(worlds, st.sampled_from([(), (refuses,), (lambda one, other: other == "a",)]))
-def test_an_explanation_is_what_the_call_gets(world: dict[type, Any], guards: Any) -> None:
+@given(troubled_replies, st.sampled_from([(), (refuses,), (lambda one, other: other == "a",)]))
+def test_an_explanation_is_what_the_call_gets(replies: dict[type, Any], guards: Any) -> None:
     """Whatever the storage holds and whatever fails, explaining and answering come to the same."""
-    explanation, effects = drive(explain(plan(*guards), REQUEST), world)
-    _, answered = drive(answer(plan(*guards), REQUEST), world)
+    explanation, effects = drive(explain(plan(*guards), REQUEST), replies)
+    _, answered = drive(answer(plan(*guards), REQUEST), replies)
     (outcome,) = [
         effect.event
         for effect in answered

@@ -237,7 +237,7 @@ def test_an_empty_partition_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bound", "error", "told"),
+    ("bound", "error", "message"),
     [
         (0, InvalidValueError, "max_entries=0 is below 1"),
         (-5, InvalidValueError, "max_entries=-5 is below 1"),
@@ -247,9 +247,9 @@ def test_an_empty_partition_leaves_nothing_behind() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bound_that_is_none_is_refused(kind: Any, bound: Any, error: type[Exception], told: str) -> None:
+def test_a_bound_that_is_none_is_refused(kind: Any, bound: Any, error: type[Exception], message: str) -> None:
     """A wrong `max_entries` raises, and the message has the value and what is allowed."""
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         kind(max_entries=bound)
 
 

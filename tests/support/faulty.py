@@ -53,7 +53,7 @@ class Function:
 
 
 class Returning(FakeEmbedder):
-    """An embedder that returns, or raises, what it was told to."""
+    """An embedder that returns or raises a given value."""
 
     def __init__(self, result: Any) -> None:
         super().__init__(dim=4)
@@ -100,19 +100,19 @@ class Obstinate(InMemoryStorage):
         return own(*args) if replacement is None else replacement(own, *args)
 
     def recall(self, namespace: str, key: str) -> Any:
-        """Look up, or do as told."""
+        """Look up, or perform the replacement."""
         return self._perform("recall", namespace, key)
 
     def search(self, *args: Any) -> Any:
-        """Search, or do as told."""
+        """Search, or perform the replacement."""
         return self._perform("search", *args)
 
     def put(self, entry: Entry, epoch: int, ttl: float | None) -> Any:
-        """Keep, or do as told."""
+        """Store, or perform the replacement."""
         return self._perform("put", entry, epoch, ttl)
 
     def sizes(self, namespaces: Any) -> Any:
-        """Count, or do as told."""
+        """Count, or perform the replacement."""
         return self._perform("sizes", namespaces)
 
 

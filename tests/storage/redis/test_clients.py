@@ -227,7 +227,7 @@ ACL = (
     "+hincrby +hdel +hrandfield +unlink +pexpire +pttl +persist +zadd +zrem +zcard +zcount +zrange +zrangebyscore "
     "+zrandmember +sadd +srem +scard +srandmember"
 )
-"""What the README tells to allow, whatever the layout."""
+"""The commands that the README says to allow, whatever the layout."""
 
 
 ACL_OF_LAYOUT = {

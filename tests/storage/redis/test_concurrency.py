@@ -234,7 +234,7 @@ def test_who_is_cancelled_does_not_wait_for_a_silent_server(redis_server: Server
     """A cancelled put ends in under a second on a frozen server, though the client has no time limit."""
     redis_server.empty()
 
-    async def load_timed_out() -> float:
+    async def cancel_put() -> float:
         client = redis.asyncio.Redis(port=redis_server.port)
         storage = RedisStorage(client, layout=LAYOUTS[redis_server.kind])
         entry = make("entry")
@@ -250,7 +250,7 @@ def test_who_is_cancelled_does_not_wait_for_a_silent_server(redis_server: Server
             assert (await storage.aperform(Put(entry, epoch, None))).kept
             await client.aclose()
 
-    assert asyncio.run(load_timed_out()) < 0.9
+    assert asyncio.run(cancel_put()) < 0.9
 
 
 def by_hand(entry: Entry, epoch: Epoch) -> Any:

@@ -244,10 +244,10 @@ def test_commands_that_may_not_be_used_are_a_bypass(redis_server: Server) -> Non
 
 
 class Proxy:
-    """Hands bytes on to a server, and cuts the connection in the middle of a reply when told to.
+    """Hands bytes on to a server, and cuts the connection in the middle of a reply if `cut_after` is set.
 
     Args:
-        port: the server's.
+        port: the port of the server.
     """
 
     def __init__(self, port: int) -> None:
