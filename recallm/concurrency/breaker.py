@@ -1,4 +1,4 @@
-"""Circuit breaker: when to skip a part that keeps failing, and when to try it again. A state machine, no clock."""
+"""Circuit breaker: decides when to skip a part that keeps failing, and when to try it again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recallm.errors import CircuitOpenError, CorruptPayloadError, OddVectorError
 State: TypeAlias = Literal["closed", "open", "probing"]
 
 TROUBLES = 3
-"""How many troubles in a row open the circuit; one that cost a whole time limit does so alone."""
+"""How many failures in a row open the circuit; one failure that took its whole time limit opens it alone."""
 
 FIRST_PAUSE = 1.0
 """Seconds from opening to the first probe; each probe that fails doubles the pause."""
@@ -23,13 +23,13 @@ LONGEST_PAUSE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """What is known of one part: calls go through while closed, none while open, one while probing.
+    """The state of one part, as a value: operations begin while it is closed, none while open, one while probing.
 
     Source: the circuit breaker of Nygard, "Release It!" (2007), with a pause that doubles.
 
     Attributes:
-        state: see above.
-        troubles: how many operations in a row were in trouble.
+        state: closed, open or probing.
+        troubles: how many operations in a row have failed.
         pause: seconds from opening to the next probe.
         opened_at: when it opened, in seconds of the clock that `admitting` and `after_trouble` are given.
     """
@@ -54,15 +54,15 @@ class Circuit:
         return replace(self, state="probing") if self.state == "open" and waited else None
 
     def after_success(self) -> Circuit:
-        """Return the circuit after an operation that went well."""
+        """Return the circuit after an operation that succeeded."""
         return Circuit()
 
     def after_trouble(self, now: float, *, slow: bool) -> Circuit:
-        """Return the circuit after an operation that did not.
+        """Return the circuit after an operation that failed.
 
         Args:
-            now: seconds.
-            slow: whether it took its whole time limit: every further one would.
+            now: seconds of the clock that `admitting` is given.
+            slow: whether it took its whole time limit, as the next one would too.
         """
         troubles = self.troubles + 1
         if self.state == "probing":
@@ -72,12 +72,12 @@ class Circuit:
         return replace(self, troubles=troubles)
 
     def after_neither(self) -> Circuit:
-        """Return the circuit after an operation that was broken off: the next one may probe."""
+        """Return the circuit after an operation that was interrupted; after a probe, the next one may probe at once."""
         return replace(self, state="open", opened_at=-LONGEST_PAUSE) if self.state == "probing" else self
 
 
 class Breaker:
-    """The circuit of one part, shared by all who use it.
+    """The circuit of one part with a clock and a lock, shared by all who use the part.
 
     Args:
         part: its name, for messages.
@@ -94,16 +94,16 @@ class Breaker:
         reset_after_fork(self)
 
     def after_fork(self) -> None:
-        """Find nobody probing."""
+        """Let the child probe: a probe that is under way belongs to the parent."""
         self._circuit = self._circuit.after_neither()
 
     @property
     def state(self) -> State:
-        """What becomes of the next operation."""
+        """The state of the circuit: closed, open or probing."""
         return self._circuit.state
 
     def admit(self) -> None:
-        """Let one operation begin; `record` must learn how it ends.
+        """Let one operation begin; the caller must report its end to `record`.
 
         Raises:
             CircuitOpenError: the part is skipped for now.
@@ -117,17 +117,17 @@ class Breaker:
             self._circuit = admitting
 
     def record(self, error: BaseException | None, *, late: bool = False) -> None:
-        """Learn how an operation ended.
+        """Record how an operation that was admitted has ended.
 
         Args:
-            error: what it raised, or None.
+            error: the exception that it raised; None: it succeeded.
             late: whether its time limit ran out.
         """
         if error is None and self._circuit == Circuit():
             return
         with self._lock:
             before = self._circuit.state
-            # Doubt about what came back shows that something did.
+            # A reply that is doubted is still a reply: the part works.
             if error is None or isinstance(error, OddVectorError | CorruptPayloadError):
                 self._circuit = self._circuit.after_success()
             elif isinstance(error, Exception):

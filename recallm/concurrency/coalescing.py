@@ -14,13 +14,14 @@ from recallm.concurrency.forking import reset_after_fork
 from recallm.concurrency.workers import follower
 
 Role: TypeAlias = Literal["leading", "waited", "alone"]
-"""What a call is to do.
+"""The role of a call among the calls that want the same answer.
 
 ``leading``: compute the answer for everybody. ``waited``: somebody just has; look it up again. ``alone``: compute it
 without sharing it (a nested call, or sync code on an event loop).
 """
 
 _leading: ContextVar[frozenset[Hashable]] = ContextVar("recallm_leading", default=frozenset())
+"""The keys that the running thread or task leads."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,19 +33,19 @@ class Leadership:
 
 
 class SingleFlight:
-    """What is being computed, by key. Threads and tasks have one each, so that neither waits for the other."""
+    """The answers being computed, by key. Threads and tasks have an instance each, so neither waits for the other."""
 
     def __init__(self) -> None:
         self.after_fork()
         reset_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin with nothing under way: those who lead are not in the child."""
+        """Forget all leaders: their threads are not in the child."""
         self._lock = threading.Lock()
         self._under_way: dict[Hashable, Future[Role]] = {}
 
     def join(self, key: Hashable) -> Leadership | Future[Role] | Role:
-        """Take the lead of a key if nobody has it.
+        """Lead a key if no other call leads it.
 
         Returns:
             The leadership; else a future of the role that this call has once the leader is done, which it may cancel;
@@ -60,7 +61,7 @@ class SingleFlight:
         return follower(leader)
 
     def leave(self, leadership: Leadership) -> None:
-        """Have those who wait look for the answer; if there is none, the first of them leads."""
+        """End a leadership: the calls that wait look for the answer, and if there is none, the first of them leads."""
         with self._lock:
             ended = self._under_way.pop(leadership.key, None)
         # A coroutine that nobody awaits any more is ended in another context.

@@ -18,6 +18,7 @@ class Forkable(Protocol):
 
 
 _ALL: WeakValueDictionary[int, Any] = WeakValueDictionary()
+"""The objects to reset in a forked child, by id."""
 
 
 def reset_after_fork(owner: Forkable) -> None:
@@ -36,8 +37,8 @@ def is_held(lock: Any) -> bool:
 class ForkSafeLock:
     """A lock that is free in a forked child, whoever held it in the parent.
 
-    What it guards must be sound whenever it is released; if a holder may leave it half written, use `reset_after_fork`
-    and drop it.
+    Use it only for state that is valid at every moment. If a holder may leave its state half written, use
+    `reset_after_fork` and drop that state in the child.
 
     Args:
         make: ``threading.Lock`` or ``threading.RLock``.

@@ -1,4 +1,4 @@
-"""Waiting for what may take long, in place or on an event loop, and no longer than allowed."""
+"""Waiting for results with a time limit, in place or on an event loop."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Pending:
     __slots__ = ()
 
     def result(self) -> Any:
-        """Wait for the result in place. Raises what making it raised, or `TimeoutError`."""
+        """Wait for the result in place. Raises the operation's own exception, or `TimeoutError`."""
         raise NotImplementedError
 
     async def result_async(self) -> Any:
-        """Await the result. Raises likewise."""
+        """Await the result. Raises as `result`."""
         raise NotImplementedError
 
 
@@ -34,7 +34,7 @@ class PendingFuture(Pending):
     """A result that a worker, or another call, is making.
 
     Attributes:
-        future: where it will be.
+        future: the future that gets the result.
         timeout: seconds to wait for it from now on.
         ended: called once as ``ended(error, timed_out)`` when the wait is over; `error` is None on success.
     """
@@ -73,9 +73,9 @@ class PendingAwaitable(Pending):
     """A result that the running event loop makes.
 
     Attributes:
-        awaitable: gives the result.
-        timeout: seconds to wait for it.
-        breaker: the circuit that learns how it ended; None: none.
+        awaitable: returns the result when it is awaited.
+        timeout: seconds to wait for it from now on.
+        breaker: the breaker to which the end is reported; None: no breaker.
     """
 
     awaitable: Awaitable[Any]
@@ -100,13 +100,13 @@ class PendingAwaitable(Pending):
 
 
 def submit(workers: Workers, task: Callable[[], Any], timeout: float, breaker: Breaker | None = None) -> Pending:
-    """Have a worker perform a task, unless its circuit is open.
+    """Have a worker perform a task, unless the breaker refuses it.
 
     Args:
-        workers: the threads.
-        task: what to perform.
+        workers: the threads that may perform it.
+        task: a callable without arguments.
         timeout: seconds after which the wait for it ends.
-        breaker: the circuit that admits the task and learns how it ended; None: none.
+        breaker: the breaker that admits the task and to which its end is reported; None: no breaker.
 
     Raises:
         CircuitOpenError: the circuit is open.

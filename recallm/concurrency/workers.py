@@ -1,4 +1,4 @@
-"""Daemon threads that run what may hang, so that the caller can stop waiting for it.
+"""Daemon threads that run tasks which may hang, so that the caller can stop waiting for them.
 
 The standard library's pool joins its threads at exit: one hung call would keep the program from ending.
 """
@@ -19,7 +19,7 @@ Tasks: TypeAlias = queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]]
 
 
 class Workers:
-    """At most `size` threads, started as they are needed.
+    """A pool of at most `size` threads, started as they are needed.
 
     Args:
         name: the threads' name.
@@ -33,7 +33,7 @@ class Workers:
         reset_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin without threads."""
+        """Begin without threads and tasks, as the parent's threads are not in the child."""
         self._lock = threading.Lock()
         self._tasks: Tasks = queue.SimpleQueue()
         self._threads = 0
@@ -44,7 +44,7 @@ class Workers:
         """Run `task` in a thread.
 
         Raises:
-            BusyError: every thread is stuck in a task that was given up.
+            BusyError: every thread is stuck in a task that was abandoned.
         """
         future: Future[Any] = Future()
         with self._lock:
@@ -87,7 +87,7 @@ class Workers:
 
 
 def _trouble(error: BaseException) -> Exception:
-    """Return what a task raised as an `Exception`: what would end its thread must not end who waits for it.
+    """Return a task's exception as an `Exception`, so that one that would end a thread does not end its waiter's.
 
     Panics of Rust extensions are no `Exception`, and a cancellation within the task is not the waiter's.
     """

@@ -1,6 +1,6 @@
 """One call, from its arguments to its answer.
 
-`callsite` has a call keyed and started; `flow` is the call as a generator of `effects`, and `decision` says which
+`callsite` keys and starts a call; `flow` is the call as a generator of `effects`, and `decision` says which
 candidate may serve: both pure, like `maintenance`, the flows that never call the function. `drivers` perform the
 effects, in place or awaiting, on the `core` that all calls of one cache share. `recallm.cache` makes the call sites.
 

@@ -1,4 +1,4 @@
-"""One cached function: its calls read, run and maintained."""
+"""One cached function: turns each of its calls into a request, starts the flow and drives it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Invocation(NamedTuple):
-    """One call: the callable to call, the arguments to call it with, and what precedes them if it is bound."""
+    """One call: the function, its arguments, and the object or class that it is bound to, if any, as `owner`."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -30,14 +30,14 @@ class Invocation(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CallSite:
-    """A function with its cache.
+    """A function that is cached.
 
     Attributes:
-        core: what its calls share with those of others of the same cache.
-        keyer: reads its calls.
-        plan: how it is cached.
-        advice: warns its author.
-        kind: what becomes of its calls.
+        core: the state shared by all functions of one cache.
+        keyer: turns its calls into requests.
+        plan: how the function is cached.
+        advice: warns the function's author of calls that cannot be cached.
+        kind: how its calls run: sync, async or as a generator.
     """
 
     core: Core
@@ -65,19 +65,19 @@ class CallSite:
         return invocation.function(*invocation.args, **own)
 
     def explain(self, invocation: Invocation) -> Explanation:
-        """Tell what a call would get."""
+        """Explain what a call would get."""
         return maintain(self._explaining(invocation), self.core, _unobserved)
 
     async def aexplain(self, invocation: Invocation) -> Explanation:
-        """Tell what a call would get."""
+        """Explain what a call would get."""
         return await amaintain(self._explaining(invocation), self.core, _unobserved)
 
     def invalidate(self, invocation: Invocation) -> int:
-        """Remove what a call would hit."""
+        """Remove the entries that a call would hit, and return how many there were."""
         return maintain(self._forgetting(invocation), self.core, _unobserved)
 
     async def ainvalidate(self, invocation: Invocation) -> int:
-        """Remove what a call would hit."""
+        """Remove the entries that a call would hit, and return how many there were."""
         return await amaintain(self._forgetting(invocation), self.core, _unobserved)
 
     def _read(self, invocation: Invocation) -> tuple[Request | Bypass | Failure, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the calls of one cache share: its settings, its parts as they are now, and what it has counted."""
+"""The core of one cache, shared by its calls: settings, current storage and embedder, statistics and namespaces."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from recallm.storage.base import StorageBackend
 from recallm.telemetry.recorder import Recorder
 
 MAX_NAMESPACES = 10_000
-"""How many namespaces a cache remembers having used; the oldest are forgotten first."""
+"""How many namespaces a cache remembers having used; each user may have one. The oldest are forgotten first."""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Core:
-    """One cache, as its calls and the process's names know it.
+    """The state that all calls of one cache share, and by which `recallm.registry` knows the cache.
 
     Args:
         name: the cache's name.
         config: its settings.
         find_storage: returns the storage in use now; raises if its name is no longer registered.
-        find_breaker: returns the circuit of a storage.
+        find_breaker: returns the circuit breaker of a storage.
         find_embedder: returns the embedder in use now; raises if there is none.
-        recorder: where its events go.
+        recorder: counts and logs its events.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Core:
 
     @property
     def circuits(self) -> Mapping[str, str]:
-        """The parts that are skipped for failing, and whether they are being tried again."""
+        """The state, ``"open"`` or ``"probing"``, of each part that is skipped because it keeps failing."""
         try:
             states = {
                 "storage": self.find_breaker(self.find_storage()).state,

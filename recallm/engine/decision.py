@@ -1,4 +1,4 @@
-"""Which of the entries a storage found may serve: the one place that decides."""
+"""The decision which candidates of a storage may serve. No other module decides it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def answers(candidate: Candidate, query: Query) -> bool:
 
 
 def sound(entry: Entry, query: Query) -> bool:
-    """Claim that an entry lies where the query looks, and that its figures can be summed.
+    """Claim that an entry is of the query's namespace and partition, and that its seconds and tokens can be summed.
 
     A storage may be shared, restored from elsewhere, or a user's own: what it returns is not trusted.
     """
@@ -30,9 +30,9 @@ def sound(entry: Entry, query: Query) -> bool:
 
 
 def is_fresh(candidate: Candidate) -> bool:
-    """Claim that a candidate may be served instead of calling the function; others only if the function raises."""
-    lifetime = candidate.entry.fresh_for
-    return lifetime is None or candidate.age < lifetime
+    """Claim that a candidate may be served without a call of the function; a stale one may if the function raises."""
+    fresh_for = candidate.entry.fresh_for
+    return fresh_for is None or candidate.age < fresh_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Decision:
     Attributes:
         served: the candidates that may serve, best first.
         refusals: the candidates that a guard refused, best first, with the guard's name.
-        doubts: what guards raised; a guard that raises refuses.
+        doubts: the exceptions that guards raised; a guard that raises refuses.
     """
 
     served: tuple[Candidate, ...]
@@ -57,8 +57,8 @@ def decide(query: Query, candidates: Sequence[Candidate], threshold: float, guar
     that is not finite reaches no threshold.
 
     Args:
-        query: what was asked.
-        candidates: what a storage found, in any order; those that are not `sound` are left out.
+        query: what the call asks for.
+        candidates: the entries that a storage found, in any order; those that are not `sound` are left out.
         threshold: cosine in [0, 1] that a candidate must reach.
         guards: asked in order about each candidate at or above the threshold.
     """

@@ -1,4 +1,4 @@
-"""Performs the effects of flows: one loop that waits in place, one that awaits."""
+"""Drivers: perform the effects of flows, in one loop that waits in place and one that awaits."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ T = TypeVar("T")
 
 STORAGE_WORKERS = Workers("recallm-storage", size=16)
 VERIFY_WORKERS = Workers("recallm-verify", size=8)
+"""The threads for blocking storages and for verifiers; their sizes bound how many calls wait in them at a time."""
+
 THREADS, TASKS = SingleFlight(), SingleFlight()
-"""What threads, and what tasks, are computing."""
+"""The answers that sync calls (in threads) and async calls (in tasks) are computing."""
 
 OUTCOMES = (Hit, Miss, Bypass)
-"""The events of which each call has one."""
+"""The types of events of which each call emits one."""
 
 
 class EffectHandler:
@@ -54,7 +56,7 @@ class EffectHandler:
     def begin(self, effect: Effect) -> Any:
         """Perform an effect; return its result, or a `Pending` one if it may take time.
 
-        Calling the function is not the handler's: the driver knows it.
+        `Call` is not performed here: the driver calls the function.
         """
         match effect:
             case Emit():
@@ -129,7 +131,7 @@ class EffectHandler:
         return submit(VERIFY_WORKERS, lambda: _verdict(effect), timeout)
 
     def function_raised(self, effect: Call, error: BaseException) -> Exception:
-        """Return what the function raised if the flow may have an answer for it; else count the call, and raise it."""
+        """Return the exception if the flow may serve a stale entry for it; else count the call and raise it."""
         if effect.allow_stale and isinstance(error, Exception):
             return error
         if effect.otherwise is not None:
@@ -142,19 +144,19 @@ class EffectHandler:
             self.emit(Bypass("cancelled"))
 
     def waited(self, effect: Effect, began: float) -> None:
-        """Report the time that waiting for an embedding took."""
+        """Report how long the call waited, if it waited for an embedding."""
         if isinstance(effect, Embed):
             self.emit(Embedded(perf_counter() - began))
 
     def close(self) -> None:
-        """End what this call does for others."""
+        """Give back this call's leadership, if it has one, so that the calls that wait for it go on."""
         if self._leadership is not None:
             self._single_flight.leave(self._leadership)
             self._leadership = None
 
 
 def _is_on_a_loop() -> bool:
-    """Return whether waiting in place would hold up an event loop, and whoever needs it to go on."""
+    """Return whether this thread runs an event loop, which waiting in place would block."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -177,9 +179,9 @@ def run(flow: Flow[T], handler: EffectHandler, function: Callable[[], object]) -
     """Run a flow to its end, waiting in place.
 
     Args:
-        flow: what to run.
+        flow: the flow to run.
         handler: performs its effects; made with ``asynchronous=False``.
-        function: the user's function with its arguments; what it raises goes straight to the caller.
+        function: the user's function with its arguments; its exceptions go to `EffectHandler.function_raised`.
     """
     advance: Callable[[Any], Effect] = flow.send
     result: Any = None
@@ -251,9 +253,9 @@ def maintain(flow: Flow[T], core: Core, observe: Callable[[Event, float], object
     """Run a flow that never calls the function.
 
     Args:
-        flow: what to run.
-        core: whose parts it uses.
-        observe: called with each event and the seconds since the flow began; None: the cache's recorder.
+        flow: the flow to run.
+        core: the cache whose storage and embedder it uses.
+        observe: called with each event and the seconds since the flow began; None: the cache's recorder counts them.
     """
     return run(flow, EffectHandler(core, observe or core.recorder.record, asynchronous=False), _uncalled)
 

@@ -1,4 +1,4 @@
-"""What a flow may ask for: its effects, as data. `recallm.engine.drivers` performs them."""
+"""Effects: the requests that a flow yields, as data. `recallm.engine.drivers` performs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LoadModel:
-    """Have the model loaded. Result: `recallm.records.ModelInfo`."""
+    """Load the model, unless it is loaded. Result: `recallm.records.ModelInfo`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Embed:
 class Coalesce:
     """Join the calls that want the same answer. Result: this call's `recallm.concurrency.coalescing.Role`.
 
-    A `TimeoutError` is thrown into the flow if the call that makes the answer takes too long.
+    A `TimeoutError` is thrown into the flow if the call that computes the answer takes too long.
     """
 
     key: str
@@ -48,8 +48,12 @@ class Verify:
 class Call:
     """Call the user's function. Result: `Called`.
 
-    An exception of the function goes straight to the caller, after `otherwise` was emitted. With `allow_stale` an
-    `Exception` is sent into the flow as the result instead, so that it may serve a stale entry.
+    An exception of the function goes straight to the caller, unless `allow_stale` keeps it in the flow.
+
+    Attributes:
+        otherwise: the event to emit if the function raises and the exception goes to the caller; None: no event.
+        allow_stale: whether an `Exception` of the function is sent into the flow as the result instead, so that the
+            flow may serve a stale entry.
     """
 
     otherwise: Event | None = None
@@ -66,7 +70,7 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Report an event to whoever counts, logs or records it."""
+    """Report an event, to be counted, logged or recorded."""
 
     event: Event
 

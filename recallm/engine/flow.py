@@ -1,7 +1,7 @@
 """One call through the cache, as a generator of effects: no I/O, no clock, no await.
 
-A driver performs each effect and sends back its result, or throws what it raised. Everything that may fail is asked
-for in here, so failing open is written once.
+A driver performs each effect and sends back its result, or throws the exception that the effect raised. Every operation
+that may fail is an effect of these flows, so failing open is written once.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ CANDIDATES = 16
 """How many candidates a look-up asks for: guards may refuse the first ones."""
 
 RECORDED_FLOOR = 0.7
-"""The cosine from which on a look-up that is recorded names a candidate that it does not serve."""
+"""The cosine from which on a recorded look-up reports its nearest candidate even if it does not serve it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Plan:
         codec: turns responses into bytes and back.
         store_if: predicate of the responses that are stored; None: all but None.
         verifier: asked last about a similar prompt's answer; None: there is none.
-        coalesce: whether calls that want the same answer at the same time wait for one to make it.
+        coalesce: whether calls that want the same answer at the same time wait for one to compute it.
         stale_seconds: how long after its expiry an answer may be served if the function raises; None: not at all.
     """
 
@@ -76,7 +76,7 @@ class Plan:
 
 
 class _StageError(Exception):
-    """What was raised in one stage of a call, under whose name it is counted."""
+    """An exception in one stage of a call, counted under the name of the stage."""
 
     def __init__(self, stage: str, error: Exception) -> None:
         super().__init__(stage)
@@ -91,7 +91,7 @@ def answer(plan: Plan, request: Request, *, reuse: bool = True, recorded: bool =
         plan: how the function is cached.
         request: what the call asks for.
         reuse: False calls the function whatever is stored, and overwrites it.
-        recorded: whether somebody records what prompts are compared with.
+        recorded: whether a recording is under way (see `recallm.record`).
     """
     floor = RECORDED_FLOOR if recorded else None
     sought = yield from look_up(plan, request, reuse=reuse, coalesce=plan.coalesce and reuse, floor=floor)
@@ -131,8 +131,8 @@ def look_up(
     Args:
         plan: how the function is cached.
         request: what the call asks for.
-        reuse: False finds nothing, and prepares for the answer to be stored.
-        coalesce: whether a call that finds nothing under its key waits for one that is making that answer.
+        reuse: False finds nothing, and returns a miss under which a new answer can be stored.
+        coalesce: whether a call that finds nothing under its key waits for another call that is computing that answer.
         floor: the cosine, if it is below the threshold, from which on a miss names its nearest candidate.
     """
     query: Query | None = None
@@ -180,14 +180,14 @@ def _look_up(
 def _search(
     plan: Plan, query: Query, recalled: Recalled, vector: Vector, model: ModelInfo, floor: float | None
 ) -> Flow[Hit | Miss]:
-    """Return the best similar answer that may serve, or why there is none."""
+    """Return the most similar answer that may serve as a hit, or a miss with the reason why none may."""
     threshold = resolve_threshold(plan.threshold, model.thresholds)
     least = threshold if floor is None else min(threshold, floor)
     found: Sequence[Candidate] = yield Search(query.namespace, query.partition, vector, least, CANDIDATES)
     fresh = [candidate for candidate in found if is_fresh(candidate)]
     decision = decide(query, fresh, threshold, plan.guards)
     yield from _emit_refusals(decision)
-    hit, refused = yield from _first_sound(plan, query, decision.served, exact=False)
+    hit, refused = yield from _first_servable(plan, query, decision.served, exact=False)
     if hit is not None:
         return hit
     expired = [candidate for candidate in (recalled.candidate, *found) if candidate and not is_fresh(candidate)]
@@ -201,12 +201,12 @@ def _exact_hit(plan: Plan, query: Query, recalled: Recalled) -> Flow[Hit | None]
     candidate = recalled.candidate
     if candidate is None or not answers(candidate, query) or not is_fresh(candidate):
         return None
-    hit, _ = yield from _first_sound(plan, query, [candidate], exact=True)
+    hit, _ = yield from _first_servable(plan, query, [candidate], exact=True)
     return hit
 
 
 def _await_role(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Recalled, Hit | None]]:
-    """Wait while another call makes this very answer, and look for it again."""
+    """Wait while another call computes this answer, and look for it again."""
     while True:
         try:
             role: Role = yield Coalesce(query.key)
@@ -214,7 +214,7 @@ def _await_role(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Reca
             role = "alone"
         if recalled.candidate is not None and role != "waited":
             return recalled, None
-        # The one who leads looks as well: the one before may have ended since the first look.
+        # A new leader looks again too: the leader before it may have ended since the first look.
         recalled = yield Recall(query.namespace, query.key)
         hit = yield from _exact_hit(plan, query, recalled)
         if hit is not None and role == "waited":
@@ -223,10 +223,10 @@ def _await_role(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Reca
             return recalled, hit
 
 
-def _first_sound(
+def _first_servable(
     plan: Plan, query: Query, candidates: Sequence[Candidate], *, exact: bool
 ) -> Flow[tuple[Hit | None, Sequence[Candidate]]]:
-    """Return the first candidate that can be read and that the verifier lets through, and those that it refused."""
+    """Return the first candidate that can be decoded and that the verifier accepts, and those that it refused."""
     refused: list[Candidate] = []
     for candidate in candidates:
         try:
@@ -288,10 +288,10 @@ def _emit_compared(prompt: str, sought: Hit | Miss | Bypass) -> Flow[None]:
 
 
 def _serve_stale(plan: Plan, miss: Miss, error: Exception) -> Flow[object]:
-    """Return the answer that has expired, or raise what the function raised if that cannot be read."""
+    """Return the expired answer, or raise the function's `error` if that answer cannot be decoded."""
     yield Emit(miss)
     stale = [] if miss.stale is None else [miss.stale]
-    hit, _ = yield from _first_sound(plan, miss.query, stale, exact=stale[0].entry.key == miss.query.key)
+    hit, _ = yield from _first_servable(plan, miss.query, stale, exact=stale[0].entry.key == miss.query.key)
     if hit is None:
         raise error
     yield Emit(ServedStale())

@@ -1,4 +1,4 @@
-"""Flows that look into the cache or take out of it, and never call the function."""
+"""Flows that inspect the cache or remove entries from it, and never call the function."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from recallm.typing import Vector
 
 LOWEST_COSINE = -1.0
+"""A threshold that every candidate reaches."""
 
 
 def explain(plan: Plan, request: Request) -> Flow[Explanation]:
-    """Tell what a call would get: the very look-up of a call, and why it ended as it did."""
+    """Explain what a call would get, and why, by the same look-up as the call's."""
     sought = yield from look_up(plan, request, floor=LOWEST_COSINE)
     saw_all = not isinstance(sought, Bypass)
     if not saw_all:
-        # A call asks for less, which the storage may still give.
+        # A call searches from its threshold on, which may work though a search for all candidates failed.
         sought = yield from look_up(plan, request)
     if isinstance(sought, Bypass):
         return Explanation("bypass", sought.reason)
@@ -87,7 +88,7 @@ def sizes(namespaces: Sequence[str]) -> Flow[Mapping[str, int]]:
 
 
 def load_model() -> Flow[bool]:
-    """Have the model loaded, and return whether it is ready."""
+    """Load the model, and return whether it is ready."""
     try:
         yield LoadModel()
     except Exception as error:  # noqa: BLE001  # a service must start without its model
