@@ -1,6 +1,6 @@
-"""The frozen records that pass between the parts.
+"""The frozen records that pass between the rooms.
 
-Those that every hit makes are named tuples, which are made in half the time of frozen dataclasses.
+The records that every hit makes are named tuples, which take half the time of frozen dataclasses to make.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Query(NamedTuple):
-    """What one call asks for: the prompt may be similar, the partition must be equal.
+    """The question of one call: a stored answer's prompt may be similar, its partition must be equal.
 
     Attributes:
         text: the prompt.
-        namespace: what is invalidated together.
+        namespace: the name of the group of entries that are invalidated together.
         partition: digest of everything about the call but the prompt, the embedder's id included.
         key: digest of the partition and the prompt.
     """
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
         vector: the prompt's embedding, or None if the prompt may match exactly only.
         payload: the encoded response.
         seconds: how long the function took.
-        tokens: what the function reported as ``usage.total_tokens``.
+        tokens: the tokens that the function reported as ``usage.total_tokens``; 0 if it reported none.
         fresh_for: seconds for which it is served, if it is kept for longer in case the function fails; None: for as
             long as it is kept.
     """
@@ -106,11 +106,12 @@ class Miss:
     """No stored answer serves.
 
     Attributes:
-        reason: why, in a word.
-        query: what was looked for.
+        reason: ``"unlike"`` (no candidate reaches the threshold), ``"vetoed"``, ``"refused"`` (by the verifier),
+            ``"corrupt"``, ``"exact_only"``, ``"refresh"`` or ``"odd_vector"``.
+        query: the query that found nothing.
         epoch: the namespace's epoch, under which a new answer is stored.
         vector: the prompt's embedding, stored with a new answer; None if it may match exactly only.
-        storable: False if the embedding was odd: no answer is stored.
+        storable: False if the embedding was malformed, so no answer is stored.
         stale: an expired entry to serve if the function raises (see ``stale_if_error``).
         nearest: the candidate that came nearest, if the look-up saw any.
     """
@@ -126,7 +127,13 @@ class Miss:
 
 @dataclass(frozen=True, slots=True)
 class Bypass:
-    """The cache stood aside. `subject` names the argument that is the reason, if one is."""
+    """The cache stood aside.
+
+    Attributes:
+        reason: the stage that failed, or ``"stream"``, ``"generator"``, ``"no_prompt"``, ``"arguments"``,
+            ``"unfingerprintable"`` or ``"cancelled"``.
+        subject: the argument that is the reason, if one is.
+    """
 
     reason: str
     subject: str | None = None
@@ -134,7 +141,7 @@ class Bypass:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Trouble or doubt in one stage of the cache, kept from the caller."""
+    """An error in one stage of the cache, kept from the caller."""
 
     stage: str
     error: Exception
@@ -142,7 +149,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Veto:
-    """A guard refused a candidate."""
+    """A guard, or the verifier (``"verify"``), refused a candidate."""
 
     guard: str
 
@@ -160,8 +167,8 @@ class Compared:
 
     Attributes:
         prompt: the call's prompt.
-        cached_prompt: that of the candidate served, else of the most similar one.
-        similarity: cosine of the two.
+        cached_prompt: the prompt of the candidate served, else of the most similar one.
+        similarity: cosine of the two prompts' embeddings.
         outcome: what the call got.
         vetoed_by: the guard that refused this candidate, ``"verify"``, or None.
     """
@@ -184,7 +191,7 @@ class ServedStale:
 
 
 Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded | Compared | Coalesced | ServedStale
-"""What happened to a call, as statistics and metrics count it."""
+"""An event of a call, as statistics and metrics count it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,7 @@ class Explanation:
         cached_prompt: the prompt of the best candidate, or of the entry that would be served.
         vetoed_by: name of the guard that refused the best candidate, or None.
         namespace: where the call looks, or None for a bypass.
-        age: seconds since that entry was stored, or None.
+        age: seconds since the entry of `cached_prompt` was stored, or None.
     """
 
     outcome: Literal["hit", "miss", "bypass"]

@@ -1,4 +1,4 @@
-"""What a storage is, and the operations that it may be asked to perform."""
+"""`StorageBackend`, the base class of storages, and its operations as data."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class StorageBackend(ABC):
 
     *Epoch.* Each namespace has an epoch, an int that `remove` and `invalidate` replace by one that the namespace never
     had before. A call reads the epoch (`recall`) before its answer is computed and hands it to `put` with the answer.
-    An epoch that has been replaced meanwhile tells that somebody removed entries while the answer was computed: the
-    answer may rest on what they wanted gone, and is not stored.
+    An epoch that has been replaced meanwhile shows that somebody removed entries while the answer was computed: the
+    answer may rest on facts that they wanted gone, and is not stored.
 
     Attributes:
         blocking: True if an operation may wait (disk, network): it then runs in a worker thread, within
@@ -82,7 +82,7 @@ class StorageBackend(ABC):
 
     @abstractmethod
     def remove(self, namespace: str, keys: Sequence[str]) -> int:
-        """Remove single entries and begin a new epoch.
+        """Remove single entries of a namespace and begin a new epoch in it.
 
         Returns:
             How many of the keys held a live entry.
@@ -90,7 +90,7 @@ class StorageBackend(ABC):
 
     @abstractmethod
     def invalidate(self, namespace: str) -> int:
-        """Remove all entries of a namespace and begin a new epoch.
+        """Remove all entries of a namespace and begin a new epoch in it.
 
         Returns:
             How many live entries there were.
@@ -114,7 +114,7 @@ class StorageBackend(ABC):
 
 
 class StorageOperation:
-    """What a storage may be asked: the arguments of one of its operations."""
+    """One operation of a storage, as data: the arguments of the method of that name."""
 
     __slots__ = ()
 

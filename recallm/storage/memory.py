@@ -1,4 +1,4 @@
-"""Keeps entries in this process."""
+"""Storages that keep entries in this process: one for a single thread, one for many."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ MAX_EPOCHS = 10_000
 _Kept: TypeAlias = tuple[tuple[Any, ...], float, float | None]
 """An entry's fields, when it was stored, and when it expires (None: never), in seconds of the storage's clock.
 
-Plain tuples of atoms are untracked by the garbage collector; with tracked objects a full collection stalled the program
-for 0.1 s at 100,000 entries.
+Plain tuples of objects that refer to no others are not tracked by the garbage collector. With tracked objects, a full
+collection stopped the program for 0.1 s at 100,000 entries.
 """
 
 
@@ -84,7 +84,7 @@ class InMemoryStorage(StorageBackend):
             index = self._partitions.get(partition)
         if index is None:
             return []
-        # Without the lock, so that look-ups score side by side; the index corrects for what is written meanwhile.
+        # Without the lock, so that look-ups score in parallel; the index copes with changes meanwhile.
         found = index.search(vector, threshold, limit=limit)
         with self._lock:
             # The best comes last, so that it is the most recently used.
@@ -92,7 +92,7 @@ class InMemoryStorage(StorageBackend):
         return [candidate for candidate in reversed(candidates) if candidate is not None]
 
     def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
-        """Store `entry`, unless its namespace has another epoch than `epoch` by now."""
+        """Store `entry`, unless its namespace has another epoch by now."""
         with self._lock:
             if self._epoch(entry.namespace) != epoch:
                 return Stored(kept=False)
@@ -147,7 +147,7 @@ class InMemoryStorage(StorageBackend):
         return Candidate(Entry(*fields), cosine, now - stored_at)
 
     def _index_of(self, partition: str, dim: int) -> VectorIndex:
-        """Return the index of a partition, or a new one that is yet to become a partition's."""
+        """Return the index of a partition, or a new one that the caller may give to it."""
         index = self._partitions.get(partition)
         if index is None:
             # numpy takes longer to import than all of recallm; a program that stores nothing does not import it.
@@ -215,7 +215,7 @@ class ThreadSafeInMemoryStorage(InMemoryStorage):
         reset_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin empty if another thread of the parent was writing: it may have left a change half done."""
+        """Begin empty if another thread held the lock at the fork, as it may have left the entries half changed."""
         if is_held(self._own_lock):
             self._own_lock = self._lock = threading.RLock()
             self._last_epoch += 1

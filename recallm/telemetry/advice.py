@@ -1,4 +1,4 @@
-"""One-time warnings about what keeps the calls of one function from being cached."""
+"""One-time warnings to the author of a function whose calls cannot be cached, or always miss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from recallm.records import Bypass, Event, Failure, Hit, Miss
 from recallm.telemetry.log import LOG
 
 UNIQUE_MISSES = 100
-"""How many misses in a row must have a context value of their own before the key is warned about."""
+"""How many misses in a row must have a context value of their own before the key is warned about; fewer may be
+the first calls of as many users."""
 
 
 class Advice:
@@ -35,7 +36,7 @@ class Advice:
         """Warn if an event calls for it.
 
         Args:
-            event: what happened.
+            event: an event of a call of the function.
             context: the call's cache context.
         """
         if isinstance(event, Hit):

@@ -15,10 +15,10 @@ from recallm.records import Failure
 logger = logging.getLogger("recallm")
 
 QUIET_SECONDS = 60.0
-"""How long one kind of message is not repeated."""
+"""For how many seconds a message of one kind is not repeated."""
 
 MAX_KINDS = 256
-"""How many kinds of message are remembered; names of caches and exceptions are not bounded."""
+"""How many kinds of message are remembered, as there may be any number of cache names and exception types."""
 
 
 class Log:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
 
 SIMILARITY_BUCKETS = (0.7, 0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0)
+"""Upper bounds of cosines, closest where thresholds lie."""
+
 LOOKUP_BUCKETS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 2.5e-3, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0)
+"""Upper bounds in seconds, from an exact hit in memory to the default time limit of an embedding."""
 
 
 def default_registry() -> CollectorRegistry:
@@ -26,12 +29,13 @@ def default_registry() -> CollectorRegistry:
 class Metrics:
     """The metrics in one Prometheus registry.
 
-    Each counter of `CacheStats` is one; hits are told apart by tier, and what is measured has a histogram.
+    Each field of `CacheStats` that counts events is a counter; hits have a label for the tier, ``exact`` or
+    ``semantic``; similarities and times have histograms.
 
     Args:
-        registry: where they are registered.
-        sizes: returns namespace → live entries, asked on each scrape.
-        circuits: returns cache → the parts that are skipped for failing, likewise.
+        registry: the registry that the metrics are registered in.
+        sizes: returns namespace → live entries; called on each scrape.
+        circuits: returns cache → the parts that are skipped because they keep failing; called on each scrape.
 
     Raises:
         ValueError: the registry holds metrics of these names already.

@@ -1,4 +1,4 @@
-"""The recorder: where one cache's events go, its statistics, the metrics and the log."""
+"""The recorder: passes one cache's events on to its statistics, the metrics and the log."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Recorder:
                 self._source, self._metrics = metrics, None if metrics is None else metrics.of(self.name)
             if self._metrics is not None:
                 self._metrics.record(event, elapsed)
-        except Exception as error:  # noqa: BLE001  # what is counted must not decide over the call
+        except Exception as error:  # noqa: BLE001  # a metric that fails must not fail the call
             failure = Failure("metrics", error)
             self.ledger.record(failure)
             LOG.trouble(self.name, failure)

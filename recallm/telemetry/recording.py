@@ -1,4 +1,4 @@
-"""Prompts and what they were compared with, written down for labelling."""
+"""Recordings: the pairs of prompts that look-ups compared, written to a file for labelling."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from recallm.records import Compared
 from recallm.telemetry.log import LOG
 
 QUEUED = 1000
-"""How many lines may wait to be written; more are dropped."""
+"""How many lines may wait to be written; more are dropped, so that a slow disk does not fill the memory."""
 
 STOP_SECONDS = 5.0
-"""How long `Recording.stop` waits for the lines that are queued."""
+"""How many seconds `Recording.stop` waits for the lines that are queued."""
 
 _lock = ForkSafeLock()
 _active: tuple[Recording, ...] = ()
@@ -37,7 +37,7 @@ class Recording:
     """A recording under way, made by `record`: a context manager, or ended by `stop`.
 
     Attributes:
-        path: the file.
+        path: the file, absolute.
         written: lines written by this process.
         dropped: lines lost because the disk was too slow, or failed.
     """
@@ -55,7 +55,7 @@ class Recording:
         reset_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin with nothing to write: what the parent has queued, the parent writes."""
+        """Begin with nothing to write: the parent writes the lines that it has queued."""
         self._waiting = 0
         self._has_written = False
 
@@ -87,7 +87,7 @@ class Recording:
             self.dropped += 1
 
     def stop(self) -> None:
-        """End the recording, once what waits is written; further calls do nothing."""
+        """End the recording once the queued lines are written; further calls do nothing."""
         _set_active(lambda active: tuple(each for each in active if each is not self))
         with self._lock:
             if not self._open:

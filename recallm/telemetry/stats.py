@@ -1,6 +1,6 @@
-"""Statistics as a value: what a cache has done, and what each event adds to it.
+"""Statistics: a cache's counts as a value, and the increments of each event.
 
-To count something more, add a field to `CacheStats` and a case to `_increments`: sums over caches, the ``repr`` and the
+To count something more, add a field to `CacheStats` and a case to `increments`: sums over caches, the ``repr`` and the
 Prometheus counters follow from the fields.
 """
 
@@ -23,13 +23,13 @@ def _count(meaning: str) -> Any:
 
 
 def _counts_by(label: str, meaning: str) -> Any:
-    """Return a field that counts events by a name, likewise."""
+    """Return a field that counts events by a name, shown and exported as a Prometheus counter with a label."""
     return field(default_factory=dict, metadata={"meaning": meaning, "label": label})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CacheStats:
-    """What a cache has done since it was made or its statistics were reset.
+    """The counts of a cache since it was made or its statistics were reset.
 
     Attributes:
         exact_hits: calls answered because this very prompt was stored.
@@ -37,13 +37,13 @@ class CacheStats:
         misses: cacheable calls for which the function was called.
         similarity_sum: sum of the hits' cosines (exact hits count as 1).
         bypasses: reason → calls for which the cache stood aside.
-        errors: stage → troubles kept from callers.
+        errors: stage → errors kept from callers.
         vetoes: guard → candidates it refused.
         stored: answers stored.
-        evicted: entries that made room for others.
-        coalesced: hits of calls that waited for another to make the answer.
-        saved_seconds: time the function took when the entries were made, summed over hits.
-        saved_tokens: likewise of the tokens it reported.
+        evicted: entries removed to make room for others.
+        coalesced: hits of calls that waited for another call to compute the answer.
+        saved_seconds: seconds that the function took to make the served entries, summed over hits.
+        saved_tokens: tokens that the function reported for the served entries, summed over hits.
         namespace_sizes: namespace → live entries.
         circuits: ``"storage"`` or ``"embedder"`` → ``"open"`` or ``"probing"``, if it is skipped for failing.
         stale: misses of calls whose function raised, and that got an expired entry.
@@ -103,7 +103,7 @@ class CacheStats:
 
 
 def counters() -> Iterator[tuple[Field[Any], str, str | None]]:
-    """Yield each field that counts events, what it means, and what it counts by, if by anything."""
+    """Yield each field that counts events, its meaning, and its label, or None if it is a single number."""
     for each in fields(CacheStats):
         if "meaning" in each.metadata:
             yield each, each.metadata["meaning"], each.metadata.get("label")
@@ -120,7 +120,7 @@ def _shown(value: Any) -> str:
 
 
 def _sum(one: Any, other: Any) -> Any:
-    """Return two numbers together, or two mappings: their counts added, other values the second's."""
+    """Return the sum of two numbers, or of two mappings: counts are added, of other values the second's stay."""
     if not isinstance(one, Mapping):
         return one + other
     total = dict(one)
@@ -135,11 +135,11 @@ def merge(parts: Iterable[CacheStats]) -> CacheStats:
 
 
 Increment: TypeAlias = tuple[str, str | None, int]
-"""A field of `CacheStats`, the name it counts by (None: it is a number), and by how much it grows."""
+"""A field of `CacheStats`, the key in it (None: the field is a number), and how much is added."""
 
 
 def increments(event: Event) -> tuple[Increment, ...]:
-    """Return what an event that is no hit adds to which field."""
+    """Return what an event adds to which fields; hits add nothing here, as `_HitTotals` counts them."""
     match event:
         case Miss():
             return (("misses", None, 1),)
@@ -161,7 +161,7 @@ def increments(event: Event) -> tuple[Increment, ...]:
 
 
 class _HitTotals:
-    """What hits add up to: summed in place, as a new `CacheStats` for each would take a fifth of a hit."""
+    """The totals of hits, summed in place: a new `CacheStats` for each hit would take a fifth of its time."""
 
     __slots__ = ("exact_hits", "saved_seconds", "saved_tokens", "semantic_hits", "similarity_sum")
 
@@ -182,7 +182,7 @@ class _HitTotals:
 
 
 class Ledger:
-    """One cache's statistics: a lock, and what was counted since the last reset."""
+    """One cache's counts since the last reset, with a lock."""
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
