@@ -1,4 +1,4 @@
-"""For tests: an embedder without a model, a clock that is moved, and the contracts of storages and embedders.
+"""For tests: an embedder without a model, a clock that a test moves, and the contracts of storages and embedders.
 
 `fakes` holds the stand-ins, `storage_contract` and `embedder_contract` the tests that every storage and every embedder
 passes, and `threads` runs work in many threads at once. Users import from here, and pytest runs what they inherit;

@@ -1,4 +1,4 @@
-"""What every embedder must do, as tests to inherit."""
+"""The contract of embedders: tests that every embedder must pass, to be inherited."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TRAPS = (
     ("かぎ", "かき"),
     ("word " * 600 + "yes", "word " * 600 + "no"),
 )
-"""Texts that a model may embed alike to the last bit: it drops what tells them apart, or does not read so far."""
+"""Pairs that a model may embed alike to the last bit, as it drops the difference or does not read so far."""
 
 BLANK = ("", " ", " \t\r\n", "\u00a0\u2003")
 
@@ -63,13 +63,13 @@ class _Texts(list[str]):
 
 
 class EmbedderContract:
-    """What every embedder must do, as test methods for pytest.
+    """Tests that every embedder must pass, as methods for pytest.
 
     Subclass it under a name that pytest collects, and implement `make_embedder`.
 
     Attributes:
         threads: how many threads embed at once.
-        texts: what is embedded, the first one plain and short. Replace them for a model of another language.
+        texts: the texts that are embedded, the first one plain and short. Replace them for a model of another language.
         traps: pairs of texts with different answers, which must not have the very same vector.
 
     >>> from recallm.testing import FakeEmbedder
@@ -130,7 +130,7 @@ class EmbedderContract:
         assert len(set(lengths.values())) == 1, f"the length of a vector depends on the text: {lengths}"
 
     def test_gives_a_text_the_same_vector_each_time(self) -> None:
-        """What was embedded in between does not matter."""
+        """A text has the same vector each time, whatever was embedded in between."""
         embedder = self.loaded()
         texts = self.readable(embedder)
         first = [_vector(embedder, text) for text in texts]
@@ -163,7 +163,7 @@ class EmbedderContract:
         assert np.array_equal(np.array(vector), before), "embed writes into a vector that it has returned"
 
     def test_a_batch_gives_each_text_its_vector(self) -> None:
-        """Rows come in the order of the texts, and are what `embed` gives whatever else is in the batch."""
+        """A batch has rows in the order of its texts, each the vector that `embed` gives for the text alone."""
         embedder = self.loaded()
         texts = self.readable(embedder, *MANY)
         alone = [_vector(embedder, text) for text in texts]
@@ -178,11 +178,11 @@ class EmbedderContract:
                 )
 
     def test_a_batch_of_nothing_is_empty(self) -> None:
-        """No texts have no rows."""
+        """A batch of no texts has no rows."""
         assert len(self.loaded().embed_batch([])) == 0
 
     def test_leaves_a_batch_to_its_caller(self) -> None:
-        """The list that is passed is neither changed nor kept."""
+        """`embed_batch` neither changes nor keeps the list that it is given."""
         embedder = self.loaded()
         texts = _Texts(self.readable(embedder))
         given = list(texts)
@@ -194,16 +194,16 @@ class EmbedderContract:
         assert kept() is None, "embed_batch keeps the list that it is given"
 
     def test_represents_a_plain_text(self) -> None:
-        """An embedder that represents nothing would never serve a similar prompt."""
+        """A plain, short text is represented, as otherwise no similar prompt would ever be served."""
         assert self.loaded().represents(self.texts[0]), f"represents({self.texts[0]!r}) is not True"
 
     def test_represents_no_blank_text(self) -> None:
-        """Texts without anything to read are all alike."""
+        """A blank text is not represented, as all blank texts are alike."""
         embedder = self.loaded()
         assert [text for text in BLANK if embedder.represents(text)] == [], "represents must be False for blank texts"
 
     def test_represents_no_text_longer_than_it_reads(self) -> None:
-        """A text that is cut has the vector of every other with its beginning."""
+        """A text of more than `max_tokens` is not represented, as its vector depends on its beginning only."""
         embedder = self.loaded()
         limit = self._limit(embedder)
         text = "word " * (limit + 1)
@@ -215,7 +215,7 @@ class EmbedderContract:
         assert embedder.count_tokens(self.texts[0]) <= limit, f"{self.texts[0]!r} is longer than max_tokens={limit}"
 
     def test_counts_more_tokens_in_longer_texts(self) -> None:
-        """Tokens are counted as an int that grows with the text, beyond what the model reads too."""
+        """The number of tokens is an int that grows with the text, even beyond `max_tokens`."""
         embedder = self.loaded()
         limit = self._limit(embedder)
         lengths = (1, 2, 8, limit + 1)
@@ -232,7 +232,7 @@ class EmbedderContract:
             assert 0.0 <= cosine <= 1.0, f"thresholds[{profile!r}]={cosine!r} is not in [0, 1]"
 
     def test_gives_different_texts_different_vectors(self) -> None:
-        """Texts of one and the same vector could be told apart by nothing: they must not both be represented."""
+        """Of two texts with different answers but the very same vector, at most one is represented."""
         embedder = self.loaded()
         for one, other in self.traps:
             if embedder.represents(one) and embedder.represents(other):

@@ -1,4 +1,4 @@
-"""What stands in for a model and for time in a test."""
+"""Stand-ins for a model and for time, for tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FakeEmbedder(Embedder):
 
     Args:
         dim: dimension of the vectors.
-        vectors: texts whose vector is given.
+        vectors: text → the vector to return for it, of any length and dimension.
 
     >>> embedder = FakeEmbedder()
     >>> float(embedder.embed("what is a refund") @ embedder.embed("a refund is what")) > 0.99
@@ -36,7 +36,7 @@ class FakeEmbedder(Embedder):
         self.embedded: list[str] = []
 
     def embed(self, text: str, /) -> Vector:
-        """Return a unit vector of shape (dim,), float32, and note the text in `embedded`."""
+        """Return a unit vector of shape (dim,), float32, and append the text to `embedded`."""
         self.embedded.append(text)
         if text in self.vectors:
             return normalise(self.vectors[text])
@@ -54,7 +54,7 @@ class Clock:
         self.now = now
 
     def __call__(self) -> float:
-        """Return the seconds it shows."""
+        """Return the seconds that it shows."""
         return self.now
 
     def advance(self, seconds: float) -> None:
@@ -63,7 +63,7 @@ class Clock:
 
 
 def fake_entry(prompt: str = "hello", *, namespace: str = "n", partition: str = "p", **fields: object) -> Entry:
-    """Return an entry for a prompt as a cache would make it; `fields` are others of its fields."""
+    """Return an entry for a prompt as a cache would make it; `fields` replace the vector or set further fields."""
     vector = fields.pop("vector", FakeEmbedder(dim=16).embed(prompt))
     key = hashlib.blake2b(f"{namespace}\0{partition}\0{prompt}".encode(), digest_size=20).hexdigest()
     return Entry(key, namespace, partition, prompt, vector, b"\x00\xffpayload", **fields)  # type: ignore[arg-type]

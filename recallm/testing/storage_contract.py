@@ -1,4 +1,4 @@
-"""What every storage must do, as tests to inherit."""
+"""The contract of storages: tests that every storage must pass, to be inherited."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from recallm.testing.storage_flows import AwaitedStorage, Crowd, apart, arun, ru
 from recallm.testing.threads import run_at_once
 
 RACE_SECONDS = 0.2
-"""How long threads are set on a storage, at least once: a storage in memory is through in 0.01 s, and may be lucky."""
+"""For how many seconds rounds of threads are repeated, at least one: a single round takes 0.01 s and may be lucky."""
 
 LOOPS = 2
 """How many event loops use a storage one after the other: the second shows what was bound to the first."""
 
 
 class StorageContract:
-    """What every storage must do, as test methods for pytest.
+    """Tests that every storage must pass, as methods for pytest.
 
     Subclass it under a name that pytest collects, and implement `make_storage`; `pass_time` too if entries can be
     made to expire without waiting, and `leave_loop` if the storage keeps connections of an event loop.
@@ -52,14 +52,14 @@ class StorageContract:
         raise NotImplementedError
 
     def pass_time(self, seconds: float) -> None:
-        """Let `seconds` pass for the storage; by default, really."""
+        """Let `seconds` pass for the storage; by default, by sleeping."""
         time.sleep(seconds)
 
     async def leave_loop(self, storage: StorageBackend) -> None:
-        """Close what a storage holds of the running event loop, which is about to end; by default, nothing."""
+        """Close the storage's connections of the running event loop, which is about to end; by default, none."""
 
     def sync_storage(self) -> StorageBackend:
-        """Return an empty storage whose methods work: if need be, by awaiting what it does on an event loop."""
+        """Return an empty storage whose sync methods work, if need be by awaiting `aperform` on an event loop."""
         self.teardown_method()
         storage = self.make_storage()
         if storage.serves_sync:
@@ -68,7 +68,7 @@ class StorageContract:
         return self._awaited
 
     def teardown_method(self) -> None:
-        """Close the event loop that a storage for async callers was asked on."""
+        """Close the event loop that `sync_storage` made for a storage without sync methods."""
         if self._awaited is not None:
             self._awaited.close()
             self._awaited = None
@@ -101,7 +101,7 @@ class StorageContract:
         assert self.sync_storage().recall("n", "absent").candidate is None
 
     def test_finds_the_most_similar_first(self) -> None:
-        """A search returns what reaches the threshold, best first, at most `limit`."""
+        """A search returns the entries that reach the threshold, best first, at most `limit`."""
         storage = self.sync_storage()
         entries = [self.entry("one two three four"), self.entry("one two three five"), self.entry("six seven")]
         for entry in entries:
@@ -147,7 +147,7 @@ class StorageContract:
         assert self.found(storage, self.entry()) == []
 
     def test_expires_by_the_clock_not_by_use(self) -> None:
-        """An entry is gone when its ttl has passed, however often it was read."""
+        """An entry expires when its ttl has passed, however often it was read."""
         storage, entry, lasting = self._read_before_it_expires()
         self.pass_time(0.3)
         assert storage.recall("n", entry.key).candidate is None
@@ -171,7 +171,7 @@ class StorageContract:
         return storage, entry, lasting
 
     def test_removes_single_entries(self) -> None:
-        """Removing tells how many of the keys were live, and leaves the others."""
+        """Removing returns how many of the keys were live, and leaves other entries."""
         storage = self.sync_storage()
         gone, stays = self.stored(storage, self.entry("gone")), self.stored(storage, self.entry("stays"))
         assert storage.remove("n", [gone.key, "absent"]) == 1
@@ -180,7 +180,7 @@ class StorageContract:
         assert storage.sizes(["n"]) == {"n": 1}
 
     def test_invalidates_a_whole_namespace_and_no_other(self) -> None:
-        """Invalidation tells how many entries there were, and leaves other namespaces."""
+        """Invalidation returns how many entries there were, and leaves other namespaces."""
         storage = self.sync_storage()
         self.stored(storage, self.entry("one"))
         self.stored(storage, self.entry("two", partition="q"))
@@ -212,7 +212,7 @@ class StorageContract:
         assert storage.sizes([]) == {}
 
     def test_refuses_vectors_of_another_dimension(self) -> None:
-        """A vector that cannot be compared is an error, and harms nothing that is stored."""
+        """A search with a vector of another dimension raises `OddVectorError`, and stored entries are still found."""
         storage = self.sync_storage()
         entry = self.stored(storage, self.entry())
         try:
@@ -224,11 +224,11 @@ class StorageContract:
         assert self.found(storage, entry) == ["hello"]
 
     def test_threads_keep_to_their_own_namespaces(self) -> None:
-        """Whatever one thread does in its namespace, another sees nothing of it in its own."""
+        """Threads that use a namespace each never see each other's entries."""
         self._in_threads(apart)
 
     def test_threads_share_a_namespace(self) -> None:
-        """No thread's entries are lost, and none that was removed comes back."""
+        """Of threads that share a namespace, no entry is lost, and none that was removed comes back."""
         self._in_threads(together)
 
     def test_threads_see_nothing_that_an_invalidation_ended(self) -> None:
@@ -240,7 +240,7 @@ class StorageContract:
         self._in_tasks(apart)
 
     def test_tasks_share_a_namespace(self) -> None:
-        """No task's entries are lost, and none that was removed comes back."""
+        """Of tasks that share a namespace, no entry is lost, and none that was removed comes back."""
         self._in_tasks(together)
 
     def test_tasks_see_nothing_that_an_invalidation_ended(self) -> None:
@@ -317,7 +317,7 @@ class StorageContract:
 
 
 def _comparable(result: Any) -> object:
-    """Return a result without what differs from one moment to the next: an entry's age and the array of its vector."""
+    """Return a result without the ages of entries, which change, and without vectors, which have no plain equality."""
     match result:
         case Candidate(entry, similarity):
             return entry._replace(vector=None), round(similarity, 6)

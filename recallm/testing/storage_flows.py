@@ -1,4 +1,4 @@
-"""What many ask of one storage at the same time: flows of operations that check their results, and what performs them.
+"""Crowds of flows for the storage contract: operations of many callers at once, which check their results.
 
 A flow knows neither threads nor event loops, so the same one asks a storage's methods and its `aperform`.
 """
@@ -24,7 +24,7 @@ INVALIDATIONS = 4
 
 
 class Crowd(NamedTuple):
-    """Flows that run at the same time, and one that checks what they leave behind."""
+    """Flows that run at the same time, and one that checks the entries that they leave behind."""
 
     flows: Sequence[Flow]
     after: Flow
@@ -160,8 +160,8 @@ class AwaitedStorage(StorageBackend):
     """A storage for async callers, asked by sync ones on an event loop of its own.
 
     Args:
-        storage: what performs the operations, by `aperform`.
-        leave: closes what it holds of the running event loop.
+        storage: performs the operations, by `aperform`.
+        leave: closes the storage's connections of the running event loop.
     """
 
     def __init__(self, storage: StorageBackend, leave: Callable[[StorageBackend], Coroutine[Any, Any, None]]) -> None:
