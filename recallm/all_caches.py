@@ -1,4 +1,4 @@
-"""Every cache of the process at once: what a REPL uses."""
+"""Functions for all caches of the process at once, for a REPL or an admin page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def caches() -> tuple[str, ...]:
 
 
 def stats(name: str | None = None) -> CacheStats:
-    """Return what the caches of this process have done.
+    """Return the statistics of the caches of this process, added up.
 
     Args:
         name: only those of this name; None: all.
@@ -43,7 +43,7 @@ def invalidate_namespace(namespace: str) -> int:
     """Remove all entries of a namespace from every storage in use; return how many there were.
 
     Raises:
-        Exception: what a storage raised, or an `ExceptionGroup` if several did; the others are emptied.
+        Exception: the storage's own, or an `ExceptionGroup` if several storages raised; the others are emptied.
     """
     namespaces = [checks.text(namespace, "namespace")]
     return _total([_tried(core, namespaces) for core in registry.one_per_storage(_chosen(None))])

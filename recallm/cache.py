@@ -41,7 +41,7 @@ from recallm.typing import EmbedderLike, Guard, Seconds
 if TYPE_CHECKING:
 
     class FunctionWrapper:
-        """What type checkers see of wrapt, whose own types know nothing of keyword options."""
+        """The type of wrapt's wrapper for type checkers, as wrapt's own types do not allow keyword options."""
 
         def __init__(self, wrapped: Any, wrapper: Any) -> None: ...
 
@@ -59,7 +59,7 @@ S = TypeVar("S")
 
 
 class SemanticCache:
-    """A semantic cache: wraps functions, keeps their answers, counts what it does.
+    """A semantic cache: wraps functions, stores their answers and counts hits, misses and errors.
 
     Args:
         storage: a storage, a registered name or a URL; None: ``"default"``, shared by the process.
@@ -107,12 +107,12 @@ class SemanticCache:
 
     @property
     def storage(self) -> StorageBackend:
-        """Where the entries are now: a name may come to stand for another storage."""
+        """The storage in use now; a name may be registered for another storage later."""
         return self._core.find_storage()
 
     @property
     def embedder(self) -> EmbedderLike:
-        """What turns prompts into vectors now: the default one may change."""
+        """The embedder in use now; the default one may change later."""
         return self._core.find_embedder().original
 
     @with_options(WrapOptions)
@@ -174,7 +174,7 @@ class SemanticCache:
         )
 
     def stats(self) -> CacheStats:
-        """Return what this cache has done, and the sizes of its namespaces now."""
+        """Return the statistics of this cache, with the present sizes of its namespaces."""
         namespace_sizes = maintain(sizes(sorted(self._core.namespaces)), self._core)
         counted = self._core.recorder.ledger.stats
         return replace(counted, namespace_sizes=namespace_sizes, circuits=self._core.circuits)
@@ -190,7 +190,7 @@ class SemanticCache:
             How many entries there were.
 
         Raises:
-            Exception: whatever the storage raises: who removes answers must know whether they are gone.
+            Exception: the storage's own, since whoever removes answers must know whether they are gone.
         """
         return maintain(invalidate([checks.text(namespace, "namespace")]), self._core)
 
@@ -216,7 +216,7 @@ class SemanticCache:
 
 
 class CacheInfo(NamedTuple):
-    """What `functools.lru_cache` tells of itself."""
+    """Hits, misses and sizes, as `functools.lru_cache` reports them."""
 
     hits: int
     misses: int
@@ -225,7 +225,7 @@ class CacheInfo(NamedTuple):
 
 
 class _Handles(Generic[P, R]):
-    """What a cached function offers besides being called; on bound methods too."""
+    """The methods of a cached function, also of one that is bound to an object."""
 
     if TYPE_CHECKING:
 
@@ -259,11 +259,11 @@ class _Handles(Generic[P, R]):
         raise NotImplementedError
 
     def stats(self) -> CacheStats:
-        """Return what the cache behind this function has done."""
+        """Return the statistics of the cache behind this function."""
         return self.cache.stats()
 
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:
-        """Tell what a call with these arguments would get, without calling or counting."""
+        """Explain what a call with these arguments would get, without calling the function or counting."""
         return self._site.explain(self._invocation(args, kwargs))
 
     def refresh(self, *args: Any, **kwargs: Any) -> R:
@@ -290,7 +290,7 @@ class _Handles(Generic[P, R]):
         return await self._site.acall(self._invocation(args, kwargs), reuse=False)
 
     async def aexplain(self, *args: Any, **kwargs: Any) -> Explanation:
-        """Tell what a call with these arguments would get, without blocking the event loop."""
+        """Explain what a call with these arguments would get, without blocking the event loop."""
         return await self._site.aexplain(self._invocation(args, kwargs))
 
     async def ainvalidate(self, *args: Any, **kwargs: Any) -> int:
@@ -410,7 +410,7 @@ class CachedFunction(_Handles[P, R], FunctionWrapper):
 
 
 def _caller(fn: Any, site: CallSite) -> Callable[..., Any]:
-    """Return what wrapt calls in the function's place, chosen once by what becomes of its calls."""
+    """Return the function that wrapt calls in place of `fn`, chosen once by the kind of its calls."""
     perform: Callable[[Invocation], Any] = {
         "sync": site.call,
         "async": site.acall,

@@ -1,4 +1,4 @@
-"""Checks of arguments: each returns the value, or raises with what was got, what is allowed and what to do."""
+"""Checks of arguments: each returns the value, or raises an error that says what is allowed and what to do."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def thresholds(values: object) -> tuple[float, ...]:
 
 
 def pairs(value: object) -> Iterable[Any]:
-    """Return what holds pairs.
+    """Return an iterable of pairs.
 
     Raises:
         InvalidTypeError: `value` cannot be iterated over, or is a mapping: one pair is not a list of pairs.
@@ -198,7 +198,7 @@ def optional_path(value: object, field: str) -> Path | None:
 
 
 def optional_callable(value: Any, field: str, *, use: str = "use a callable that returns a bool") -> Any:
-    """Return what can be called, or None.
+    """Return a callable, or None.
 
     Raises:
         InvalidTypeError: `value` is something else.
@@ -258,7 +258,7 @@ def guards(value: object) -> tuple[Guard, ...]:
     """Return guards.
 
     Raises:
-        InvalidTypeError: `value` is not a sequence of what can be called.
+        InvalidTypeError: `value` is not a sequence of callables.
     """
     if isinstance(value, Sequence) and not isinstance(value, str) and all(callable(guard) for guard in value):
         return tuple(value)
@@ -282,7 +282,7 @@ def namespace(value: object) -> Namespace:
 
 
 def response_type(value: object) -> object:
-    """Return a class or a type expression; what is plain data is refused.
+    """Return a class or a type expression; plain data is refused.
 
     Raises:
         InvalidTypeError: `value` is a text, a number, a mapping or a sequence.
@@ -293,7 +293,7 @@ def response_type(value: object) -> object:
 
 
 def embedder(value: object) -> EmbedderLike:
-    """Return an object that has what an embedder needs.
+    """Return an embedder: an object with ``model_id`` and ``embed``.
 
     Raises:
         InvalidTypeError: it has no callable ``embed``, or no ``model_id`` of type str.

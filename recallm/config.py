@@ -32,7 +32,7 @@ class CacheConfig:
         embed_timeout_seconds: the most that one embedding may add to a call.
         load_timeout_seconds: the most that a first call waits for the model to load.
         verify_timeout_seconds: the most that one verdict of ``verify=`` may add to a call.
-        coalesce_timeout_seconds: the most that a call waits for another that makes the same answer, in all.
+        coalesce_timeout_seconds: the most that a call waits, in all, for others that compute the same answer.
 
     Raises:
         InvalidTypeError: a field has the wrong type (also a `TypeError`).

@@ -1,4 +1,4 @@
-"""What recallm raises, and what it warns with.
+"""The errors that recallm raises, and the category of its warnings.
 
 Every error is a `RecallmError` and also the built-in that fits, so callers may catch either.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class RecallmError(Exception):
-    """Base of everything recallm raises."""
+    """Base of all errors that recallm raises."""
 
 
 class InvalidValueError(RecallmError, ValueError):
@@ -59,7 +59,7 @@ class BusyError(RecallmError, RuntimeError):
 
 
 class CircuitOpenError(RecallmError, RuntimeError):
-    """A part that keeps failing is left alone for a while."""
+    """A storage or an embedder keeps failing and is skipped for a while."""
 
 
 class RecallmWarning(UserWarning):

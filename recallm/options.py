@@ -35,12 +35,12 @@ NOT_GIVEN: Any = _NotGiven()
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One row.
+    """One option.
 
     Attributes:
         meaning: what the option does, as its line in the docstrings.
         default: its value if it is not given.
-        check: returns a value given in the form used from then on, or raises.
+        check: returns a given value, in the form that is used from then on, or raises.
     """
 
     meaning: str
@@ -109,18 +109,18 @@ class WrapOptions(TypedDict, total=False):
         Verifier | None,
         Option(
             "asked last about a similar prompt's answer: ``(prompt, cached_prompt, response) -> bool``, sync or async, "
-            "within ``verify_timeout_seconds``; what it refuses is a miss.",
+            "within ``verify_timeout_seconds``; an answer that it refuses is a miss.",
             check=lambda value: checks.optional_callable(value, "verify"),
         ),
     ]
     response_type: Annotated[
         Any,
-        Option("type of the responses, if the return annotation does not tell.", check=checks.response_type),
+        Option("type of the responses, if the return annotation does not say it.", check=checks.response_type),
     ]
     coalesce: Annotated[
         bool,
         Option(
-            "whether calls that want the same answer at the same time wait for one to make it.",
+            "whether calls that want the same answer at the same time wait for one to compute it.",
             True,
             lambda value: checks.flag(value, "coalesce"),
         ),
@@ -129,7 +129,7 @@ class WrapOptions(TypedDict, total=False):
         Seconds | None,
         Option(
             "seconds or timedelta for which an answer that has expired is served if the function raises an "
-            "`Exception`; None: what it raises reaches the caller.",
+            "`Exception`; None: the exception reaches the caller.",
             check=lambda value: checks.ttl(value, "stale_if_error"),
         ),
     ]

@@ -1,4 +1,4 @@
-"""The names of the process: storages, URL schemes, embedders, caches, metrics. Its only module-level state."""
+"""The registry of the process: named storages, URL schemes, embedders, live caches and metrics."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ SCHEMES: Mapping[str, str] = MappingProxyType(
 """The factories of recallm's own storages, imported on use."""
 
 identities = Identities(partial(os.urandom, 16))
+"""The fingerprints of the functions that are cached."""
 
 _lock = ForkSafeLock(threading.RLock)
 _cores: WeakSet[Core] = WeakSet()
@@ -179,7 +180,7 @@ def checked_storage_source(storage: object) -> StorageBackend | str:
 
 
 def storage_finder(source: StorageBackend | str) -> Callable[[], StorageBackend]:
-    """Return what finds the storage in use now: a name may come to stand for another one."""
+    """Return a function that returns the storage in use now, as a name may be registered for another storage later."""
     return partial(get_storage, source) if isinstance(source, str) else lambda: source
 
 
@@ -193,7 +194,7 @@ def existing_storage(source: StorageBackend | str) -> StorageBackend | None:
 
 
 def storages() -> Mapping[str, StorageSource]:
-    """Return the registered names and what they stand for."""
+    """Return the registered names, each with its storage or, until it is first used, its factory."""
     with _lock:
         return MappingProxyType({name: _instances.get(name, source) for name, source in _factories.items()})
 
@@ -224,7 +225,7 @@ def _checked_product(storage: object, source: str) -> StorageBackend:
 
 
 def set_default_embedder(embedder: EmbedderLike | None) -> None:
-    """Have `embedder` used wherever none is given, from the next call on; None: choose by what is installed.
+    """Use `embedder` wherever none is given, from the next call on; None: choose one by the installed extras.
 
     Raises:
         InvalidTypeError: it has no ``model_id`` or no ``embed``.
@@ -244,7 +245,7 @@ def get_default_embedder(model_name: str = DEFAULT_MODEL) -> EmbedderLike:
 
 
 def default_embedder(model_name: str = DEFAULT_MODEL) -> ManagedEmbedder:
-    """Return the embedder that is used wherever none is given, as calls use it. Args as `get_default_embedder`."""
+    """Return the managed embedder that is used wherever none is given. Args as `get_default_embedder`."""
     if _chosen_embedder is not None:
         return _chosen_embedder
     known = _default_embedders.get(model_name)
@@ -259,7 +260,7 @@ def default_embedder(model_name: str = DEFAULT_MODEL) -> ManagedEmbedder:
 
 
 def managed(embedder: EmbedderLike) -> ManagedEmbedder:
-    """Return an embedder as calls use it: one for each, so that its memo and its load are shared."""
+    """Return the `ManagedEmbedder` of an embedder: one for each, so that all share its memo and its load."""
     with _lock:
         # It keeps its embedder alive, so the id is not given to another object meanwhile.
         known = _managed.get(id(embedder))
@@ -269,7 +270,7 @@ def managed(embedder: EmbedderLike) -> ManagedEmbedder:
 
 
 def embedder_finder(embedder: EmbedderLike | None, model_name: str) -> Callable[[], ManagedEmbedder]:
-    """Return what finds the embedder in use now: the one given, else the default one, which may change.
+    """Return a function that returns the embedder in use now: the one given, else the default one, which may change.
 
     Raises:
         InvalidTypeError: `embedder` has no ``model_id`` or no ``embed``.
@@ -281,7 +282,7 @@ def embedder_finder(embedder: EmbedderLike | None, model_name: str) -> Callable[
 
 
 def breaker_of(storage: StorageBackend) -> Breaker:
-    """Return what keeps calls from a storage in trouble: one for each storage, whoever uses it."""
+    """Return the circuit breaker of a storage: one for each storage, shared by all caches that use it."""
     key = id(storage)
     if key not in _breakers:
         with _lock:
@@ -292,7 +293,7 @@ def breaker_of(storage: StorageBackend) -> Breaker:
 
 
 def use_metrics_registry(registry: CollectorRegistry) -> None:
-    """Have recallm's Prometheus metrics live in `registry` from the next event on.
+    """Put recallm's Prometheus metrics into `registry` from the next event on.
 
     Args:
         registry: a ``prometheus_client.CollectorRegistry``; the default one is used if none is given.
@@ -328,7 +329,7 @@ def _circuits() -> Mapping[str, Iterable[str]]:
 
 
 def add_core(core: Core) -> None:
-    """Count a cache among those of the process, for as long as it lives."""
+    """Add a cache to those of the process, for as long as it lives."""
     with _lock:
         _cores.add(core)
 

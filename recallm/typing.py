@@ -1,4 +1,4 @@
-"""The types users meet, and the names that make recallm's own signatures readable."""
+"""The types that users meet, and the type aliases of recallm's signatures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PROFILES: Mapping[str, float] = MappingProxyType({"strict": 0.97, "balanced": 0.
 
 
 class EmbedderLike(Protocol):
-    """The least that an embedder is: any object with a name and a way from a text to a vector.
+    """The least that an embedder must have: a `model_id`, and a method that turns a text into a vector.
 
     Subclass `Embedder` to offer more.
     """
@@ -62,7 +62,7 @@ class Embedder(ABC):
     Attributes:
         model_id: name and revision of the model: entries of another id are invisible.
         max_tokens: how many tokens of a text the model reads, special ones included; None: all.
-        thresholds: profile → cosine, as calibrated for this model; profiles it leaves out are recallm's own.
+        thresholds: profile → cosine, as calibrated for this model; profiles it leaves out are those of `PROFILES`.
     """
 
     @property
