@@ -25,9 +25,9 @@ LOWEST_COSINE = -1.0
 def explain(plan: Plan, request: Request) -> Flow[Explanation]:
     """Explain what a call would get, and why, by the same look-up as the call's."""
     sought = yield from look_up(plan, request, floor=LOWEST_COSINE)
-    saw_all = not isinstance(sought, Bypass)
+    saw_all = sought != Bypass("storage")
     if not saw_all:
-        # A call searches from its threshold on, which may work though a search for all candidates failed.
+        # A call asks for less than all near misses, which the storage may still give.
         sought = yield from look_up(plan, request)
     if isinstance(sought, Bypass):
         return Explanation("bypass", sought.reason)

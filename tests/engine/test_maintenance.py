@@ -154,6 +154,13 @@ def test_an_explanation_is_what_the_call_gets(replies: dict[type, Any], guards: 
         assert explanation.reason in (outcome.reason, "empty")
 
 
+@pytest.mark.parametrize(("trouble", "times"), [(LoadModel, 1), (Embed, 1), (Recall, 2), (Search, 2)])
+def test_explaining_asks_again_only_for_what_a_storage_may_still_give(trouble: type, times: int) -> None:
+    """If the look-up that sees all near misses fails in the storage, that of a call is tried; else nothing is."""
+    _, effects = drive(explain(plan(), REQUEST), {trouble: DOWN})
+    assert [type(effect) for effect in effects].count(trouble) == times
+
+
 def removed_keys(effects: Sequence[Effect]) -> list[str]:
     """Return the keys that a flow removed."""
     return [key for effect in effects if isinstance(effect, Remove) for key in effect.keys]
