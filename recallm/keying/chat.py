@@ -1,4 +1,4 @@
-"""Chat messages: the last user message's text is the prompt, all the rest must be equal."""
+"""Chat messages: the text of the last user message is the prompt, everything else must be equal."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def is_chat(value: object) -> bool:
 
 
 def split_chat(messages: Sequence[Any]) -> tuple[str, list[object]] | None:
-    """Return the last user message's text and the conversation without it, or None where there is no such text.
+    """Return the text of the last user message and the conversation without it, or None if there is no such text.
 
     Args:
-        messages: mappings or objects with ``role`` and ``content``; content is a str, or a list of parts
-            of which those of text are the prompt and the others (images …) belong to the rest.
+        messages: mappings or objects with ``role`` and ``content``. The content is a str, or a list of parts:
+            those of text are the prompt, the others (images …) belong to the rest.
 
     >>> split_chat([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])[0]
     'Hi'
@@ -43,10 +43,14 @@ def split_chat(messages: Sequence[Any]) -> tuple[str, list[object]] | None:
 
 
 def with_placeholder(value: object, text: str, found: list[object]) -> object:
-    """Return `value` with `PROMPT_PLACEHOLDER` in the place of strings that are `text`, each noted in `found`.
+    """Return `value` with `PROMPT_PLACEHOLDER` in place of every string that is `text`.
 
-    White space around a string does not count. Mappings, sequences, dataclasses and pydantic models are
-    looked into.
+    White space around a string does not count.
+
+    Args:
+        value: anything; dicts, lists, tuples, dataclasses and pydantic models are looked into.
+        text: the prompt.
+        found: gets one item for each string that was replaced.
     """
     if isinstance(value, str):
         if value.strip() != text.strip():
@@ -67,7 +71,7 @@ def _role(message: object) -> object:
 
 
 def _split_content(content: object) -> tuple[str | None, object]:
-    """Return the text in a message's content, and the content with a hole for each text."""
+    """Return the text in a message's content, or None, and the content with a placeholder for each text."""
     if isinstance(content, str):
         return content, PROMPT_PLACEHOLDER
     if not isinstance(content, list | tuple):

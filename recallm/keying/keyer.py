@@ -1,4 +1,4 @@
-"""From a call to what it asks for: the prompt taken out, all the rest digested."""
+"""From a call to what it asks for: the prompt taken out, everything else turned into a digest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ CALL_OPTIONS = frozenset({"cache_context", "cache_namespace", "cache_ttl"})
 
 
 class Request(NamedTuple):
-    """A cacheable call, before it is known which model embeds its prompt."""
+    """What a cacheable call asks for, before it is known which model embeds its prompt.
+
+    Attributes:
+        text: the prompt.
+        namespace: where its entry is kept.
+        exact: everything else that the answer depends on, as bytes that must be equal.
+        ttl: seconds until its entry expires; None: never.
+        context: the call's cache context, for advice and recordings; `exact` covers it.
+    """
 
     text: str
     namespace: str
@@ -29,7 +37,7 @@ class Request(NamedTuple):
     context: Mapping[Any, Any]
 
     def query(self, model_id: str) -> Query:
-        """Return what to look for among the entries of one model."""
+        """Return the query for a storage, under digests that no entry of another embedding model has."""
         partition = blake2b(length_prefixed(b"P", [model_id.encode(), self.exact]), digest_size=20)
         key = partition.copy()
         key.update(self.text.encode("utf-8", "surrogatepass"))
@@ -38,11 +46,11 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Keyer:
-    """Reads the calls of one function.
+    """Turns the calls of one function into requests.
 
     Args:
         binder: binds the function's arguments.
-        identity: tells the function, as it is now, from all others.
+        identity: returns the function's identity as it is now.
         prompt: name of the argument that carries the prompt, or a callable of all arguments.
         context: mapping, or callable of all arguments that returns one; None: every call must bring its own.
         namespace: name, or callable of all arguments that returns one.
@@ -69,7 +77,7 @@ class Keyer:
     def request(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Request | Bypass | Failure:
-        """Return what one call asks for, or why the cache stands aside.
+        """Return what a call asks for, or why the cache stands aside.
 
         Args:
             args: positional arguments, ``self`` included.
@@ -85,21 +93,21 @@ class Keyer:
         if bound is None:
             return Bypass("arguments")
         try:
-            return self._read(*bound, options)
+            return self._request_of(*bound, options)
         except (InvalidTypeError, InvalidValueError, MissingContextError):
             raise
         except Exception as error:  # noqa: BLE001  # a user's callable or value failed: the call must go on
             return Failure("keying", error)
 
-    def _read(self, named: dict[str, Any], extra: dict[str, Any], options: Mapping[str, Any]) -> Request | Bypass:
-        view = {**extra, **named} if extra else dict(named)
-        context = self._context(view, options)
-        namespace = self._namespace(view, options)
+    def _request_of(self, named: dict[str, Any], extra: dict[str, Any], options: Mapping[str, Any]) -> Request | Bypass:
+        arguments = {**extra, **named} if extra else dict(named)
+        context = self._context_of(arguments, options)
+        namespace = self._namespace_of(arguments, options)
         ttl = checks.ttl(options["cache_ttl"], "cache_ttl") if "cache_ttl" in options else self.ttl
-        if view.get("stream"):
+        if arguments.get("stream"):
             return Bypass("stream")
         named, extra = self._without_ignored(named), self._without_ignored(extra)
-        text = self._take_prompt(view, named, extra)
+        text = self._take_prompt(arguments, named, extra)
         if text is None:
             return Bypass("no_prompt")
         try:
@@ -108,17 +116,17 @@ class Keyer:
                 namespace.encode("utf-8", "surrogatepass"),
                 canonical_mapping(context),
                 canonical_mapping(extra) if extra else b"",
-                # The names are the function's own, always the same: their values in order tell all.
-                # An ignored one keeps its place, so that it is not mistaken for the next.
+                # Names are fixed by the signature, so values in signature order suffice; an ignored
+                # argument contributes b"" to keep the positions.
                 *[canonical(named[name]) if name in named else b"" for name in self.binder.order],
             )
         except UnfingerprintableError:
-            return Bypass("unfingerprintable", _culprit({"cache_context": context}, named, extra))
+            return Bypass("unfingerprintable", _unfingerprintable({"cache_context": context}, named, extra))
         return Request(text, namespace, length_prefixed(b"Q", parts), ttl, context)
 
-    def _context(self, view: Arguments, options: Mapping[str, Any]) -> Mapping[Any, Any]:
+    def _context_of(self, arguments: Arguments, options: Mapping[str, Any]) -> Mapping[Any, Any]:
         at_call = options.get("cache_context")
-        own = self.context(view) if callable(self.context) else self.context
+        own = self.context(arguments) if callable(self.context) else self.context
         if at_call is None:
             if self.context is None:
                 raise MissingContextError(
@@ -129,10 +137,10 @@ class Keyer:
         _checked_context(at_call, "cache_context")
         return at_call if self.context is None else {**_checked_context(own, "context"), **at_call}
 
-    def _namespace(self, view: Arguments, options: Mapping[str, Any]) -> str:
+    def _namespace_of(self, arguments: Arguments, options: Mapping[str, Any]) -> str:
         name = options.get("cache_namespace")
         if name is None:
-            name = self.namespace(view) if callable(self.namespace) else self.namespace
+            name = self.namespace(arguments) if callable(self.namespace) else self.namespace
         return checks.text(name, "cache_namespace")
 
     def _without_ignored(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -140,35 +148,34 @@ class Keyer:
             return arguments
         return {name: value for name, value in arguments.items() if name not in self.ignore}
 
-    def _take_prompt(self, view: Arguments, named: dict[str, Any], extra: dict[str, Any]) -> str | None:
-        """Return the prompt, and leave a hole where it was in the arguments."""
+    def _take_prompt(self, arguments: Arguments, named: dict[str, Any], extra: dict[str, Any]) -> str | None:
+        """Return the prompt, or None if there is none; a placeholder takes its place in `named` or `extra`."""
         if callable(self.prompt):
-            return self._derived_prompt(view, named, extra)
-        arguments = named if self.prompt in named else extra
-        value = arguments.get(self.prompt)
+            return self._take_derived_prompt(self.prompt(arguments), named, extra)
+        group = named if self.prompt in named else extra
+        value = group.get(self.prompt)
         if isinstance(value, str):
-            arguments[self.prompt] = PROMPT_PLACEHOLDER
+            group[self.prompt] = PROMPT_PLACEHOLDER
             return value
         split = split_chat(value) if value is not None and is_chat(value) else None
         if split is None:
             return None
-        text, arguments[self.prompt] = split
+        text, group[self.prompt] = split
         return text
 
-    def _derived_prompt(self, view: Arguments, named: dict[str, Any], extra: dict[str, Any]) -> str | None:
-        """Return what the user's callable makes of the arguments.
+    def _take_derived_prompt(self, text: object, named: dict[str, Any], extra: dict[str, Any]) -> str | None:
+        """Return the text that the user's callable made of the arguments, or None if it is no text.
 
-        The one place where the text stands as it is becomes a hole. A text that stands nowhere, or
-        twice, leaves the arguments whole: such calls match exactly only.
+        A placeholder takes its place if it stands as it is in one place. If it stands nowhere, or twice, the arguments
+        stay whole, and such calls match exactly only.
         """
-        text = cast("Callable[[Arguments], str | None]", self.prompt)(view)
         if not isinstance(text, str):
             return None
         found: list[object] = []
-        holed = [with_placeholder(arguments, text, found) for arguments in (named, extra)]
+        replaced = [with_placeholder(group, text, found) for group in (named, extra)]
         if len(found) == 1:
-            for arguments, replacement in zip((named, extra), holed, strict=True):
-                arguments.update(cast("dict[str, Any]", replacement))
+            for group, replacement in zip((named, extra), replaced, strict=True):
+                group.update(cast("dict[str, Any]", replacement))
         return text
 
 
@@ -180,7 +187,7 @@ def _checked_context(context: Any, source: str) -> Mapping[Any, Any]:
     return context
 
 
-def _culprit(*groups: Mapping[str, Any]) -> str:
+def _unfingerprintable(*groups: Mapping[str, Any]) -> str:
     """Return the name of the first argument without a canonical form."""
     for name, value in (item for group in groups for item in group.items()):
         try:
