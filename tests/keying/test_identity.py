@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import os
 import threading
 from collections.abc import Callable
@@ -284,10 +283,14 @@ def test_what_cannot_be_read_is_told_apart_by_what_it_is() -> None:
 
 def test_a_token_is_not_inherited_by_a_later_object() -> None:
     """An object that comes to lie where a dead one lay is told apart from it."""
-    identities, digests = Identities(partial(os.urandom, 16)), set()
+    identities = Identities(partial(os.urandom, 16))
+    digests, addresses = set(), set()
     for _ in range(50):
-        digests.add(identities.of(closing_over(Client())).digest)
-        gc.collect()
+        client = Client()
+        addresses.add(id(client))
+        digests.add(identities.of(closing_over(client)).digest)
+        del client
+    assert len(addresses) < 50
     assert len(digests) == 50
 
 
