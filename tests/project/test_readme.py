@@ -23,7 +23,7 @@ BASH_BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTAL
 def warm() -> Iterator[WarmProcess]:
     """A process that has already imported the modules that the blocks need."""
     heavy = "huggingface_hub.hf_api numpy prometheus_client pytest recallm.embedders.fastembed redis.asyncio tokenizers"
-    with warm_process(*heavy.split()) as process:
+    with warm_process(*heavy.split(), PYTEST_ADDOPTS="") as process:
         yield process
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,8 +71,11 @@ class WarmProcess:
 
 
 @contextmanager
-def warm_process(*modules: str) -> Iterator[WarmProcess]:
-    """Start a process that imports `modules` ahead of the programs."""
+def warm_process(*modules: str, **environ: str) -> Iterator[WarmProcess]:
+    """Start a process that imports `modules` ahead of the programs, with these changes to its environment."""
     command = [sys.executable, "-W", "error", "-c", _SERVE, *modules]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, **environ}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         yield WarmProcess(process)
