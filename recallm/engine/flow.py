@@ -279,11 +279,11 @@ def _emit_refusals(decision: Decision) -> Flow[None]:
 
 
 def _emit_compared(prompt: str, sought: Hit | Miss | Bypass) -> Flow[None]:
-    """Report what a prompt was compared with: the candidate served, else the nearest one."""
+    """Report what a prompt was compared with: the candidate served, else the nearest one that was fresh."""
     match sought:
         case Hit(candidate, exact=False):
             yield Emit(Compared(prompt, candidate.entry.prompt, candidate.similarity, "hit"))
-        case Miss(nearest=Nearest(candidate, refused_by)):
+        case Miss(nearest=Nearest(candidate, refused_by)) if is_fresh(candidate):
             yield Emit(Compared(prompt, candidate.entry.prompt, candidate.similarity, "miss", refused_by))
 
 

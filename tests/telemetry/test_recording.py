@@ -21,7 +21,7 @@ from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.evaluation.pairs import labelled
 from recallm.records import Compared
 from recallm.telemetry import recording
-from recallm.testing import FakeEmbedder
+from recallm.testing import Clock, FakeEmbedder
 
 COMPARED = Compared("prompt", "cached", 0.9, "miss")
 
@@ -88,6 +88,18 @@ def test_tells_who_refused_the_best_candidate(tmp_path: Path, options: dict[str,
         ask("how do I my plan cancel")
     (line,) = lines(path)
     assert (line["outcome"], line["vetoed_by"]) == ("miss", reason)
+
+
+def test_what_is_kept_beyond_its_expiry_is_not_compared_with(tmp_path: Path) -> None:
+    """An expired answer, kept in case the function raises, could not be served: it has no line, even of its prompt."""
+    ask = cached(storage=InMemoryStorage(clock=(clock := Clock())), ttl=10, stale_if_error=100)
+    ask("how do I cancel my plan")
+    clock.advance(20)
+    with recallm.record(tmp_path / "pairs.jsonl"):
+        ask("how do I my plan cancel")
+        clock.advance(20)
+        ask("how do I my plan cancel")
+    assert lines(tmp_path / "pairs.jsonl") == []
 
 
 def test_recording_changes_no_outcome(tmp_path: Path) -> None:
