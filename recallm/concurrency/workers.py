@@ -15,7 +15,8 @@ from recallm.concurrency.forking import reset_after_fork
 from recallm.errors import BusyError
 
 T = TypeVar("T")
-Tasks: TypeAlias = queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]]
+Tasks: TypeAlias = queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
+"""Tasks with their futures; None ends the thread that takes it."""
 
 
 class Workers:
@@ -65,13 +66,20 @@ class Workers:
             self._abandoned += 1
         future.add_done_callback(self._recovered)
 
+    def dismiss(self) -> None:
+        """Have the threads end once what was submitted is done; a task submitted later starts another thread."""
+        with self._lock:
+            for _ in range(self._threads):
+                self._tasks.put(None)
+            self._threads = 0
+
     def _recovered(self, _future: Future[Any]) -> None:
         with self._lock:
             self._abandoned -= 1
 
     def _work(self, tasks: Tasks) -> None:
-        while True:
-            future, task = tasks.get()
+        while (taken := tasks.get()) is not None:
+            future, task = taken
             if future.set_running_or_notify_cancel():
                 try:
                     result = task()
@@ -83,7 +91,7 @@ class Workers:
             with self._lock:
                 self._unfinished -= 1
             # An idle thread must not keep the last task's objects alive.
-            del future, task
+            del future, task, taken
 
 
 def _trouble(error: BaseException) -> Exception:

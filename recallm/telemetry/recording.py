@@ -98,6 +98,7 @@ class Recording:
             os.close(self._file)  # at exit, a thread that does not run yet could not be started any more
             return
         closing = self._writer.submit(lambda: os.close(self._file))
+        self._writer.dismiss()
         # If the disk hangs, the writer is a daemon and keeps the file.
         with suppress(TimeoutError):
             closing.result(STOP_SECONDS)

@@ -98,6 +98,22 @@ def test_an_idle_thread_keeps_nothing_alive() -> None:
     assert seen() is None
 
 
+def test_dismissed_threads_end_once_their_tasks_are_done() -> None:
+    """What was submitted before is done first, and what is submitted later is done by another thread."""
+    workers = Workers("test", size=2)
+    both = threading.Barrier(3)
+    together = [workers.submit(lambda: (both.wait(WAIT), threading.current_thread())[1]) for _ in range(2)]
+    queued = workers.submit(lambda: 7)
+    workers.dismiss()
+    both.wait(WAIT)
+    assert queued.result(WAIT) == 7
+    for future in together:
+        thread = future.result(WAIT)
+        thread.join(WAIT)
+        assert not thread.is_alive()
+    assert workers.submit(threading.current_thread).result(WAIT).is_alive()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_child_has_threads_of_its_own() -> None:
     """A pool works in a forked child although its parent's threads are busy and one holds the lock."""

@@ -236,6 +236,18 @@ def test_after_the_end_nothing_is_written(tmp_path: Path) -> None:
     assert lines(tmp_path / "pairs.jsonl") == []
 
 
+def test_a_recording_that_ended_leaves_no_thread(tmp_path: Path) -> None:
+    """A service that records for a minute now and then does not gather threads."""
+    before = set(threading.enumerate())
+    with recallm.record(tmp_path / "pairs.jsonl") as under_way:
+        under_way.enqueue(COMPARED)
+        writers = set(threading.enumerate()) - before
+    assert [writer.name for writer in writers] == ["recallm-record"]
+    for writer in writers:
+        writer.join(10)
+        assert not writer.is_alive()
+
+
 def test_what_waits_is_written_when_the_program_ends(tmp_path: Path) -> None:
     """Lines that wait are written when the program ends without a stop; forked children write theirs."""
     program = """
