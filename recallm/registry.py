@@ -138,7 +138,8 @@ def register_scheme(scheme: str, factory: StorageFactory, *, replace: bool = Fal
     """Give URLs of a scheme a storage: ``register_scheme("qdrant", Qdrant.from_url)`` makes ``qdrant://…`` one.
 
     Args:
-        scheme: what stands before ``://``: letters, digits, ``+``, ``-`` and ``.``, a letter first.
+        scheme: what stands before ``://``: letters, digits, ``+``, ``-`` and ``.``, a letter first. Upper and lower
+            case are the same.
         factory: makes a storage from a URL of this scheme, on the URL's first use; equal URLs share one.
         replace: True to take a scheme that is taken.
 
@@ -146,16 +147,16 @@ def register_scheme(scheme: str, factory: StorageFactory, *, replace: bool = Fal
         InvalidTypeError: `scheme` is not a str, or `factory` not callable.
         InvalidValueError: the scheme is taken, or is none that a URL can have.
     """
-    checks.text(scheme, "scheme")
-    if not scheme[0].isalpha() or not scheme.isascii() or not all(each.isalnum() or each in "+-." for each in scheme):
+    if not _is_scheme(checks.text(scheme, "scheme")):
         raise InvalidValueError(f"scheme={scheme!r}; use letters, digits, '+', '-' and '.', a letter first")
     if not callable(factory):
         raise InvalidTypeError(f"factory={factory!r} is a {type(factory).__name__}; use a callable of one URL")
+    scheme = scheme.lower()
     with _lock:
         if not replace and (scheme in SCHEMES or scheme in _schemes):
             raise InvalidValueError(f"the scheme {scheme!r} is registered; pass replace=True to take its place")
         _schemes[scheme] = factory
-        for url in [name for name in _instances if name.startswith(f"{scheme}://")]:
+        for url in [name for name in _instances if "://" in name and _scheme_of(name) == scheme]:
             del _instances[url]
 
 
@@ -204,12 +205,22 @@ def _unknown(name: str) -> UnknownNameError:
     return UnknownNameError(f"no storage is named {name!r}; registered: {known}; register_storage(name, ...) adds one")
 
 
+def _scheme_of(url: str) -> str:
+    return url.partition("://")[0].lower()
+
+
+def _is_scheme(text: str) -> bool:
+    return text[:1].isalpha() and text.isascii() and all(each.isalnum() or each in "+-." for each in text)
+
+
 def _from_url(url: str) -> StorageBackend:
-    scheme = url.partition("://")[0].lower()
+    scheme = _scheme_of(url)
     factory = _schemes.get(scheme)
     if factory is None:
         if scheme not in SCHEMES:
             known = ", ".join(f"{each}://" for each in sorted({*SCHEMES, *_schemes}))
+            if not _is_scheme(scheme):  # what cannot be a scheme may be a password, and is not quoted
+                raise UnknownNameError(f"a storage URL begins with no scheme; use {known}")
             raise UnknownNameError(
                 f"storage URL of scheme {scheme!r}; use {known}, or register_scheme({scheme!r}, ...) for your own"
             )

@@ -462,3 +462,21 @@ def test_an_unknown_scheme_is_refused_with_those_that_are_known() -> None:
     recallm.register_scheme("mine", lambda url: InMemoryStorage())
     with pytest.raises(UnknownNameError, match=r"use memory://, mine://, redis://.*register_scheme\('other', \.\.\.\)"):
         recallm.get_storage("other://host")
+
+
+@pytest.mark.parametrize("url", ["user:secret@host://x", ":secret@redis://x", "redis:/user:secret@host://x"])
+def test_what_cannot_be_a_scheme_is_not_quoted(url: str) -> None:
+    """A URL that somebody mangled may begin with its password, which must not reach a log."""
+    with pytest.raises(UnknownNameError, match=r"begins with no scheme; use memory://, redis://") as raised:
+        recallm.get_storage(url)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_scheme_is_the_same_in_upper_and_lower_case() -> None:
+    """As in every URL (RFC 3986): neither a factory nor a storage that it made before is missed for its case."""
+    recallm.register_scheme("Mine", lambda url: InMemoryStorage())
+    before = [recallm.get_storage(url) for url in ("mine://host", "MINE://host")]
+    with pytest.raises(InvalidValueError, match="'mine' is registered"):
+        recallm.register_scheme("mine", lambda url: InMemoryStorage())
+    recallm.register_scheme("mine", lambda url: InMemoryStorage(), replace=True)
+    assert not {id(recallm.get_storage(url)) for url in ("mine://host", "MINE://host")} & set(map(id, before))
