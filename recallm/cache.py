@@ -13,7 +13,7 @@ from recallm.codec.codec import Codec
 from recallm.config import CacheConfig, checked_config
 from recallm.engine.callsite import CallSite, Invocation
 from recallm.engine.core import Core
-from recallm.engine.drivers import amaintain, awaited, checked_storage, maintain
+from recallm.engine.drivers import amaintain, awaited, maintain
 from recallm.engine.flow import Plan
 from recallm.engine.maintenance import invalidate, load_model, sizes
 from recallm.errors import InvalidTypeError
@@ -140,7 +140,7 @@ class SemanticCache:
         advice = Advice(function_path(fn), where=where_defined(fn))
         storage = registry.existing_storage(self._source)
         if storage is not None:
-            checked_storage(storage, asynchronous=kind != "sync")
+            registry.checked_storage(storage, asynchronous=kind != "sync")
             if storage.blocking:
                 advice.on_identity(registry.identities.of(inner, keyer.ignore))
         if isinstance(keyer.namespace, str):

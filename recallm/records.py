@@ -7,10 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from recallm.typing import Vector
+
+
+Stage: TypeAlias = Literal[
+    "keying", "model", "storage", "embedding", "guard", "codec", "verify", "store_if", "metrics", "advice"
+]
+"""A part of a call that may fail; failures are counted by it."""
+
+MissReason: TypeAlias = Literal["unlike", "vetoed", "refused", "corrupt", "exact_only", "refresh", "odd_vector"]
+"""Why no stored answer served.
+
+No candidate reached the threshold; guards, or the verifier, refused those that did; none could be read; the prompt may
+match exactly only, and does not; the call was to be answered anew; the embedding was malformed.
+"""
+
+BypassReason: TypeAlias = (
+    Stage | Literal["stream", "generator", "no_prompt", "arguments", "unfingerprintable", "cancelled"]
+)
+"""Why the cache stood aside: a stage that failed, or what kept the call from being cached."""
 
 
 class Query(NamedTuple):
@@ -106,8 +124,7 @@ class Miss:
     """No stored answer serves.
 
     Attributes:
-        reason: ``"unlike"`` (no candidate reaches the threshold), ``"vetoed"``, ``"refused"`` (by the verifier),
-            ``"corrupt"``, ``"exact_only"``, ``"refresh"`` or ``"odd_vector"``.
+        reason: why; see `MissReason`.
         query: the query that found nothing.
         epoch: the namespace's epoch, under which a new answer is stored.
         vector: the prompt's embedding, stored with a new answer; None if it may match exactly only.
@@ -116,7 +133,7 @@ class Miss:
         nearest: the candidate that came nearest, if the look-up saw any.
     """
 
-    reason: str
+    reason: MissReason
     query: Query
     epoch: int
     vector: Vector | None = None
@@ -130,12 +147,11 @@ class Bypass:
     """The cache stood aside.
 
     Attributes:
-        reason: the stage that failed, or ``"stream"``, ``"generator"``, ``"no_prompt"``, ``"arguments"``,
-            ``"unfingerprintable"`` or ``"cancelled"``.
+        reason: why; see `BypassReason`.
         subject: the argument that is the reason, if one is.
     """
 
-    reason: str
+    reason: BypassReason
     subject: str | None = None
 
 
@@ -143,7 +159,7 @@ class Bypass:
 class Failure:
     """An error in one stage of the cache, kept from the caller."""
 
-    stage: str
+    stage: Stage
     error: Exception
 
 

@@ -180,6 +180,20 @@ def checked_storage_source(storage: object) -> StorageBackend | str:
     return storage
 
 
+def checked_storage(storage: StorageBackend, *, asynchronous: bool) -> StorageBackend:
+    """Return a storage that serves functions of this kind.
+
+    Raises:
+        InvalidTypeError: the function is sync and the storage has only an async client.
+    """
+    if not asynchronous and not storage.serves_sync:
+        raise InvalidTypeError(
+            f"{storage!r} has only an async client and cannot serve a sync function; "
+            "give it a sync_client as well, or decorate an async function"
+        )
+    return storage
+
+
 def storage_finder(source: StorageBackend | str) -> Callable[[], StorageBackend]:
     """Return a function that returns the storage in use now, as a name may be registered for another storage later."""
     return partial(get_storage, source) if isinstance(source, str) else lambda: source

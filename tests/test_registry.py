@@ -480,3 +480,24 @@ def test_a_scheme_is_the_same_in_upper_and_lower_case() -> None:
         recallm.register_scheme("mine", lambda url: InMemoryStorage())
     recallm.register_scheme("mine", lambda url: InMemoryStorage(), replace=True)
     assert not {id(recallm.get_storage(url)) for url in ("mine://host", "MINE://host")} & set(map(id, before))
+
+
+class AsyncOnly(InMemoryStorage):
+    """A storage without a sync client."""
+
+    serves_sync = False
+
+
+@pytest.mark.parametrize(
+    ("storage", "asynchronous"), [(InMemoryStorage, False), (InMemoryStorage, True), (AsyncOnly, True)]
+)
+def test_a_storage_that_serves_the_function_is_returned(storage: Callable[[], Any], asynchronous: bool) -> None:
+    """A storage that serves functions of a kind is returned as it is."""
+    made = storage()
+    assert registry.checked_storage(made, asynchronous=asynchronous) is made
+
+
+def test_a_sync_function_on_an_async_storage_is_refused() -> None:
+    """A storage with an async client alone refuses sync functions, and the message says what to give."""
+    with pytest.raises(InvalidTypeError, match=r"only an async client.*sync_client"):
+        registry.checked_storage(AsyncOnly(), asynchronous=False)

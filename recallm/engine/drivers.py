@@ -15,15 +15,17 @@ from recallm.concurrency.workers import Workers
 from recallm.engine.core import Core
 from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, LoadModel, Verify
 from recallm.engine.flow import Flow
-from recallm.errors import InvalidTypeError
 from recallm.keying.signature import call_kind
 from recallm.records import Bypass, Embedded, Event, Hit, Miss
-from recallm.storage.base import StorageBackend, StorageOperation
+from recallm.storage.base import StorageOperation
 
 T = TypeVar("T")
 
 STORAGE_WORKERS = Workers("recallm-storage", size=16)
+"""As many operations wait for a network at once without waiting for each other as a service commonly has threads."""
+
 VERIFY_WORKERS = Workers("recallm-verify", size=8)
+"""A verifier computes, or waits for a model that does: more at once would be slower each."""
 """The threads for blocking storages and for verifiers; their sizes bound how many calls wait in them at a time."""
 
 THREADS, TASKS = SingleFlight(), SingleFlight()
@@ -267,17 +269,3 @@ async def amaintain(flow: Flow[T], core: Core, observe: Callable[[Event, float],
 
 def _uncalled() -> Any:
     raise AssertionError("maintenance never calls the function")
-
-
-def checked_storage(storage: StorageBackend, *, asynchronous: bool) -> StorageBackend:
-    """Return a storage that serves functions of this kind.
-
-    Raises:
-        InvalidTypeError: the function is sync and the storage has only an async client.
-    """
-    if not asynchronous and not storage.serves_sync:
-        raise InvalidTypeError(
-            f"{storage!r} has only an async client and cannot serve a sync function; "
-            "give it a sync_client as well, or decorate an async function"
-        )
-    return storage

@@ -25,11 +25,13 @@ from recallm.records import (
     Failure,
     Hit,
     Miss,
+    MissReason,
     ModelInfo,
     Nearest,
     Query,
     Recalled,
     ServedStale,
+    Stage,
     Stored,
     Veto,
 )
@@ -78,7 +80,7 @@ class Plan:
 class _StageError(Exception):
     """An exception in one stage of a call, counted under the name of the stage."""
 
-    def __init__(self, stage: str, error: Exception) -> None:
+    def __init__(self, stage: Stage, error: Exception) -> None:
         super().__init__(stage)
         self.stage = stage
         self.error = error
@@ -253,7 +255,7 @@ def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) 
     return agreed
 
 
-def _why(plan: Plan, decision: Decision) -> str:
+def _why(plan: Plan, decision: Decision) -> MissReason:
     """Return the reason of a miss."""
     if decision.served:
         return "corrupt" if plan.verifier is None else "refused"

@@ -26,7 +26,7 @@ class StorageBackend(ABC):
 
     Attributes:
         blocking: True if an operation may wait (disk, network): it then runs in a worker thread, within
-            ``cache_timeout_seconds``. False: it is called in place, on the event loop too.
+            ``cache_timeout_seconds``, several at once. False: it is called in place, on the event loop too.
         serves_sync: False if only `aperform` works.
         serves_async: True if `aperform` is implemented; otherwise async callers use worker threads.
     """

@@ -14,10 +14,10 @@ import pytest
 from recallm import CacheConfig, InMemoryStorage, SemanticCache, registry
 from recallm.embedders.managed import ManagedEmbedder
 from recallm.engine.core import Core
-from recallm.engine.drivers import EffectHandler, arun, awaited, checked_storage, run
+from recallm.engine.drivers import EffectHandler, arun, awaited, run
 from recallm.engine.effects import Call, Called, Effect, Embed, Emit, LoadModel, Verify
 from recallm.engine.flow import Flow
-from recallm.errors import InvalidTypeError, ModelUnavailableError, OddVectorError
+from recallm.errors import ModelUnavailableError, OddVectorError
 from recallm.records import Bypass, Candidate, Embedded, Entry, Event, ModelInfo, Recalled, Stored
 from recallm.storage.base import Invalidate, Put, Recall, Remove, Search, Sizes, StorageOperation
 from recallm.telemetry.recorder import Recorder
@@ -253,8 +253,8 @@ def test_the_function_is_called_and_timed(drive: Callable[[Flow[Any], Place], An
 def test_events_are_told_in_order(drive: Callable[[Flow[Any], Place], Any]) -> None:
     """Events reach the observer in the order in which the flow emits them."""
     place = Place()
-    drive(asking(Emit(Bypass("one")), Emit(Bypass("two"))), place)
-    assert place.events == [Bypass("one"), Bypass("two")]
+    drive(asking(Emit(Bypass("stream")), Emit(Bypass("model"))), place)
+    assert place.events == [Bypass("stream"), Bypass("model")]
 
 
 async def agrees_later(prompt: str, cached_prompt: str, response: object) -> bool:
@@ -579,24 +579,3 @@ def test_a_result_is_awaited_where_it_can_be() -> None:
     """`awaited` awaits an awaitable and returns everything else as it is."""
     assert asyncio.run(awaited("answer")) == "answer"
     assert asyncio.run(awaited(aanswer())) == "answer"
-
-
-class AsyncOnly(Remote):
-    """A storage without a sync client."""
-
-    serves_sync = False
-
-
-@pytest.mark.parametrize(
-    ("storage", "asynchronous"), [(InMemoryStorage, False), (InMemoryStorage, True), (Remote, False), (AsyncOnly, True)]
-)
-def test_a_storage_that_serves_the_function_is_returned(storage: Callable[[], Any], asynchronous: bool) -> None:
-    """A storage that serves functions of a kind is returned as it is."""
-    made = storage()
-    assert checked_storage(made, asynchronous=asynchronous) is made
-
-
-def test_a_sync_function_on_an_async_storage_is_refused() -> None:
-    """A storage with an async client alone refuses sync functions, and the message says what to give."""
-    with pytest.raises(InvalidTypeError, match=r"only an async client.*sync_client"):
-        checked_storage(AsyncOnly(), asynchronous=False)

@@ -31,6 +31,7 @@ from recallm.records import (
     ModelInfo,
     Recalled,
     ServedStale,
+    Stage,
     Stored,
     Veto,
 )
@@ -184,7 +185,7 @@ ODD = OddVectorError("odd")
         (Search, [near(similarity="high")], "storage", "storage"),  # type: ignore[arg-type]
     ],
 )
-def test_trouble_with_the_machinery_is_a_bypass(effect: type, reply: Any, outcome: str, stage: str) -> None:
+def test_trouble_with_the_machinery_is_a_bypass(effect: type, reply: Any, outcome: Stage, stage: Stage) -> None:
     """If an effect raises, the function is called once, nothing is stored, and the error is counted by its stage."""
     response, effects = drive(answer(plan(), REQUEST), {effect: reply})
     assert response == "fresh"
@@ -195,7 +196,7 @@ def test_trouble_with_the_machinery_is_a_bypass(effect: type, reply: Any, outcom
 
 
 @pytest.mark.parametrize(("effect", "stage"), [(Embed, "embedding"), (Search, "storage")])
-def test_an_odd_vector_is_a_miss_and_never_stored(effect: type, stage: str) -> None:
+def test_an_odd_vector_is_a_miss_and_never_stored(effect: type, stage: Stage) -> None:
     """A vector that is none, or of another dimension, makes a miss whose answer is not stored."""
     response, effects = drive(answer(plan(), REQUEST), {effect: ODD})
     assert response == "fresh"

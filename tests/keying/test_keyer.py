@@ -19,7 +19,7 @@ from recallm.errors import InvalidTypeError, InvalidValueError, MissingContextEr
 from recallm.keying.identity import Identities
 from recallm.keying.keyer import Keyer, Request
 from recallm.keying.signature import Binder, checked_prompt
-from recallm.records import Bypass, Failure, Query
+from recallm.records import Bypass, BypassReason, Failure, Query
 
 IDENTITIES = Identities(partial(os.urandom, 16))
 
@@ -428,9 +428,9 @@ def test_messages_without_a_form_are_a_bypass_that_names_them() -> None:
     ],
 )
 def test_calls_that_cannot_be_cached_are_bypasses(
-    reader: Keyer, args: tuple[Any, ...], kwargs: dict[str, Any], reason: str
+    reader: Keyer, args: tuple[Any, ...], kwargs: dict[str, Any], reason: BypassReason
 ) -> None:
-    """Each says why."""
+    """A call that cannot be cached is a bypass with its reason."""
     assert outcome(reader, *args, **kwargs) == Bypass(reason)
 
 

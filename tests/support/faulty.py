@@ -143,8 +143,7 @@ def returning(result: Any) -> Callable[..., Any]:
 
 def changed(entry: Entry, **changes: Any) -> Entry:
     """Return an entry that differs in some fields."""
-    names = ("key", "namespace", "partition", "prompt", "vector", "payload", "seconds", "tokens")
-    return Entry(**{**{name: getattr(entry, name) for name in names}, **changes})
+    return entry._replace(**changes)
 
 
 def lying(**changes: Any) -> dict[str, Any]:
