@@ -1,23 +1,57 @@
-"""The classes a function says it may return, however its annotation is written."""
+"""The classes that a function says it may return, however its annotation is written."""
+
+# The classes and functions in the tables are there to be read.
+# ruff: noqa: D101, D102, D103
+# mypy: disable-error-code="empty-body"
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from functools import partial, wraps
 from types import NoneType, SimpleNamespace
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar, Union
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    Optional,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    Union,
+)
 
 import pytest
 from pydantic import BaseModel
+from support.responses import (
+    Answer,
+    Colour,
+    Frozen,
+    Inherited,
+    Level,
+    Mood,
+    Page,
+    Pair,
+    Point,
+    Rights,
+    Row,
+    same,
+    there_and_back,
+)
+from typing_extensions import TypeAliasType
 
 from recallm.codec.annotations import classes_in, return_annotation
+from recallm.codec.codec import Codec
+from recallm.errors import CorruptPayloadError
 
 
-class Colour(Enum):
+class Tint(Enum):
     """An enumeration."""
 
     RED = "red"
@@ -27,7 +61,7 @@ class Colour(Enum):
 class Leaf:
     """Ends here."""
 
-    colour: Colour
+    colour: Tint
 
 
 @dataclass
@@ -38,14 +72,14 @@ class Tree:
     leaf: Leaf
 
 
-class Pair(NamedTuple):
+class LeafAndDate(NamedTuple):
     """A named tuple."""
 
     one: Leaf
     when: date
 
 
-class Row(TypedDict):
+class LeafRow(TypedDict):
     """A typed dictionary."""
 
     leaf: Leaf
@@ -59,7 +93,7 @@ class Model(BaseModel):
 
 T = TypeVar("T")
 Bounded = TypeVar("Bounded", bound=Leaf)
-OneOf = TypeVar("OneOf", Leaf, Colour)
+OneOf = TypeVar("OneOf", Leaf, Tint)
 UserId = NewType("UserId", Leaf)
 
 
@@ -72,23 +106,23 @@ class Box(BaseModel, Generic[T]):
 @pytest.mark.parametrize(
     ("annotation", "expected"),
     [
-        (Leaf, {Leaf, Colour}),
-        (Tree, {Tree, Leaf, Colour, NoneType}),
-        (Pair, {Pair, Leaf, Colour, date}),
-        (Row, {Row, Leaf, Colour}),
-        (Model, {Model, Leaf, Colour}),
-        (Box[Leaf], {Box[Leaf], Leaf, Colour}),
-        (list[Leaf], {list, Leaf, Colour}),
+        (Leaf, {Leaf, Tint}),
+        (Tree, {Tree, Leaf, Tint, NoneType}),
+        (LeafAndDate, {LeafAndDate, Leaf, Tint, date}),
+        (LeafRow, {LeafRow, Leaf, Tint}),
+        (Model, {Model, Leaf, Tint}),
+        (Box[Leaf], {Box[Leaf], Leaf, Tint}),
+        (list[Leaf], {list, Leaf, Tint}),
         (dict[str, tuple[date, ...]], {dict, str, tuple, date}),
-        (Optional[Leaf], {Leaf, Colour, NoneType}),  # noqa: UP045  # an older spelling that users have
-        (Annotated[Leaf, "shown"], {Leaf, Colour}),
+        (Optional[Leaf], {Leaf, Tint, NoneType}),  # noqa: UP045  # an older spelling that users have
+        (Annotated[Leaf, "shown"], {Leaf, Tint}),
         (Awaitable[date], {Awaitable, date}),
-        (Literal[Colour.RED], {Colour}),
-        (Bounded, {Leaf, Colour}),
-        (OneOf, {Leaf, Colour}),
+        (Literal[Tint.RED], {Tint}),
+        (Bounded, {Leaf, Tint}),
+        (OneOf, {Leaf, Tint}),
         (T, set()),
-        (UserId, {Leaf, Colour}),
-        (Colour, {Colour}),
+        (UserId, {Leaf, Tint}),
+        (Tint, {Tint}),
         (None, set()),
         (Any, set()),
         ("unresolved", set()),
@@ -106,8 +140,8 @@ def test_every_class_in_an_annotation_is_found_once(annotation: object, expected
 @pytest.mark.parametrize(
     ("value", "module", "expected"),
     [
-        (Optional[Leaf], __name__, {Leaf, Colour, NoneType}),  # noqa: UP045  # an older spelling that users have
-        ("Leaf", __name__, {Leaf, Colour}),
+        (Optional[Leaf], __name__, {Leaf, Tint, NoneType}),  # noqa: UP045  # an older spelling that users have
+        ("Leaf", __name__, {Leaf, Tint}),
         ("Nowhere", __name__, set()),
         (Leaf, "gone", set()),
     ],
@@ -116,7 +150,7 @@ def test_a_type_alias_is_looked_into(
     value: Any, module: str, expected: set[type], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that names what is not there, or whose module is gone, is unknown."""
-    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__, SimpleNamespace(Leaf=Leaf, Colour=Colour)))
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__, SimpleNamespace(Leaf=Leaf, Tint=Tint)))
     alias = type("TypeAliasType", (), {"__value__": value, "__module__": module})()
     assert set(classes_in(alias)) - {Union} == expected
 
@@ -201,3 +235,96 @@ class Client:
 def test_what_a_callable_says_it_returns(fn: Callable[..., object], expected: object) -> None:
     """Whatever kind of callable it is; parameters play no part, and what cannot be found is unknown."""
     assert return_annotation(fn) == expected
+
+
+Ident = NewType("Ident", Frozen)
+Alias: TypeAlias = "list[Answer]"
+AnswerTree = TypeAliasType("AnswerTree", "Frozen | list[AnswerTree]")
+
+Lost = TypeAliasType("Lost", "Nowhere")  # type: ignore[name-defined]  # noqa: F821  # that is the point
+
+
+class Service:
+    def ask(self) -> Answer: ...
+
+    @classmethod
+    def make(cls) -> Answer: ...
+
+    async def __call__(self) -> Frozen: ...
+
+
+def answering() -> Answer: ...
+async def answering_later() -> Answer: ...
+def answering_awaitable() -> Awaitable[Answer]: ...
+def answering_coroutine() -> Coroutine[Any, Any, Answer]: ...
+def answering_stream() -> AsyncIterator[Answer]: ...
+def answering_alias() -> Alias: ...
+def answering_nested_name() -> dict[str, "Answer"]: ...  # noqa: UP037  # quoted twice is what is tried
+def answering_lost_alias() -> Lost: ...
+def unannotated(): ...  # type: ignore[no-untyped-def]  # that is the point
+def answering_all_but_known(it: Nowhere) -> Answer: ...  # type: ignore[name-defined]  # noqa: F821  # that is the point
+def answering_unknown() -> Nowhere: ...  # type: ignore[name-defined]  # noqa: F821  # that is the point
+
+
+def wrapped_answering() -> Any:
+    @wraps(answering)
+    def inner(*args: Any, **kw: Any) -> Any:
+        return answering(*args, **kw)
+
+    return inner
+
+
+ANNOTATED = {
+    "function": (answering, None, Answer("a", [Point(1.0)])),
+    "async": (answering_later, None, Answer("a")),
+    "awaitable": (answering_awaitable, None, Answer("a")),
+    "coroutine": (answering_coroutine, None, Answer("a")),
+    "stream": (answering_stream, None, Answer("a")),
+    "method": (Service().ask, None, Answer("a")),
+    "classmethod": (Service.make, None, Answer("a")),
+    "callable object": (Service(), None, Frozen("f")),
+    "partial": (partial(partial(answering)), None, Answer("a")),
+    "wrapped": (wrapped_answering(), None, Answer("a")),
+    "class": (Answer, None, Answer("a")),
+    "string alias": (answering_alias, None, [Answer("a")]),
+    "name in a generic": (answering_nested_name, None, {"k": Answer("a")}),
+    "unknown parameter": (answering_all_but_known, None, Answer("a")),
+    "field's enum": (answering, Frozen, Frozen("f", Mood.CALM)),
+    "optional": (unannotated, Answer | None, Answer("a")),
+    "unknown annotation": (answering_unknown, Answer, Answer("a")),
+    "list": (unannotated, list[Answer], [Answer("a")]),
+    "dict": (unannotated, dict[Level, tuple[Answer, ...]], {Level.LOW: (Answer("a"),)}),
+    "annotated": (unannotated, Annotated[Answer, "note"], Answer("a")),
+    "literal": (unannotated, Literal[Colour.RED, "x"], Colour.RED),
+    "new type": (unannotated, Ident, Frozen("f")),
+    "alias": (unannotated, TypeAliasType("Named", Answer), Answer("a")),
+    "recursive alias": (unannotated, AnswerTree, Frozen("f")),
+    "generic": (unannotated, Page[Answer], Page([Answer("a")])),
+    "typed dict": (unannotated, Row, {"answer": Answer("a"), "rights": Rights.READ}),
+    "inherited field": (unannotated, Inherited, Inherited("a", [Point(1.0)])),
+    "type variable": (unannotated, TypeVar("B", bound=Answer), Answer("a")),
+}
+
+
+@pytest.mark.parametrize(("fn", "response_type", "value"), ANNOTATED.values(), ids=ANNOTATED.keys())
+def test_another_process_restores_what_the_annotation_names(fn: Any, response_type: Any, value: Any) -> None:
+    """The allow-list comes from the return annotation and from response_type, however they name the classes."""
+    payload = Codec().encode(value)
+
+    assert same(Codec.for_function(fn, response_type).decode(payload), value)
+
+
+@pytest.mark.parametrize(
+    "fn", [unannotated, answering_unknown, answering_lost_alias, len, print, 3, Colour, lambda: 1], ids=repr
+)
+def test_an_annotation_that_says_nothing_leaves_the_list_to_what_is_stored(fn: Any) -> None:
+    """Failing to read an annotation is no error."""
+    assert there_and_back(Answer("a"), Codec.for_function(fn)) == Answer("a")
+
+
+def test_annotation_metadata_is_not_allowed() -> None:
+    """Classes beside the type proper, such as those in Annotated, are not responses."""
+    codec = Codec.for_function(unannotated, Annotated[Answer, Frozen("x"), Pair])
+
+    with pytest.raises(CorruptPayloadError):
+        codec.decode(Codec().encode(Pair(1, 2)))

@@ -1,23 +1,18 @@
-"""Pydantic models come back as they were, unvalidated, with what was set and what was private."""
+"""Instances of dataclasses, named tuples and pydantic models come back as they were, and none of their code runs."""
 
 # The classes and functions in the tables are there to be stored and read.
 # ruff: noqa: D101, D102, D103
-# mypy: disable-error-code="empty-body, call-arg, prop-decorator"
+# mypy: disable-error-code="empty-body, call-arg, no-untyped-def, prop-decorator, type-arg"
 
 from __future__ import annotations
 
+from dataclasses import dataclass, make_dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import pytest
-
-from recallm.codec.codec import Codec
-from recallm.errors import CorruptPayloadError, UnstorableResponseError
-
-pydantic = pytest.importorskip("pydantic", minversion="2")
-
-from pydantic import (  # noqa: E402  # after the skip
+from pydantic import (
     AliasChoices,
     BaseModel,
     ConfigDict,
@@ -29,10 +24,203 @@ from pydantic import (  # noqa: E402  # after the skip
     create_model,
     field_validator,
 )
-from pydantic.dataclasses import dataclass as pydantic_dataclass  # noqa: E402  # after the skip
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from support.responses import (
+    RAN,
+    WRAPPERS,
+    Answer,
+    Frozen,
+    Inherited,
+    Page,
+    Pair,
+    Point,
+    Worked,
+    assert_comes_back,
+    assert_corrupt,
+    assert_unstorable,
+    path_of,
+    there_and_back,
+)
+
+from recallm.codec.codec import Codec
+from recallm.errors import CorruptPayloadError, UnstorableResponseError
+
+VALUES: list[Any] = [
+    Point(1.0, -0.0),
+    Pair([1], {2}),
+    Answer("yes", [Point(1.0)]),
+    Frozen("f"),
+    {Frozen("key"): [Frozen("value")]},
+    Inherited("a", [], {"b": Answer("c")}),
+    Page([Page([1]), (2,)]),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__}")
+def test_an_instance_comes_back_equal_and_of_its_type(value: Any) -> None:
+    """Dataclasses and named tuples are restored exactly, alone and inside others."""
+    assert_comes_back(value)
+
+
+def test_a_dataclass_comes_back_as_it_was_without_its_code_running_again() -> None:
+    """What an instance held is restored: fields made in __post_init__, unset ones, attributes beside them."""
+    value = Worked(2, 3)
+    value.product = 7
+    assert value.lock
+    RAN.clear()
+
+    restored = there_and_back(value)
+
+    assert type(restored) is Worked
+    assert (restored.given, restored.product, restored._beside) == (2, 7, (3,))
+    assert not hasattr(restored, "never_set")
+    assert "lock" not in vars(restored)
+    assert RAN == []
+
+
+class NamedPoint(Point):
+    """A named tuple with room for attributes."""
+
+
+@dataclass
+class Slotted:
+    __slots__ = ("__hidden", "a")
+    a: int
+
+    def __post_init__(self) -> None:
+        self.__hidden = {self.a}
+
+    def hidden(self) -> set[int]:
+        return self.__hidden
+
+
+def test_slots_and_tuple_attributes_are_restored() -> None:
+    """Private slots and the attributes of a named tuple's subclass are part of the value."""
+    point: Any = NamedPoint(1.0, 2.0)
+    point.unit = {"mm"}
+
+    assert there_and_back(Slotted(5)).hidden() == {5}
+    assert there_and_back(point).unit == {"mm"}
+    assert type(there_and_back(point)) is NamedPoint
+
+
+def test_a_value_set_past_a_property_is_restored_without_the_property() -> None:
+    """A setter is code of the class, which restoring an instance does not run."""
+
+    @dataclass
+    class Guarded:
+        size: int
+
+        def __post_init__(self):
+            RAN.append("post_init")
+
+    def set_size(self, size):
+        RAN.append("setter")
+        self._size = size
+
+    Guarded.size = property(  # type: ignore[assignment]
+        lambda self: self._size, set_size
+    )
+    value = Guarded(4)
+    RAN.clear()
+
+    restored = there_and_back(value)
+
+    assert restored.size == 4
+    assert RAN == []
+
+
+@dataclass
+class FailedError(Exception):
+    why: str
+
+
+@dataclass
+class Mapped(dict):
+    why: str = ""
+
+
+@dataclass
+class AwaitableAnswer:
+    def __await__(self):
+        yield
+
+
+UNSTORABLE = {
+    "awaitable dataclass": AwaitableAnswer(),
+    "dataclass exception": FailedError("secret"),
+    "dataclass dict": Mapped("secret"),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS, ids=range(4))
+@pytest.mark.parametrize("value", UNSTORABLE.values(), ids=UNSTORABLE.keys())
+def test_an_instance_that_would_not_come_back_is_refused_without_being_quoted(value: Any, wrap: Any) -> None:
+    """Dataclasses that are exceptions, mappings or awaitables too are unstorable; the error shows only their type."""
+    assert_unstorable(wrap(value))
+
+
+def test_a_value_that_cannot_be_read_is_refused() -> None:
+    """An error of the value's own class while it is read makes it unstorable; it is not quoted."""
+
+    class Moody(Frozen):
+        __slots__ = ("other",)
+
+        @property
+        def name(self) -> str:
+            raise KeyError("secret")
+
+    with pytest.raises(UnstorableResponseError, match="KeyError") as caught:
+        Codec().encode(Moody.__new__(Moody))
+
+    assert "secret" not in str(caught.value)
+
+
+def class_elsewhere(name: str, *names: str) -> type:
+    cls = make_dataclass(name, names)
+    cls.__module__ = "elsewhere"
+    return cls
+
+
+def test_of_two_classes_with_one_path_the_latest_wins_if_its_fields_match() -> None:
+    """A redefined class takes over old payloads that fit it, and refuses the others."""
+    first, equal, other = class_elsewhere("C", "x"), class_elsewhere("C", "x"), class_elsewhere("C", "x", "y")
+    payload = Codec().encode(first(1))
+
+    assert type(Codec([first, equal]).decode(payload)) is equal
+    with pytest.raises(CorruptPayloadError):
+        Codec([first, other]).decode(payload)
+    with pytest.raises(CorruptPayloadError):
+        Codec([first]).decode(Codec().encode(other(1, 2)))
+
+
+def test_encoding_makes_its_class_the_latest() -> None:
+    """What this process stored last decides which class of a path is meant."""
+    first, second = class_elsewhere("C", "x"), class_elsewhere("C", "x")
+    codec = Codec([first, second])
+
+    assert type(there_and_back(first(1), codec)) is first
+
+
+CORRUPT = {
+    "no fields": f'\x01t{{"$o":["{path_of(Point)}",{{}}]}}'.encode(),
+    "fields of another type": f'\x01t{{"$o":["{path_of(Point)}","xy"]}}'.encode(),
+    "field too many": f'\x01t{{"$o":["{path_of(Point)}",{{"x":1,"y":2,"z":3}}]}}'.encode(),
+    "unknown rest": f'\x01t{{"$o":["{path_of(Point)}",{{"x":1,"y":2}},{{"code":3}}]}}'.encode(),
+    "attribute of slots": f'\x01t{{"$o":["{path_of(Point)}",{{"x":1,"y":2}},{{"attributes":{{"z":3}}}}]}}'.encode(),
+    "attribute without a name": (
+        f'\x01t{{"$o":["{path_of(Answer)}",{{"text":1,"sources":2}},{{"attributes":{{"$m":[[1,2]]}}}}]}}'.encode()
+    ),
+}
+
+
+@pytest.mark.parametrize("payload", CORRUPT.values(), ids=CORRUPT.keys())
+def test_parts_that_do_not_fit_the_class_are_corrupt(payload: Any) -> None:
+    """Fields, attributes and other parts that a class does not have: never another error."""
+    assert_corrupt(payload)
+
 
 T = TypeVar("T")
-RAN: list[str] = []
 
 
 class Message(BaseModel):
@@ -114,7 +302,7 @@ def read_computed() -> Computed:
     return value
 
 
-VALUES = {
+MODELS = {
     "nested": Completion(id="1", choices=[Message(role="a", content="x"), Message(role="b")]),
     "explicit default": Message(role="a", content=None),
     "default left out": Message(role="a"),
@@ -136,7 +324,7 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
+@pytest.mark.parametrize("value", MODELS.values(), ids=MODELS.keys())
 def test_a_model_comes_back_equal_and_of_its_type(value: Any) -> None:
     """Fields, extras, private attributes and the set of fields that were set are restored; no code runs."""
     codec = Codec()
@@ -191,8 +379,8 @@ def boxed() -> Box[Message] | None: ...
 
 @pytest.mark.parametrize(
     ("fn", "value"),
-    [(completion, VALUES["nested"]), (completion, Completion(id="1", choices=[], later=Later(at=Decimal(1)))),
-     (boxed, VALUES["generic"]), (boxed, Message(role="a"))],
+    [(completion, MODELS["nested"]), (completion, Completion(id="1", choices=[], later=Later(at=Decimal(1)))),
+     (boxed, MODELS["generic"]), (boxed, Message(role="a"))],
 )  # fmt: skip
 def test_another_process_restores_the_annotated_model(fn: Any, value: Any) -> None:
     """A return annotation allows the model, the models in its fields, and a generic's argument."""
@@ -222,7 +410,7 @@ def test_a_model_whose_fields_have_changed_is_corrupt(other: Any) -> None:
 )
 def test_parts_that_the_model_does_not_have_are_corrupt(rest: Any) -> None:
     """Extras, private attributes and set fields must fit the class."""
-    payload = f'\x01t{{"$o":["{__name__}.Message",{{"role":"a","content":null}},{rest}]}}'
+    payload = f'\x01t{{"$o":["{path_of(Message)}",{{"role":"a","content":null}},{rest}]}}'
 
     with pytest.raises(CorruptPayloadError):
         Codec([Message]).decode(payload.encode())

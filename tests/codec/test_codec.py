@@ -1,209 +1,54 @@
 """Responses come back as they were, with their types; bytes from elsewhere do no harm."""
 
-# The classes and functions in the tables are there to be stored and read.
-# ruff: noqa: D101, D102, D103
-# mypy: disable-error-code="empty-body, no-untyped-def, name-defined, type-arg"
+# The classes in the tables are there to be stored.
+# ruff: noqa: D101, D103
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
 import base64
-import decimal
 import enum
 import inspect
 import io
 import json
 import math
-import struct
 import subprocess
 import sys
-import types
-from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from dataclasses import InitVar, dataclass, field, fields, is_dataclass, make_dataclass
-from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from decimal import Decimal
-from fractions import Fraction
-from functools import cached_property, partial, wraps
-from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NewType, TypeAlias, TypedDict, TypeVar
-from uuid import UUID
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import timedelta, timezone
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typing_extensions import TypeAliasType
+from support.responses import (
+    ALLOWED,
+    RAN,
+    WRAPPERS,
+    Answer,
+    Colour,
+    Frozen,
+    Level,
+    Link,
+    Loose,
+    Mood,
+    Page,
+    Pair,
+    Point,
+    Rights,
+    Worked,
+    assert_comes_back,
+    assert_corrupt,
+    assert_unstorable,
+    path_of,
+    same,
+    there_and_back,
+)
 
 from recallm.codec.codec import MAX_DEPTH, Codec
-from recallm.errors import CorruptPayloadError, RecallmError, UnstorableResponseError
-
-PARIS = ZoneInfo("Europe/Paris")
-RAN: list[str] = []
-
-
-class Colour(enum.Enum):
-    RED = "red"
-    ROUGE = "red"
-    PAIR = (1, "x")
-    ODD = object()
-
-
-class Level(enum.IntEnum):
-    LOW = 1
-    HIGH = 2
-
-
-class Mood(enum.StrEnum):
-    CALM = "calm"
-
-
-class Rights(enum.Flag):
-    READ = 1
-    WRITE = 2
-
-
-class Loose(enum.IntFlag, boundary=enum.KEEP):
-    ONE = 1
-
-
-class Point(NamedTuple):
-    x: float
-    y: float = 0.0
-
-
-class NamedPoint(Point):
-    """A named tuple with room for attributes."""
-
-
-Pair = namedtuple("Pair", "left right")
-
-
-@dataclass
-class Answer:
-    text: str
-    sources: list[Point] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    name: str
-    mood: Mood = Mood.CALM
-
-
-@dataclass
-class Worked:
-    given: int
-    factor: InitVar[int]
-    kind: ClassVar[str] = "kind"
-    product: int = field(init=False)
-    never_set: int = field(init=False)
-
-    def __post_init__(self, factor: int) -> None:
-        RAN.append("post_init")
-        self.product = self.given * factor
-        self._beside = (factor,)
-
-    @cached_property
-    def lock(self) -> object:
-        return object()
-
-
-@dataclass
-class Slotted:
-    __slots__ = ("__hidden", "a")
-    a: int
-
-    def __post_init__(self) -> None:
-        self.__hidden = {self.a}
-
-    def hidden(self) -> set[int]:
-        return self.__hidden
-
-
-@dataclass
-class Inherited(Answer):
-    more: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Link:
-    below: object = None
-
-
-T = TypeVar("T")
-
-
-@dataclass
-class Page(Generic[T]):
-    items: list[T]
-
-
-class Row(TypedDict, total=False):
-    answer: Answer
-    rights: Rights
-
-
-class OddZone(tzinfo):
-    """A zone that only its own class understands."""
-
-
-class Text(str):
-    __slots__ = ()
-
-
-@dataclass
-class FailedError(Exception):
-    why: str
-
-
-@dataclass
-class Mapped(dict):
-    why: str = ""
-
-
-@dataclass
-class Later:
-    def __await__(self):
-        yield
-
-
-def same(left: Any, right: Any) -> bool:
-    """Return whether two values are equal and of one type, and so is everything in them."""
-    if type(left) is not type(right):
-        return False
-    match left:
-        case enum.Enum():
-            return left is right
-        case float():
-            return left.hex() == right.hex() and math.copysign(1, left) == math.copysign(1, right)
-        case complex():
-            return same((left.real, left.imag), (right.real, right.imag))
-        case Decimal() | timezone():
-            return repr(left) == repr(right)
-        case datetime() | time():
-            return (
-                left.replace(tzinfo=None) == right.replace(tzinfo=None)
-                and left.fold == right.fold
-                and same(left.tzinfo, right.tzinfo)
-            )
-        case defaultdict():
-            return left.default_factory is right.default_factory and same(dict(left), dict(right))
-        case dict():
-            return same([*left.items()], [*right.items()])
-        case list() | tuple():
-            held = same(getattr(left, "__dict__", 0), getattr(right, "__dict__", 0))
-            return held and len(left) == len(right) and all(map(same, left, right))
-        case set() | frozenset():
-            return len(left) == len(right) and all(any(same(a, b) for b in right) for a in left)
-        case _ if is_dataclass(left):
-            return all(same(getattr(left, it.name), getattr(right, it.name)) for it in fields(left))
-        case _:
-            return bool(left == right)
-
-
-def there_and_back(value: object, codec: Codec | None = None) -> Any:
-    codec = codec or Codec()
-    return codec.decode(codec.encode(value))
-
+from recallm.errors import CorruptPayloadError, UnstorableResponseError
 
 VALUES: list[Any] = [
     None,
@@ -211,16 +56,11 @@ VALUES: list[Any] = [
     0,
     -1,
     2**512 - 1,
-    2**512,
-    -(2**20_000),
     0.1,
     -0.0,
     5e-324,
     math.inf,
     -math.inf,
-    math.nan,
-    -math.nan,
-    complex(-0.0, math.nan),
     "",
     "plain",
     "\ud800",
@@ -228,23 +68,6 @@ VALUES: list[Any] = [
     '😀\x00"\\\u2028',
     b"",
     b"\xff\x00",
-    bytearray(b"ab"),
-    Decimal("-0E-7"),
-    Decimal("sNaN123"),
-    Decimal("1E+999999"),
-    Fraction(-3, 2**600),
-    UUID("12345678123456781234567812345678"),
-    date.min,
-    datetime.max,
-    datetime(2024, 10, 27, 2, 30, fold=1, tzinfo=PARIS),
-    datetime(2024, 1, 1, 1, 2, 3, 4, tzinfo=UTC),
-    datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=-5, microseconds=1), "mine")),
-    time(1, 2, 3, 4, fold=1),
-    time(tzinfo=timezone(timedelta(minutes=90))),
-    timedelta.min,
-    timedelta(days=-1, microseconds=1),
-    UTC,
-    PARIS,
     Colour.RED,
     Colour.ROUGE,
     Colour.PAIR,
@@ -256,91 +79,21 @@ VALUES: list[Any] = [
     Rights(0),
     Loose(9),
     [],
-    (),
-    ((),),
     {},
     {"b": 1, "a": [None, {"c": 2.5}]},
-    {1: "a", "1": "b", None: "c", (1, b"x"): "d", Level.LOW: "e", 2.5: "f"},
     {"$t": [1]},
     {"$t": (1,)},
     {"$": {"$o": []}, "x": set()},
     {"": ()},
     {Mood.CALM: 1},
-    set(),
-    {1, "a", (2,)},
-    frozenset({frozenset({b"a"}), None}),
-    {math.nan, -math.nan, 1.0},
-    OrderedDict([("b", 1), ("a", (2,))]),
-    defaultdict(list, {"a": [1], 2: []}),
-    defaultdict(None, {}),
-    Point(1.0, -0.0),
-    Pair([1], {2}),
-    Answer("yes", [Point(1.0)]),
-    Frozen("f"),
-    {Frozen("key"): [Frozen("value")]},
-    Inherited("a", [], {"b": Answer("c")}),
-    Page([Page([1]), (2,)]),
     {"answer": Answer("a"), "rights": Rights.WRITE},
 ]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__}")
 def test_a_value_comes_back_equal_and_of_its_type(value: Any) -> None:
-    """Every storable kind of value is restored exactly, alone and inside others."""
-    assert same(there_and_back(value), value)
-    assert same(there_and_back([value, {"k": (value,)}]), [value, {"k": (value,)}])
-
-
-def test_a_dataclass_comes_back_as_it_was_without_its_code_running_again() -> None:
-    """What an instance held is restored: fields made in __post_init__, unset ones, attributes beside them."""
-    value = Worked(2, 3)
-    value.product = 7
-    assert value.lock
-    RAN.clear()
-
-    restored = there_and_back(value)
-
-    assert type(restored) is Worked
-    assert (restored.given, restored.product, restored._beside) == (2, 7, (3,))
-    assert not hasattr(restored, "never_set")
-    assert "lock" not in vars(restored)
-    assert RAN == []
-
-
-def test_slots_and_tuple_attributes_are_restored() -> None:
-    """Private slots and the attributes of a named tuple's subclass are part of the value."""
-    point: Any = NamedPoint(1.0, 2.0)
-    point.unit = {"mm"}
-
-    assert there_and_back(Slotted(5)).hidden() == {5}
-    assert there_and_back(point).unit == {"mm"}
-    assert type(there_and_back(point)) is NamedPoint
-
-
-def test_a_value_set_past_a_property_is_restored_without_the_property() -> None:
-    """A setter is code of the class, which restoring an instance does not run."""
-
-    @dataclass
-    class Guarded:
-        size: int
-
-        def __post_init__(self):
-            RAN.append("post_init")
-
-    def set_size(self, size):
-        RAN.append("setter")
-        self._size = size
-
-    Guarded.size = property(  # type: ignore[assignment]
-        lambda self: self._size, set_size
-    )
-    value = Guarded(4)
-    RAN.clear()
-
-    restored = there_and_back(value)
-
-    assert restored.size == 4
-    assert RAN == []
+    """What JSON holds, bytes, enums, and mappings that look like tags are restored exactly, alone and inside others."""
+    assert_comes_back(value)
 
 
 class Iterating:
@@ -368,78 +121,30 @@ def nested(levels: int, wrap: Callable[[object], object], core: object = 1) -> A
     return value
 
 
-ordered_with_attributes: Any = OrderedDict(a=1)
-ordered_with_attributes.note = 1
-
-
-odd_zone = OddZone()  # type: ignore[abstract]
-
-
-def zone_file() -> bytes:
-    """Return a zone file of the first version that says UTC."""
-    return b"TZif" + bytes(16) + struct.pack(">6L", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", 0, 0, 0) + b"UTC\0"
-
-
 UNSTORABLE = {
     "object": object(),
-    "str subclass": Text("secret"),
-    "bool-like int subclass": type("Int", (int,), {})(1),
-    "Counter": Counter("aab"),
-    "deque": deque([1]),
-    "range": range(3),
-    "mappingproxy": types.MappingProxyType({}),
-    "namespace": types.SimpleNamespace(a=1),
     "iterator": iter([1]),
     "generator": (x for x in [1]),
     "own iterator": Iterating(),
-    "awaitable dataclass": Later(),
     "function": coroutine,
     "lambda": lambda: None,
     "class": Answer,
     "module": sys,
     "open file": io.StringIO("secret"),
     "exception": ValueError("secret"),
-    "dataclass exception": FailedError("secret"),
-    "dataclass dict": Mapped("secret"),
     "ellipsis": ...,
-    "own tzinfo": datetime(2024, 1, 1, tzinfo=odd_zone),
-    "zone of a file": ZoneInfo.from_file(io.BytesIO(zone_file())),
-    "own factory": defaultdict(lambda: 1),
-    "ordered with attributes": ordered_with_attributes,
     "recursive list": self_containing(),
     "deep list": nested(MAX_DEPTH + 5, lambda below: [below]),
     "deep dataclass": nested(MAX_DEPTH + 5, Link),
     "very deep": nested(100_000, lambda below: (below,)),
-    "struct sequence": __import__("time").gmtime(0),
 }
 
 
-@pytest.mark.parametrize("wrap", [lambda it: it, lambda it: {"k": [it]}, lambda it: (it,), Answer], ids=range(4))
+@pytest.mark.parametrize("wrap", WRAPPERS, ids=range(4))
 @pytest.mark.parametrize("value", UNSTORABLE.values(), ids=UNSTORABLE.keys())
 def test_what_would_not_come_back_is_refused_without_being_quoted(value: Any, wrap: Any) -> None:
     """A value that cannot be restored exactly is unstorable, wherever it lies; the error shows only its type."""
-    with pytest.raises(UnstorableResponseError, match="store_if") as caught:
-        Codec().encode(wrap(value))
-
-    assert isinstance(caught.value, TypeError)
-    assert isinstance(caught.value, RecallmError)
-    assert "secret" not in str(caught.value)
-
-
-def test_a_value_that_cannot_be_read_is_refused() -> None:
-    """An error of the value's own class while it is read makes it unstorable; it is not quoted."""
-
-    class Moody(Frozen):
-        __slots__ = ("other",)
-
-        @property
-        def name(self) -> str:
-            raise KeyError("secret")
-
-    with pytest.raises(UnstorableResponseError, match="KeyError") as caught:
-        Codec().encode(Moody.__new__(Moody))
-
-    assert "secret" not in str(caught.value)
+    assert_unstorable(wrap(value))
 
 
 def test_a_short_stack_is_no_error_of_its_own() -> None:
@@ -533,32 +238,6 @@ def test_nothing_is_imported_on_the_word_of_a_payload() -> None:
     assert "antigravity" not in sys.modules
 
 
-def made(name: str, *names: str) -> type:
-    cls = make_dataclass(name, names)
-    cls.__module__ = "elsewhere"
-    return cls
-
-
-def test_of_two_classes_with_one_path_the_latest_wins_if_its_fields_match() -> None:
-    """A redefined class takes over old payloads that fit it, and refuses the others."""
-    first, equal, other = made("C", "x"), made("C", "x"), made("C", "x", "y")
-    payload = Codec().encode(first(1))
-
-    assert type(Codec([first, equal]).decode(payload)) is equal
-    with pytest.raises(CorruptPayloadError):
-        Codec([first, other]).decode(payload)
-    with pytest.raises(CorruptPayloadError):
-        Codec([first]).decode(Codec().encode(other(1, 2)))
-
-
-def test_encoding_makes_its_class_the_latest() -> None:
-    """What this process stored last decides which class of a path is meant."""
-    first, second = made("C", "x"), made("C", "x")
-    codec = Codec([first, second])
-
-    assert type(there_and_back(first(1), codec)) is first
-
-
 def test_a_member_whose_value_has_changed_is_not_restored() -> None:
     """An enum that was redefined does not give old names new meanings."""
     make: Any = enum.Enum
@@ -568,101 +247,12 @@ def test_a_member_whose_value_has_changed_is_not_restored() -> None:
         Codec([new]).decode(Codec().encode(old.A))
 
 
-Ident = NewType("Ident", Frozen)
-Alias: TypeAlias = "list[Answer]"
-Tree = TypeAliasType("Tree", "Frozen | list[Tree]")
-
-Lost = TypeAliasType("Lost", "Nowhere")  # noqa: F821  # that is the point
-
-
-class Service:
-    def ask(self) -> Answer: ...
-
-    @classmethod
-    def make(cls) -> Answer: ...
-
-    async def __call__(self) -> Frozen: ...
-
-
-def plain() -> Answer: ...
-async def later() -> Answer: ...
-def awaitable() -> Awaitable[Answer]: ...
-def coroutine_of() -> Coroutine[Any, Any, Answer]: ...
-def streaming() -> AsyncIterator[Answer]: ...
-def aliased() -> Alias: ...
-def nested_name() -> dict[str, "Answer"]: ...  # noqa: UP037  # quoted twice is what is tried
-def lost() -> Lost: ...
-def unannotated(): ...
-def partly_unknown(it: Nowhere) -> Answer: ...  # noqa: F821  # that is the point
-def unknown() -> Nowhere: ...  # noqa: F821  # that is the point
-
-
-def wrapped_plain() -> Any:
-    @wraps(plain)
-    def inner(*args, **kw):
-        return plain(*args, **kw)
-
-    return inner
-
-
-SHAPES = {
-    "function": (plain, None, Answer("a", [Point(1.0)])),
-    "async": (later, None, Answer("a")),
-    "awaitable": (awaitable, None, Answer("a")),
-    "coroutine": (coroutine_of, None, Answer("a")),
-    "stream": (streaming, None, Answer("a")),
-    "method": (Service().ask, None, Answer("a")),
-    "classmethod": (Service.make, None, Answer("a")),
-    "callable object": (Service(), None, Frozen("f")),
-    "partial": (partial(partial(plain)), None, Answer("a")),
-    "wrapped": (wrapped_plain(), None, Answer("a")),
-    "class": (Answer, None, Answer("a")),
-    "string alias": (aliased, None, [Answer("a")]),
-    "name in a generic": (nested_name, None, {"k": Answer("a")}),
-    "unknown parameter": (partly_unknown, None, Answer("a")),
-    "field's enum": (plain, Frozen, Frozen("f", Mood.CALM)),
-    "optional": (unannotated, Answer | None, Answer("a")),
-    "unknown annotation": (unknown, Answer, Answer("a")),
-    "list": (unannotated, list[Answer], [Answer("a")]),
-    "dict": (unannotated, dict[Level, tuple[Answer, ...]], {Level.LOW: (Answer("a"),)}),
-    "annotated": (unannotated, Annotated[Answer, "note"], Answer("a")),
-    "literal": (unannotated, Literal[Colour.RED, "x"], Colour.RED),
-    "new type": (unannotated, Ident, Frozen("f")),
-    "alias": (unannotated, TypeAliasType("Named", Answer), Answer("a")),
-    "recursive alias": (unannotated, Tree, Frozen("f")),
-    "generic": (unannotated, Page[Answer], Page([Answer("a")])),
-    "typed dict": (unannotated, Row, {"answer": Answer("a"), "rights": Rights.READ}),
-    "inherited field": (unannotated, Inherited, Inherited("a", [Point(1.0)])),
-    "type variable": (unannotated, TypeVar("B", bound=Answer), Answer("a")),
-}
-
-
-@pytest.mark.parametrize(("fn", "response_type", "value"), SHAPES.values(), ids=SHAPES.keys())
-def test_another_process_restores_what_the_annotation_names(fn: Any, response_type: Any, value: Any) -> None:
-    """The allow-list comes from the return annotation and from response_type, however they name the classes."""
-    payload = Codec().encode(value)
-
-    assert same(Codec.for_function(fn, response_type).decode(payload), value)
-
-
-@pytest.mark.parametrize("fn", [unannotated, unknown, lost, len, print, 3, Colour, lambda: 1], ids=repr)
-def test_an_annotation_that_says_nothing_leaves_the_list_to_what_is_stored(fn: Any) -> None:
-    """Failing to read an annotation is no error."""
-    assert there_and_back(Answer("a"), Codec.for_function(fn)) == Answer("a")
-
-
-def test_annotation_metadata_is_not_allowed() -> None:
-    """Classes beside the type proper, such as those in Annotated, are not responses."""
-    codec = Codec.for_function(unannotated, Annotated[Answer, Frozen("x"), Pair])
-
-    with pytest.raises(CorruptPayloadError):
-        codec.decode(Codec().encode(Pair(1, 2)))
-
-
-# -- properties
-
 TEXTS = st.text(st.characters(codec=None), max_size=8) | st.sampled_from(["$", "$t", "$o", "$e", "\ud800\udc00"])
-ZONES = st.none() | st.just(PARIS) | st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(timezone)
+ZONES = (
+    st.none()
+    | st.just(ZoneInfo("Europe/Paris"))
+    | st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(timezone)
+)
 HASHABLES = (
     st.none()
     | st.booleans()
@@ -699,7 +289,6 @@ RESPONSES = st.recursive(
     ),
     max_leaves=12,
 )
-ALLOWED = (Answer, Frozen, Page, Pair, Point, Colour, Level, Mood, Rights, Worked)
 
 
 @given(RESPONSES)
@@ -724,17 +313,12 @@ def test_any_bytes_are_a_response_or_corrupt(payload: Any) -> None:
 
 
 JUNK = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | TEXTS
-    | st.sampled_from(["RED", "text", f"{__name__}.Pair"]),
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.sampled_from(["RED", "text", path_of(Pair)]),
     lambda below: (
         st.lists(below, max_size=9)
         | st.dictionaries(TEXTS, below, max_size=3)
         | st.dictionaries(st.sampled_from([f"${letter}" for letter in "tsSmMnbBifcdquDhHlzZoe?"]), below, max_size=1)
-        | st.tuples(st.sampled_from([f"{__name__}.{cls.__name__}" for cls in ALLOWED]), below, below).map(
+        | st.tuples(st.sampled_from([path_of(cls) for cls in ALLOWED]), below, below).map(
             lambda parts: {"$o": list(parts)}
         )
     ),
@@ -777,37 +361,16 @@ CORRUPT = {
     "deep object": b"\x01t" + b'{"a":' * 900 + b"1" + b"}" * 900,
     "unclosed texts": b"\x01t" + b'[["\\"' * 20_000,
     "unknown tag": b'\x01t{"$?":1}',
-    "equal set items": b'\x01t{"$s":[1,1]}',
-    "unhashable item": b'\x01t{"$s":[[]]}',
-    "equal keys": b'\x01t{"$m":[[1,2],[1,3]]}',
-    "one-sided pair": b'\x01t{"$m":[[1]]}',
-    "no base64": b'\x01t{"$b":"*"}',
-    "short double": b'\x01t{"$f":"00"}',
-    "date of floats": b'\x01t{"$D":[1.0,2,3]}',
-    "zone that is none": b'\x01t{"$h":[1,2,3,4,0,"Z"]}',
-    "zone directory": b'\x01t{"$Z":"Europe"}',
-    "no fields": f'\x01t{{"$o":["{__name__}.Point",{{}}]}}'.encode(),
-    "fields of another type": f'\x01t{{"$o":["{__name__}.Point","xy"]}}'.encode(),
-    "field too many": f'\x01t{{"$o":["{__name__}.Point",{{"x":1,"y":2,"z":3}}]}}'.encode(),
-    "unknown rest": f'\x01t{{"$o":["{__name__}.Point",{{"x":1,"y":2}},{{"code":3}}]}}'.encode(),
-    "attribute of slots": f'\x01t{{"$o":["{__name__}.Point",{{"x":1,"y":2}},{{"attributes":{{"z":3}}}}]}}'.encode(),
-    "attribute without a name": (
-        f'\x01t{{"$o":["{__name__}.Answer",{{"text":1,"sources":2}},{{"attributes":{{"$m":[[1,2]]}}}}]}}'.encode()
-    ),
-    "unknown member": f'\x01t{{"$e":["{__name__}.Colour","BLUE","red"]}}'.encode(),
-    "flag of another name": f'\x01t{{"$e":["{__name__}.Rights","WRITE",1]}}'.encode(),
-    "flag out of range": f'\x01t{{"$e":["{__name__}.Rights",null,64]}}'.encode(),
+    "unknown member": f'\x01t{{"$e":["{path_of(Colour)}","BLUE","red"]}}'.encode(),
+    "flag of another name": f'\x01t{{"$e":["{path_of(Rights)}","WRITE",1]}}'.encode(),
+    "flag out of range": f'\x01t{{"$e":["{path_of(Rights)}",null,64]}}'.encode(),
 }
 
 
 @pytest.mark.parametrize("payload", CORRUPT.values(), ids=CORRUPT.keys())
 def test_a_malformed_payload_is_corrupt(payload: Any) -> None:
-    """Malformed bytes, an unknown version or fields that do not fit are corrupt, never another error."""
-    with pytest.raises(CorruptPayloadError) as caught:
-        Codec(ALLOWED).decode(payload)
-
-    assert isinstance(caught.value, ValueError)
-    assert isinstance(caught.value, RecallmError)
+    """Malformed bytes, an unknown version or tag, or a member that an enum does not have: never another error."""
+    assert_corrupt(payload)
 
 
 def test_corruption_is_not_quoted() -> None:
@@ -817,12 +380,6 @@ def test_corruption_is_not_quoted() -> None:
 
     assert "secret" not in str(caught.value)
     assert caught.value.__suppress_context__
-
-
-def test_a_decimal_is_checked_in_a_context_without_traps() -> None:
-    """A forgiving decimal context of the caller does not turn garbage into NaN."""
-    with decimal.localcontext(decimal.Context(traps=[])), pytest.raises(CorruptPayloadError):
-        Codec().decode(b'\x01t{"$d":"garbage"}')
 
 
 @pytest.mark.parametrize(
