@@ -1,13 +1,16 @@
-"""The state that a process keeps about a Redis server: the ids that it gives to versions of entries."""
+"""What a process knows of a Redis server: its layout, its epochs, and the ids of new versions of entries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.redis_servers import COMMANDS, LAYOUTS, WANTED, running
 
-from recallm.storage.redis.server import ServerState
+from recallm.storage.redis.server import Epoch, ServerState
+from recallm.storage.redis.storage import RedisStorage
 
 
 def state_at(seconds: Iterator[float]) -> ServerState:
@@ -33,3 +36,30 @@ def test_an_id_begins_with_the_millisecond_of_its_making(seconds: float) -> None
 def test_processes_make_different_ids_at_the_same_time() -> None:
     """Two processes that read the same time do not make the same id."""
     assert state_at(iter([5.0])).new_id() != state_at(iter([5.0])).new_id()
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**63))
+def test_an_epoch_is_a_number_and_back(generation: int, removals: int) -> None:
+    """Converting an epoch to a number or to bytes and back gives the same epoch."""
+    epoch = Epoch(f"{generation:016x}", removals)
+    assert Epoch.of_number(epoch.number) == epoch
+    assert Epoch.parse([epoch.generation.encode(), str(removals).encode()]) == epoch
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_the_layout_is_found_by_trying(kind: str) -> None:
+    """The layout is vector sets if allowed, else the query engine, else the mirror."""
+    if kind not in COMMANDS:
+        pytest.skip(WANTED[kind])
+    with running(kind) as server:
+        storage = RedisStorage.from_url(server.url)
+        storage.recall("n", "key")
+        assert storage.layout is not None
+        assert storage.layout.name == ("vectorset" if kind == "search" else LAYOUTS[kind])
+        if kind == "search":
+            with server.client() as client:
+                client.acl_setuser("dave", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-vcard"])
+            storage = RedisStorage.from_url(f"redis://dave:pw@127.0.0.1:{server.port}/0")
+            storage.recall("n", "key")
+            assert storage.layout is not None
+            assert storage.layout.name == "search"

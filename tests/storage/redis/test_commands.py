@@ -1,0 +1,95 @@
+"""Steps are performed by clients of redis-py, sync and async, with as few connections as there are."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import pytest
+import redis
+import redis.asyncio
+from support.redis_servers import LAYOUTS, Server
+from support.redis_storages import all_stored, make
+
+from recallm.storage.base import Put, Recall, Search
+from recallm.storage.redis.storage import RedisStorage
+
+
+def test_one_connection_is_enough(redis_server: Server) -> None:
+    """Concurrent puts succeed with a pool of a single connection."""
+    redis_server.empty()
+
+    async def store() -> bool:
+        pool = redis.asyncio.BlockingConnectionPool(port=redis_server.port, max_connections=1, timeout=20)
+        client = redis.asyncio.Redis(connection_pool=pool)
+        storage = RedisStorage(client, layout=LAYOUTS[redis_server.kind])
+        try:
+            return await all_stored(storage, [make(f"entry {number}") for number in range(10)], 60.0)
+        finally:
+            await client.aclose()
+            await pool.disconnect()
+
+    assert asyncio.run(store())
+
+
+def test_a_silent_server_costs_a_pool_no_connection(redis_server: Server) -> None:
+    """Operations that time out on a frozen server give their connections back to the pool."""
+    redis_server.empty()
+    client = redis_server.client(max_connections=2, socket_timeout=0.1, retry=None)
+    storage, entry = RedisStorage(sync_client=client, layout=LAYOUTS[redis_server.kind]), make("entry")
+    epoch = storage.recall("n", entry.key).epoch
+    redis_server.signal(signal.SIGSTOP)
+    try:
+        for _ in range(5):
+            with pytest.raises((redis.TimeoutError, redis.ConnectionError)) as raised:
+                storage.put(entry, epoch, None)
+            assert not isinstance(raised.value, redis.exceptions.MaxConnectionsError)
+    finally:
+        redis_server.signal(signal.SIGCONT)
+    assert storage.put(entry, epoch, None).kept
+    client.close()
+
+
+def test_a_cancelled_operation_leaves_the_storage_usable(server: Server) -> None:
+    """After a put is cancelled in the middle of its transaction, the storage works as before."""
+    server.empty()
+
+    async def cancel_and_go_on() -> None:
+        storage = RedisStorage(redis.asyncio.Redis(port=server.port))
+        entry = make()
+        assert entry.vector is not None
+        epoch = (await storage.aperform(Recall("n", entry.key))).epoch
+        for delay in range(12):
+            task = asyncio.create_task(storage.aperform(Put(entry, epoch, None)))
+            await asyncio.sleep(delay * 0.0002)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert (await storage.aperform(Put(entry, epoch, None))).kept
+        assert len(await storage.aperform(Search("n", "p", entry.vector, 0.9, 16))) == 1
+        await storage.aclose()
+
+    asyncio.run(cancel_and_go_on())
+
+
+def test_who_is_cancelled_does_not_wait_for_a_silent_server(redis_server: Server) -> None:
+    """A cancelled put ends in under a second on a frozen server, though the client has no time limit."""
+    redis_server.empty()
+
+    async def load_timed_out() -> float:
+        client = redis.asyncio.Redis(port=redis_server.port)
+        storage = RedisStorage(client, layout=LAYOUTS[redis_server.kind])
+        entry = make("entry")
+        epoch = (await storage.aperform(Recall("n", entry.key))).epoch
+        redis_server.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(storage.aperform(Put(entry, epoch, None)), 0.1)
+            return time.monotonic() - began
+        finally:
+            redis_server.signal(signal.SIGCONT)
+            assert (await storage.aperform(Put(entry, epoch, None))).kept
+            await client.aclose()
+
+    assert asyncio.run(load_timed_out()) < 0.9

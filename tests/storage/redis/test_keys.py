@@ -1,0 +1,15 @@
+"""The bytes that stand for an entry in a Redis server's indexes."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recallm.storage.redis.keys import EntryVersion
+
+
+@given(st.binary(max_size=120))
+def test_a_member_is_read_only_from_what_packs_to_the_same(packed: bytes) -> None:
+    """Bytes are unpacked to an entry version only if that version packs to the same bytes."""
+    version = EntryVersion.unpack(packed)
+    assert version is None or version.pack() == packed

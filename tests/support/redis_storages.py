@@ -1,0 +1,58 @@
+"""What tests do with storages on Redis servers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from support.redis_servers import LAYOUTS, Server
+
+from recallm.records import Entry, Stored
+from recallm.storage.base import Put, Recall
+from recallm.storage.redis.storage import RedisStorage
+from recallm.testing import StorageContract
+
+make = StorageContract().entry
+"""Make an entry of a prompt, in namespace "n" and partition "p" unless told otherwise."""
+
+
+def storage_on(server: Server, **options: Any) -> RedisStorage:
+    """Return one process's storage, of the layout that its kind of server is tested with."""
+    return RedisStorage.from_url(server.url, layout=LAYOUTS[server.kind], timeout=5.0, **options)
+
+
+def put(storage: RedisStorage, entry: Entry, ttl: float | None = None) -> int:
+    """Put an entry under the current epoch; return how many others were evicted."""
+    stored = storage.put(entry, storage.recall(entry.namespace, entry.key).epoch, ttl)
+    assert stored.kept
+    return stored.evicted
+
+
+def found(storage: RedisStorage, entry: Entry) -> list[str]:
+    """Return the prompts of the entries that are as similar to an entry as the entry itself."""
+    assert entry.vector is not None
+    candidates = storage.search(entry.namespace, entry.partition, entry.vector, 0.99, 16)
+    return [candidate.entry.prompt for candidate in candidates]
+
+
+def keys(server: Server, pattern: str = "recallm:*") -> list[bytes]:
+    """Return the keys on a server."""
+    with server.client() as client:
+        return list(client.keys(pattern))
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.01)
+
+
+async def all_stored(storage: RedisStorage, entries: list[Entry], ttl: float | None) -> bool:
+    """Store entries at the same time; return whether all were kept."""
+    epoch = (await storage.aperform(Recall("n", entries[0].key))).epoch
+    puts: list[Awaitable[Stored]] = [storage.aperform(Put(entry, epoch, ttl)) for entry in entries]
+    return all(stored.kept for stored in await asyncio.gather(*puts))
