@@ -53,11 +53,15 @@ class Recording:
         self._writer = Workers("recallm-record", size=1)
         self.after_fork()
         reset_after_fork(self)
+        # Started now: some versions of Python start no thread any more once the main thread has ended.
+        with suppress(RuntimeError):
+            self._writer.submit(lambda: None)
+            self._has_writer = True
 
     def after_fork(self) -> None:
-        """Begin with nothing to write: the parent writes the lines that it has queued."""
+        """Begin with nothing to write and without a thread: what the parent has queued, the parent writes."""
         self._waiting = 0
-        self._has_written = False
+        self._has_writer = False
 
     def __repr__(self) -> str:
         state = "recording" if self._open else "stopped"
@@ -82,7 +86,7 @@ class Recording:
                     return
                 self._writer.submit(lambda: self._write(compared))
                 self._waiting += 1
-                self._has_written = True
+                self._has_writer = True
         except Exception:  # noqa: BLE001  # no thread to be had: the call goes on
             self.dropped += 1
 
@@ -94,7 +98,7 @@ class Recording:
                 return
             self._open = False
         atexit.unregister(self.stop)
-        if not self._has_written:
+        if not self._has_writer:
             os.close(self._file)  # at exit, a thread that does not run yet could not be started any more
             return
         closing = self._writer.submit(lambda: os.close(self._file))

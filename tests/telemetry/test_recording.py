@@ -272,6 +272,26 @@ if hasattr(os, "fork"):
     assert prompts.count("of the child") == int(hasattr(os, "fork"))
 
 
+def test_what_is_compared_after_the_main_thread_has_ended_is_written(tmp_path: Path) -> None:
+    """Threads that outlive the main one, and functions run at exit, may make the first calls of a recording."""
+    program = """
+import atexit, sys, threading, recallm
+from recallm.records import Compared
+recording = recallm.record(sys.argv[1])
+def compare(prompt):
+    recording.enqueue(Compared(prompt, "cached", 0.9, "miss"))
+def outlive():
+    threading.main_thread().join()
+    compare("of a thread")
+threading.Thread(target=outlive).start()
+atexit.register(compare, "at exit")
+"""
+    path = tmp_path / "pairs.jsonl"
+    finished = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
+    assert finished.returncode == 0, finished.stderr
+    assert sorted(line["prompt"] for line in lines(path)) == ["at exit", "of a thread"]
+
+
 @pytest.mark.parametrize(("path", "error"), [(5, InvalidTypeError), (" ", InvalidValueError), ("no/folder", OSError)])
 def test_a_path_that_cannot_be_written_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Any, error: type[Exception]
