@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from inspect import Parameter
 from textwrap import fill, indent
-from typing import Annotated, Any, TypedDict, TypeVar, get_type_hints
+from typing import Annotated, Any, TypedDict, TypeVar, cast, get_type_hints
 
 from recallm import checks
 from recallm.config import CacheConfig
@@ -201,7 +202,10 @@ def with_options(kind: type) -> Callable[[F], F]:
         known = rows(kind)
         signature = inspect.signature(function)
         fixed = [each for each in signature.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
-        named = [Parameter(name, Parameter.KEYWORD_ONLY, default=option.default) for name, option in known.items()]
+        named = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=option.default, annotation=_annotation(kind, name))
+            for name, option in known.items()
+        ]
         function.__signature__ = signature.replace(parameters=[*fixed, *named])  # type: ignore[attr-defined]
         before, _, after = (function.__doc__ or "").partition("{options}")
         margin = before.rpartition("\n")[2]
@@ -210,3 +214,9 @@ def with_options(kind: type) -> Callable[[F], F]:
         return function
 
     return show
+
+
+def _annotation(kind: type, name: str) -> str:
+    """Return an option's type as it is written, without its row."""
+    row = cast("ast.Subscript", ast.parse(kind.__annotations__[name].__forward_arg__, mode="eval").body)
+    return ast.unparse(cast("ast.Tuple", row.slice).elts[0])

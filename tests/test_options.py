@@ -6,11 +6,12 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
-from recallm import DEFAULT_GUARDS, InMemoryStorage, SemanticCache, semantic_cache
+import recallm.typing
+from recallm import DEFAULT_GUARDS, InMemoryStorage, SemanticCache, options, semantic_cache
 from recallm.errors import InvalidTypeError
 from recallm.options import NOT_GIVEN, DecoratorOptions, WrapOptions, chosen, rows
 from recallm.testing import FakeEmbedder
@@ -25,6 +26,16 @@ def test_the_signature_shows_every_option_with_its_default(function: Callable[..
     named = {name: each.default for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY}
     assert named == {name: option.default for name, option in rows(kind).items()}
     assert not [each for each in parameters.values() if each.kind is each.VAR_KEYWORD]
+
+
+@pytest.mark.parametrize(("function", "kind"), [(semantic_cache, DecoratorOptions), (SemanticCache.wrap, WrapOptions)])
+def test_the_signature_shows_the_type_of_every_option(function: Callable[..., Any], kind: type) -> None:
+    """`help` shows what an option may be, by the names of `recallm.typing`, which mean the option's type."""
+    parameters = inspect.signature(function).parameters
+    hints = get_type_hints(kind)
+    assert parameters["context"].annotation == "Context | None"
+    names = {**vars(options), **vars(recallm.typing)}
+    assert {name: eval(parameters[name].annotation, names) for name in hints} == hints  # noqa: S307  # our own source
 
 
 @pytest.mark.parametrize(("function", "kind"), [(semantic_cache, DecoratorOptions), (SemanticCache.wrap, WrapOptions)])
