@@ -7,6 +7,16 @@ from collections.abc import Iterator
 import pytest
 from support.redis_servers import COMMANDS, Server, running
 
+SERVERS = {"redis_server", "server", "cluster"}
+"""The fixtures that start servers."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a real server."""
+    for item in items:
+        if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("redis")
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:

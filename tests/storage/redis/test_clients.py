@@ -108,6 +108,7 @@ def test_clients_of_a_url_are_impatient_and_named(server: Server) -> None:
     assert time.monotonic() - began < 1.0
 
 
+@pytest.mark.redis
 def test_a_unix_socket_will_do(tmp_path: Path) -> None:
     """A storage can be reached through a ``unix://`` URL."""
     if not COMMANDS:

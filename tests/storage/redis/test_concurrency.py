@@ -103,6 +103,7 @@ def test_an_answer_computed_across_another_process_s_invalidation_is_not_kept(re
     assert found(one, entry) == []
 
 
+@pytest.mark.slow
 def test_eight_processes_at_once_find_nothing_wrong(redis_server: Server) -> None:
     """Eight processes that read, write and invalidate see no error, no wrong entry and true sizes."""
     redis_server.empty()

@@ -8,14 +8,15 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
-from support.redis_servers import LAYOUTS, Server, running
+from support.redis_servers import COMMANDS, LAYOUTS, Server, running
+from support.redis_storages import until
 
 from recallm import semantic_cache
 from recallm.storage.redis.storage import RedisStorage
@@ -49,14 +50,6 @@ def cached(storage: RedisStorage, name: str = "faults") -> Any:
     return answer
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to be"
-        time.sleep(0.01)
-
-
 def hits(answer: Any, prompt: str) -> bool:
     """Return whether a call is a hit; its answer must be right either way."""
     before = answer.stats().hits
@@ -64,6 +57,7 @@ def hits(answer: Any, prompt: str) -> bool:
     return bool(answer.stats().hits > before)
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_answering_delays_nobody_for_long(redis_server: Server) -> None:
     """Under load, a frozen server costs a call at most its time limits, and is used again when it wakes."""
     with connected(redis_server) as storage:
@@ -307,10 +301,9 @@ def test_truncated_replies_are_a_bypass(redis_server: Server, length: int) -> No
         proxy.close()
 
 
+@pytest.mark.redis
 def test_another_server_in_the_same_place_is_noticed() -> None:
     """After a server is upgraded in place, its new layout is found without a restart of the process."""
-    from support.redis_servers import COMMANDS
-
     if not {"vectorset", "valkey"} <= COMMANDS.keys():
         pytest.skip("needs a server with vector sets and one without")
     with running("valkey") as server:

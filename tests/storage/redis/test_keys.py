@@ -9,7 +9,7 @@ from recallm.storage.redis.keys import EntryVersion
 
 
 @given(st.binary(max_size=120))
-def test_a_member_is_read_only_from_what_packs_to_the_same(packed: bytes) -> None:
-    """Bytes are unpacked to an entry version only if that version packs to the same bytes."""
+def test_a_version_is_read_only_from_what_packs_to_the_same(packed: bytes) -> None:
+    """A version is unpacked only from bytes that it packs to; any others are no version."""
     version = EntryVersion.unpack(packed)
     assert version is None or version.pack() == packed

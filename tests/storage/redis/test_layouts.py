@@ -12,6 +12,7 @@ from recallm.storage.redis.storage import RedisStorage
 from recallm.testing import FakeEmbedder
 
 
+@pytest.mark.redis
 @pytest.mark.skipif("vectorset" not in COMMANDS, reason=WANTED["vectorset"])
 def test_a_server_may_come_to_know_another_layout() -> None:
     """Clients with different layouts can share a namespace, and each sees what the other invalidates."""

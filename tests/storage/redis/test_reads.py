@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import redis
 from support.redis_servers import LAYOUTS, Server
 from support.redis_storages import keys, make, put
 
-from recallm.records import Entry
 from recallm.storage.redis.entry_format import FIELDS
+from recallm.storage.redis.keys import GenerationKeys, NamespaceKeys, digest
+from recallm.storage.redis.server import Epoch
 from recallm.storage.redis.storage import RedisStorage
 from recallm.testing import FakeEmbedder
 
@@ -69,13 +71,17 @@ def storage(redis_server: Server) -> RedisStorage:
     return RedisStorage.from_url(redis_server.url, layout=LAYOUTS[redis_server.kind], max_bytes=2_000_000, timeout=5.0)
 
 
-def entry_keys_of(server: Server, entry: Entry, storage: RedisStorage) -> list[str]:
-    """Return the key of one entry's hash."""
-    from recallm.storage.redis.keys import NamespaceKeys, digest
-    from recallm.storage.redis.server import Epoch
+def keys_now(storage: RedisStorage) -> GenerationKeys:
+    """Return the keys of the namespace's generation."""
+    epoch = Epoch.of_number(storage.recall("n", "key").epoch)
+    return NamespaceKeys("recallm", "n").of_generation(epoch.generation)
 
-    epoch = Epoch.of_number(storage.recall(entry.namespace, entry.key).epoch)
-    return [NamespaceKeys("recallm", entry.namespace).of_generation(epoch.generation).entry(digest(entry.key))]
+
+def change(client: redis.Redis, key: str | bytes, poison: Callable[[list[Any]], list[Any]]) -> None:
+    """Change the fields of a stored entry."""
+    fields: Any = client.hmget(key, list(FIELDS))
+    changed = dict(zip(FIELDS, poison(fields), strict=True))
+    client.hset(key, mapping={name: value for name, value in changed.items() if value is not None})
 
 
 def test_a_thousand_poisoned_entries_hide_none_that_is_sound(redis_server: Server, storage: RedisStorage) -> None:
@@ -83,18 +89,16 @@ def test_a_thousand_poisoned_entries_hide_none_that_is_sound(redis_server: Serve
     query = EMBEDDER.embed("one two three four five six")
     sound = make("one two three four five seven")
     put(storage, sound)
+    epoch, generation = storage.recall("n", "key").epoch, keys_now(storage)
     kinds = itertools.cycle(POISONS.items())
-    for at in range(1000 if redis_server.kind == "vectorset" else 200):
-        name, poison = next(kinds)
-        if name == "huge payload" and at > len(POISONS):
-            continue
-        entry = make(f"poison {at}", vector=query)
-        put(storage, entry)
-        with redis_server.client() as client:
-            (key,) = set(entry_keys_of(redis_server, entry, storage))
-            fields = [client.hget(key, name) for name in FIELDS]
-            fresh = dict(zip(FIELDS, poison(fields), strict=True))
-            client.hset(key, mapping={name: value for name, value in fresh.items() if value is not None})
+    with redis_server.client() as client:
+        for at in range(1000 if redis_server.kind == "vectorset" else 200):
+            name, poison = next(kinds)
+            if name == "huge payload" and at > len(POISONS):
+                continue
+            entry = make(f"poison {at}", vector=query)
+            assert storage.put(entry, epoch, None).kept
+            change(client, generation.entry(digest(entry.key)), poison)
     found = storage.search("n", "p", query, 0.3, 16)
     assert [candidate.entry.prompt for candidate in found] == [sound.prompt]
 
@@ -108,9 +112,7 @@ def test_a_poisoned_entry_is_neither_recalled_nor_found(
     put(storage, entry)
     (key,) = keys(redis_server, "recallm:1h:*")
     with redis_server.client() as client:
-        fields = [client.hget(key, name) for name in FIELDS]
-        changed = dict(zip(FIELDS, POISONS[poison](fields), strict=True))
-        client.hset(key, mapping={name: value for name, value in changed.items() if value is not None})
+        change(client, key, POISONS[poison])
     assert entry.vector is not None
     if poison != "another partition":  # which the cache itself compares on an exact look-up
         assert storage.recall("n", entry.key).candidate is None
@@ -163,7 +165,7 @@ def test_ghosts_leave_the_index_and_the_count(
     assert gone.vector is not None
     assert len(storage.search("n", "p", gone.vector, 0.3, 16)) == 2
     with redis_server.client() as client:
-        client.delete(*entry_keys_of(redis_server, gone, storage))
+        client.delete(keys_now(storage).entry(digest(gone.key)))
     for _ in range(2):
         assert [each.entry.prompt for each in storage.search("n", "p", gone.vector, 0.3, 16)] == [stays.prompt]
     if redis_server.kind != "search":  # whose index forgets by itself, and tells nobody

@@ -46,6 +46,7 @@ def test_an_epoch_is_a_number_and_back(generation: int, removals: int) -> None:
     assert Epoch.parse([epoch.generation.encode(), str(removals).encode()]) == epoch
 
 
+@pytest.mark.redis
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_the_layout_is_found_by_trying(kind: str) -> None:
     """The layout is vector sets if allowed, else the query engine, else the mirror."""
