@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 import re
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -292,15 +291,6 @@ def test_threads_lose_nothing_and_see_nothing_foreign() -> None:
         thread.join()
     assert failures == []
     assert len(storage) == sum(storage.sizes([*(f"t{number}" for number in range(8)), "common"]).values())
-
-
-@pytest.fixture
-def restless() -> Iterator[None]:
-    """Make threads switch as often as possible, so that missing locks show."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 USES: dict[str, Callable[[InMemoryStorage], object]] = {

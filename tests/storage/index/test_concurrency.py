@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -132,23 +131,17 @@ class Crowd:
         self.done.set()
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small", "restless")
 def test_readers_never_see_a_wrong_row_while_writers_move_them() -> None:
     """Under deletes, replacements and appends, each answer holds every standing row and true cosines only."""
     rng = np.random.default_rng(13)
     crowd = Crowd(clustered_rows(rng, 600, 384), clustered_rows(rng, 400, 384))
     threads = [threading.Thread(target=crowd.read, args=(seed,)) for seed in range(3)]
     threads.append(threading.Thread(target=crowd.write, args=(6_000,)))
-    interval = sys.getswitchinterval()
-    # Threads take turns every 50 microseconds, not every 5 milliseconds.
-    sys.setswitchinterval(5e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
     assert crowd.failures == []
     assert min(crowd.searched) > 0
