@@ -5,7 +5,7 @@
     python tests/benchmarks/redis_lookup.py --vectors my.npy    # embeddings of your own prompts, (n, dim)
 
 Look-ups of the layouts alternate in one run. Beside them: fetching every embedding into Python, and redisvl's
-SemanticCache where it is installed.
+SemanticCache if it is installed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.redis_churn import churn
 from support.redis_servers import COMMANDS, LAYOUTS, Server, running
+from support.redis_storages import mirrored_bytes
 
 from recallm.records import Entry
 from recallm.storage.redis.storage import RedisStorage
@@ -151,7 +152,7 @@ def lookups(benches: Sequence[Bench], queries: int) -> None:
         bench.warm_up()
         for partition in range(1, bench.partitions):
             bench.look_up(bench.vectors[partition], partition)
-    asked = [_question(benches[0], random) for _ in range(queries)]
+    asked = [_query(benches[0], random) for _ in range(queries)]
     # Brute force beforehand: its threads would take the processor from what is timed.
     truths = [benches[0].truth(query, at % benches[0].partitions) for at, query in asked]
     for (at, query), truth in zip(asked, truths, strict=True):
@@ -165,14 +166,14 @@ def lookups(benches: Sequence[Bench], queries: int) -> None:
         show(f"{name}: look-up, recall {recall:.4f} of {wanted[name]}", seconds)
 
 
-def _question(bench: Bench, random: np.random.Generator) -> tuple[int, NDArray[np.float32]]:
-    """Return a stored vector's place, and a vector near it."""
+def _query(bench: Bench, random: np.random.Generator) -> tuple[int, NDArray[np.float32]]:
+    """Return the number of a stored vector, and a vector near it."""
     at = int(random.integers(bench.stored))
     return at, units(bench.vectors[at][None] + noise(random, (1, bench.vectors.shape[1]), 0.3))[0]
 
 
 def the_rest(bench: Bench) -> None:
-    """Time exact hits, sizes, removal and invalidation, and tell what an entry takes."""
+    """Time stores, exact hits, sizes and invalidation, and print the memory that an entry takes."""
     storage = bench.storage
     hits: list[float] = []
     sizes: list[float] = []
@@ -180,7 +181,7 @@ def the_rest(bench: Bench) -> None:
         assert timed(partial(storage.recall, "bench", f"key-{at}"), hits).candidate is not None
         assert timed(lambda: storage.sizes(["bench"]), sizes) == {"bench": bench.stored}
     per_entry = (used_bytes(bench.server) - bench.began_bytes) / bench.stored
-    mirrored = getattr(storage.layout, "size_bytes", 0) / bench.stored
+    mirrored = mirrored_bytes(storage) / bench.stored
     show(f"{bench.name}: store", bench.puts)
     show(f"{bench.name}: exact hit", hits)
     show(f"{bench.name}: size", sizes)
@@ -210,7 +211,7 @@ def fetch_everything(server: Server, vectors: NDArray[np.float32], rounds: int) 
 
 
 def redisvl_cache(server: Server, vectors: NDArray[np.float32], queries: int) -> None:
-    """Time redisvl's SemanticCache on the query engine, where it is installed."""
+    """Time redisvl's SemanticCache on the query engine, if it is installed."""
     try:
         from redisvl.extensions.cache.llm import SemanticCache
         from redisvl.utils.vectorize import CustomVectorizer

@@ -11,6 +11,7 @@ from support.redis_servers import LAYOUTS, Server
 
 from recallm.records import Entry, Stored
 from recallm.storage.base import Put, Recall
+from recallm.storage.redis.mirror import MirroredStreams
 from recallm.storage.redis.storage import RedisStorage
 from recallm.testing import StorageContract
 
@@ -41,6 +42,12 @@ def keys(server: Server, pattern: str = "recallm:*") -> list[bytes]:
     """Return the keys on a server."""
     with server.client() as client:
         return list(client.keys(pattern))
+
+
+def mirrored_bytes(storage: RedisStorage) -> int:
+    """Return about how much memory the mirrors of a storage take, 0 if its layout has none."""
+    layout = storage.layout
+    return sum(mirror.size_bytes for mirror in layout._mirrors.values()) if isinstance(layout, MirroredStreams) else 0
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
