@@ -1,10 +1,11 @@
-"""Steps are performed by clients of redis-py, sync and async, with as few connections as there are."""
+"""Sync and async clients of redis-py perform the same steps, with few connections, and give them back."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
+from typing import Any, TypeVar
 
 import pytest
 import redis
@@ -13,7 +14,88 @@ from support.redis_servers import LAYOUTS, Server
 from support.redis_storages import all_stored, make
 
 from recallm.storage.base import Put, Recall, Search
+from recallm.storage.redis.clients import conflict_and_refusal
+from recallm.storage.redis.commands import Batch, Command, CommandRunner, Exec, Operation, Watch, arun, run
 from recallm.storage.redis.storage import RedisStorage
+
+T = TypeVar("T")
+
+
+def perform(server: Server, operation: Operation[T], *, asynchronous: bool) -> T:
+    """Perform an operation with a client of its own."""
+    errors = conflict_and_refusal()
+    if not asynchronous:
+        with server.client() as client:
+            return run(CommandRunner(client, *errors).perform(operation))
+
+    async def perform_async() -> T:
+        client = redis.asyncio.Redis(port=server.port)
+        try:
+            return await arun(CommandRunner(client, *errors).perform(operation))
+        finally:
+            await client.aclose()
+
+    return asyncio.run(perform_async())
+
+
+def test_a_transaction_reads_what_it_watches_and_then_writes(server: Server, asynchronous: bool) -> None:
+    """A sync and an async client watch keys, read them, read on while they watch, and perform a transaction."""
+    server.empty()
+
+    def operation() -> Operation[list[Any]]:
+        first = yield Watch(["k"], [("GET", "k"), ("TYPE", "k")])
+        second = yield Batch([("GET", "k")], watching=True)
+        third = yield Exec([("SET", "k", "1"), ("GET", "k")])
+        return [first, second, third]
+
+    assert perform(server, operation(), asynchronous=asynchronous) == [[None, b"none"], [None], [True, b"1"]]
+
+
+def test_a_watched_key_that_changes_ends_the_transaction(server: Server, asynchronous: bool) -> None:
+    """A transaction whose watched key another client changes gives None, and nothing of it is performed."""
+    server.empty()
+
+    def operation() -> Operation[Any]:
+        yield Watch(["k"], [("GET", "k")])
+        with server.client() as other:
+            other.set("k", "theirs")
+        return (yield Exec([("SET", "k", "ours")]))
+
+    assert perform(server, operation(), asynchronous=asynchronous) is None
+    with server.client() as client:
+        assert client.get("k") == b"theirs"
+
+
+def test_a_refused_command_is_an_error_among_the_replies(server: Server, asynchronous: bool) -> None:
+    """The replies to the commands beside one that the server refuses are not lost, whether keys are watched or not."""
+    server.empty()
+
+    def operation() -> Operation[list[Any]]:
+        commands: list[Command] = [("NOSUCHCOMMAND",), ("STRLEN", "k")]
+        first = yield Batch(commands)
+        second = yield Watch(["k"], commands)
+        return [first, second]
+
+    for refused, length in perform(server, operation(), asynchronous=asynchronous):
+        assert isinstance(refused, redis.ResponseError)
+        assert length == 0
+
+
+def test_redis_py_has_the_parts_that_watching_uses(server: Server) -> None:
+    """A watching pipeline of redis-py, sync or async, has a connection that sends many commands at once."""
+    parts = {"pack_commands", "send_packed_command", "read_response", "disconnect"}
+    with server.client() as client, client.pipeline(transaction=True) as pipe:
+        pipe.watch("k")
+        assert pipe.watching
+        assert parts <= set(dir(pipe.connection))
+
+    async def watch() -> None:
+        async with redis.asyncio.Redis(port=server.port) as client, client.pipeline(transaction=True) as pipe:
+            await pipe.watch("k")
+            assert pipe.watching
+            assert parts <= set(dir(pipe.connection))
+
+    asyncio.run(watch())
 
 
 def test_one_connection_is_enough(redis_server: Server) -> None:
