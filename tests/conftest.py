@@ -15,6 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
+from support.marks import IMPLIED_MARKS
 
 from recallm import registry
 from recallm.storage.memory import ThreadSafeInMemoryStorage
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 # A busy machine is no failure.
 settings.register_profile("recallm", deadline=None)
 settings.load_profile("recallm")
-
-
-IMPLIED_MARKS = {"redis_server": "redis", "offline": "model"}
-"""The mark of every test that uses a fixture."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
