@@ -148,7 +148,8 @@ def register_scheme(scheme: str, factory: StorageFactory, *, replace: bool = Fal
         InvalidValueError: the scheme is taken, or is none that a URL can have.
     """
     if not _is_scheme(checks.text(scheme, "scheme")):
-        raise InvalidValueError(f"scheme={scheme!r}; use letters, digits, '+', '-' and '.', a letter first")
+        shown = scheme.partition(":")[0]  # the rest of a URL may hold a password
+        raise InvalidValueError(f"scheme={shown!r}…; use letters, digits, '+', '-' and '.', a letter first")
     if not callable(factory):
         raise InvalidTypeError(f"factory={factory!r} is a {type(factory).__name__}; use a callable of one URL")
     scheme = scheme.lower()

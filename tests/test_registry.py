@@ -472,6 +472,13 @@ def test_what_cannot_be_a_scheme_is_not_quoted(url: str) -> None:
     assert "secret" not in str(raised.value)
 
 
+def test_a_url_given_as_a_scheme_is_not_quoted() -> None:
+    """Its password must not reach a log."""
+    with pytest.raises(InvalidValueError, match="scheme='mine'…; use letters") as raised:
+        recallm.register_scheme("mine://user:secret@host", lambda url: InMemoryStorage())
+    assert "secret" not in str(raised.value)
+
+
 def test_a_scheme_is_the_same_in_upper_and_lower_case() -> None:
     """As in every URL (RFC 3986): neither a factory nor a storage that it made before is missed for its case."""
     recallm.register_scheme("Mine", lambda url: InMemoryStorage())
