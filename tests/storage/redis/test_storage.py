@@ -137,6 +137,11 @@ def test_a_url_can_be_given_wherever_a_storage_can(server: Server) -> None:
         ({"max_entries": True}, InvalidTypeError),
         ({"layout": "guess"}, InvalidValueError),
         ({"prefix": "a{b}"}, InvalidValueError),
+        ({"prefix": ""}, InvalidValueError),
+        ({"prefix": b"bytes"}, InvalidTypeError),
+        ({"max_entries": 0}, InvalidValueError),
+        ({"mirror_bytes": 1.5}, InvalidTypeError),
+        ({"decrypt": bytes}, InvalidValueError),
     ],
 )
 def test_mistakes_in_settings_raise(options: dict[str, Any], error: type[Exception]) -> None:
