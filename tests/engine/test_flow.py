@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from types import SimpleNamespace
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, 
 from recallm.engine.flow import CANDIDATES, Flow, Plan, answer, bypass
 from recallm.errors import OddVectorError, UnstorableResponseError
 from recallm.keying.keyer import Request
-from recallm.keying.responses import is_stream, total_tokens
 from recallm.records import (
     Bypass,
     Candidate,
@@ -330,13 +328,6 @@ class Later:
         return self
 
 
-class AsyncOnly:
-    """What only ``async for`` can read, and is no iterator itself."""
-
-    def __aiter__(self) -> AsyncIterator[str]:
-        raise NotImplementedError
-
-
 class Evasive:
     """An object that raises on being asked for what it does not have."""
 
@@ -352,55 +343,6 @@ def test_a_stream_is_neither_consumed_nor_kept() -> None:
     assert outcomes(effects) == [Bypass("stream")]
     assert Put not in steps(effects)
     assert list(stream) == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("response", "expected"),
-    [
-        (iter([]), True),
-        ((each for each in [1]), True),
-        (Later(), True),
-        (map(str, []), True),
-        (zip([]), True),
-        (AsyncOnly(), True),
-        ([], False),
-        ("text", False),
-        (b"bytes", False),
-        ({}, False),
-        (range(3), False),
-        (None, False),
-        (SimpleNamespace(), False),
-        (Evasive(), False),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_a_stream_is_what_reading_consumes(response: object, expected: bool) -> None:
-    """Containers are none, however often they can be iterated over."""
-    assert is_stream(response) is expected
-
-
-@pytest.mark.parametrize(
-    ("response", "expected"),
-    [
-        ({"usage": {"total_tokens": 5}}, 5),
-        (SimpleNamespace(usage=SimpleNamespace(total_tokens=5)), 5),
-        (SimpleNamespace(usage={"total_tokens": 5}), 5),
-        ({"usage": SimpleNamespace(total_tokens=5)}, 5),
-        ({"usage": {"total_tokens": 1}}, 1),
-        ({"usage": None}, 0),
-        ({"usage": {"total_tokens": None}}, 0),
-        ({"usage": {"total_tokens": True}}, 0),
-        ({"usage": {"total_tokens": -5}}, 0),
-        ({"usage": {"total_tokens": 5.0}}, 0),
-        ("text", 0),
-        (None, 0),
-        (Evasive(), 0),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_tokens_are_what_a_response_reports(response: object, expected: int) -> None:
-    """A positive int under ``usage.total_tokens``, as items or attributes; else nothing."""
-    assert total_tokens(response) == expected
 
 
 @pytest.mark.parametrize("effect", [LoadModel, Recall, Embed, Search, Call, Put])

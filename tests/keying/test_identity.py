@@ -18,7 +18,6 @@ import pytest
 import wrapt
 
 from recallm.keying.identity import Identities, Identity
-from recallm.keying.signature import function_path
 
 Function = Callable[..., Any]
 
@@ -358,29 +357,6 @@ def test_recursion_and_unset_variables_end() -> None:
     before = digest(early)
     late = shout
     assert digest(early) != before
-
-
-@pytest.mark.parametrize(
-    ("fn", "path"),
-    [
-        (shout, "shout"),
-        (functools.partial(functools.partial(shout), "x"), "shout"),
-        (with_wraps("x"), "shout"),
-        (with_wrapt("x"), "shout"),
-        (staticmethod(shout), "shout"),
-        (Bot("x"), "Bot"),
-        (Bot("x").ask, "Bot.ask"),
-        (Bot, "Bot"),
-    ],
-)
-def test_the_path_is_that_of_the_function_at_the_bottom(fn: Any, path: str) -> None:
-    """Partials, wrappers and objects are named for what they call."""
-    assert function_path(fn) == f"{__name__}.{path}"
-
-
-def test_builtins_have_a_path() -> None:
-    """What is written in C is named too."""
-    assert function_path(len) == "builtins.len"
 
 
 def test_a_variable_that_is_set_after_the_decoration_counts() -> None:

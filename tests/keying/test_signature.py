@@ -1,13 +1,17 @@
-"""Shapes: what kind of callable a function is, and which argument carries the prompt."""
+"""Signatures: what lies under a callable's wrappers, what its calls become, how they bind, which argument is asked."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import wrapt
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recallm.errors import InvalidTypeError, InvalidValueError, RecallmError, SignatureMismatchError
 from recallm.keying.signature import (
@@ -78,7 +82,7 @@ def wrapping(question: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("fn", "shape"),
+    ("fn", "kind"),
     [
         (plain, "sync"),
         (coroutine, "async"),
@@ -102,9 +106,38 @@ def wrapping(question: str) -> Any:
     ],
     ids=str,
 )
-def test_the_shape_is_that_of_what_is_called(fn: Callable[..., Any], shape: str) -> None:
+def test_the_kind_is_that_of_what_is_called(fn: Callable[..., Any], kind: str) -> None:
     """Partials, descriptors and callable objects hide it, and it is found."""
-    assert call_kind(fn) == shape
+    assert call_kind(fn) == kind
+
+
+@wrapt.decorator
+def through_wrapt(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """Call the function."""
+    return wrapped(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("fn", "path"),
+    [
+        (plain, "plain"),
+        (partial(partial(plain), "x"), "plain"),
+        (wrapping, "coroutine"),
+        (through_wrapt(plain), "plain"),
+        (staticmethod(plain), "plain"),
+        (Sync(), "Sync"),
+        (Sync().method, "Sync.method"),
+        (Sync, "Sync"),
+    ],
+)
+def test_the_path_is_that_of_the_function_at_the_bottom(fn: Any, path: str) -> None:
+    """Partials, wrappers and objects are named for what they call."""
+    assert function_path(fn) == f"{__name__}.{path}"
+
+
+def test_builtins_have_a_path() -> None:
+    """What is written in C is named too."""
+    assert function_path(len) == "builtins.len"
 
 
 class Greedy:
@@ -140,7 +173,7 @@ def test_the_path_of_a_wrapper_of_itself_is_that_of_its_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fn", "mode", "shape"),
+    ("fn", "mode", "kind"),
     [
         (plain, "auto", "sync"),
         (plain, "sync", "sync"),
@@ -151,9 +184,9 @@ def test_the_path_of_a_wrapper_of_itself_is_that_of_its_class() -> None:
         (generator, "sync", "generator"),
     ],
 )
-def test_a_mode_may_make_a_sync_function_async(fn: Any, mode: Any, shape: str) -> None:
+def test_a_mode_may_make_a_sync_function_async(fn: Any, mode: Any, kind: str) -> None:
     """A generator stays one."""
-    assert chosen_call_kind(fn, mode) == shape
+    assert chosen_call_kind(fn, mode) == kind
 
 
 def test_a_mode_that_does_not_fit_is_refused() -> None:
@@ -163,6 +196,88 @@ def test_a_mode_that_does_not_fit_is_refused() -> None:
     for mode in ("threads", None, True):
         with pytest.raises(InvalidValueError, match=f"mode={mode!r}.*'auto', 'sync', 'async'"):
             chosen_call_kind(plain, mode)  # type: ignore[arg-type]  # a wrong mode is the point
+
+
+class Agent:
+    """Has a method."""
+
+    def ask(self, question: Any, *, depth: Any = 1) -> Any:
+        """Take one text."""
+
+
+def with_defaults(a: Any, b: Any = 2, *, c: Any = 3, d: Any) -> Any:
+    """Take these arguments."""
+
+
+def of_every_kind(a: Any, /, b: Any = 2, *rest: Any, c: Any = 3, **extra: Any) -> Any:
+    """Take these arguments."""
+
+
+def positional_only(a: Any, b: Any, /, **extra: Any) -> Any:
+    """Take these arguments."""
+
+
+BINDABLE: list[Callable[..., Any]] = [
+    with_defaults,
+    of_every_kind,
+    positional_only,
+    lambda: None,
+    lambda *args: None,
+    lambda **options: None,
+    partial(with_defaults, 1),
+    partial(with_defaults, d=4),
+    partial(of_every_kind, "x", z=1),
+    Agent().ask,
+    Agent.ask,
+]
+
+call_arguments = st.tuples(
+    st.lists(st.integers(0, 9), max_size=4).map(tuple),
+    st.dictionaries(
+        st.sampled_from(["a", "b", "c", "d", "rest", "extra", "question", "depth", "z"]), st.integers(0, 9)
+    ),
+)
+
+
+def bound_by_inspect(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+    """Return what `inspect` binds: the named arguments and those of ``**kwargs``, or None for a refusal."""
+    signature = inspect.signature(fn)
+    try:
+        # Asked first: Python 3.13.0's `inspect` binds calls that lack a positional-only argument.
+        fn(*args, **kwargs)
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:
+        return None
+    bound.apply_defaults()
+    open_names = [p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD]
+    named = {name: value for name, value in bound.arguments.items() if name not in open_names}
+    return named, {name: value for at in open_names for name, value in bound.arguments[at].items()}
+
+
+@pytest.mark.parametrize("fn", BINDABLE, ids=str)
+@given(call=call_arguments)
+def test_binds_as_the_language_does(fn: Callable[..., Any], call: tuple[tuple[int, ...], dict[str, int]]) -> None:
+    """Names, defaults and refusals are those of the language, for any call."""
+    args, kwargs = call
+    assert Binder(fn).bind(args, kwargs) == bound_by_inspect(fn, args, kwargs)
+
+
+def test_a_function_without_a_signature_takes_anything() -> None:
+    """What cannot be inspected is bound as ``(*args, **kwargs)``."""
+    binder = Binder(dict)
+    assert binder.takes_any_keyword
+    assert binder.bind((1, 2), {"a": 3}) == ({"args": (1, 2)}, {"a": 3})
+
+
+def test_keywords_that_spell_a_positional_only_name_stay_apart() -> None:
+    """``f(1, 2, a=3)`` of ``f(a, b, /, **extra)`` has both an argument and an extra named ``a``."""
+    assert Binder(positional_only).bind((1, 2), {"a": 3}) == ({"a": 1, "b": 2}, {"a": 3})
+
+
+@pytest.mark.parametrize(("fn", "names"), [(with_defaults, {"a", "b", "c", "d"}), (of_every_kind, {"a", "b", "c"})])
+def test_names_are_those_of_single_arguments(fn: Callable[..., Any], names: set[str]) -> None:
+    """``*rest`` and ``**extra`` are parameters, but no names that a call can give."""
+    assert Binder(fn).names == names
 
 
 def unresolvable(question: str, amount: Decimal) -> Any:
