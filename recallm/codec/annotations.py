@@ -16,8 +16,11 @@ from recallm.keying.signature import call_method, unwrap_function
 def return_annotation(fn: Callable[..., object]) -> object:
     """Return what `fn` is annotated to return, or None if that is unknown.
 
-    An annotation that names what cannot be found (a class imported for type checkers only, a local one)
-    is unknown; the annotations of the parameters play no part.
+    An annotation is unknown if it names what cannot be found: a class imported for type checkers only, or a
+    local one. The annotations of the parameters play no part.
+
+    Args:
+        fn: a function, method, partial, class or callable object, sync or async.
 
     >>> def ask(question: "Nowhere") -> "list[int]": ...
     >>> return_annotation(ask)
@@ -35,7 +38,7 @@ def return_annotation(fn: Callable[..., object]) -> object:
 
 
 def classes_in(annotation: object) -> Iterator[type]:
-    """Yield every class that values of the annotated type may hold, however deep, each once.
+    """Yield once every class that values of an annotated type may hold, however deep.
 
     Args:
         annotation: a class, or a type expression: unions, generics, ``Annotated``, aliases, ``Literal``
@@ -74,16 +77,13 @@ def _alias_value(alias: Any) -> object:
 
 
 def _field_types(cls: type) -> list[object]:
-    if issubclass(cls, Enum) or not (
-        is_dataclass(cls)
-        or is_typeddict(cls)
-        or is_pydantic_class(cls)
-        or (issubclass(cls, tuple) and hasattr(cls, "_fields"))
-    ):
+    is_named_tuple = issubclass(cls, tuple) and hasattr(cls, "_fields")
+    is_record = is_dataclass(cls) or is_typeddict(cls) or is_pydantic_class(cls) or is_named_tuple
+    if not is_record or issubclass(cls, Enum):
         return []
     types: list[object] = []
     for base in cls.__mro__:
-        # What the module calls so goes first: a field may share the name of its type.
+        # A name means what it means in the module: a field may share the name of its type.
         names = vars(sys.modules[base.__module__]) if base.__module__ in sys.modules else {}
         annotations = inspect.get_annotations(base)
         types += [_resolved(annotation, vars(base), names) for annotation in annotations.values()]
@@ -94,6 +94,7 @@ def _field_types(cls: type) -> list[object]:
 
 
 def _resolved(annotation: object, names: Mapping[str, Any], local_names: Mapping[str, Any]) -> object:
+    """Return an annotation with the names in it replaced by what they name, or None if one names nothing."""
     if isinstance(annotation, type):
         return annotation
 

@@ -1,4 +1,4 @@
-"""Built-in types that JSON lacks, each taken apart into a text or a list, and made from that again."""
+"""Built-in types that JSON lacks: values are taken apart into a text or a list, and made of it again."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from recallm.errors import UnstorableResponseError
 
 Parts: TypeAlias = list[Any]
 
+# A zone's key is a path: only these cannot lead out of the directory of zones.
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 _FACTORIES = {"": None} | {cls.__name__: cls for cls in (bool, bytes, dict, float, int, list, set, str, tuple)}
 
 
 class TypeCodec(NamedTuple):
-    """How values of one built-in type are stored.
+    """Takes values of one built-in type apart.
 
     Attributes:
         cls: the type.
-        tag: what marks its values in JSON; starts with ``$``.
-        parts_type: `str` or `list`, of which its parts are.
-        to_parts: returns the parts of a value; what is in a list may be any storable value.
-        from_parts: returns a value of its parts; what is in a list has been decoded already.
+        tag: the key that marks its values in JSON; starts with ``$``.
+        parts_type: `str` or `list`: the type of what `to_parts` returns.
+        to_parts: returns a value's text, or its parts, which may be any storable values.
+        from_parts: returns the value of a text, or of parts that have been decoded already.
     """
 
     cls: type
@@ -79,7 +80,7 @@ def _zone(key: str) -> ZoneInfo:
 
 
 def _distinct(make: Callable[[Parts], Any]) -> Callable[[Parts], Any]:
-    """Return `make`, refusing parts of which some are equal, as no set and no mapping has them."""
+    """Return `make`, which then refuses parts of which some are equal: no set and no mapping has such."""
 
     def checked(parts: Parts) -> Any:
         made = make(parts)
@@ -91,7 +92,7 @@ def _distinct(make: Callable[[Parts], Any]) -> Callable[[Parts], Any]:
 
 
 def _typed(make: Callable[..., Any], *types: type) -> Callable[[Parts], Any]:
-    """Return `make` for parts of these very types."""
+    """Return `make`, which then refuses parts of other types than these."""
 
     def checked(parts: Parts) -> Any:
         if tuple(map(type, parts)) != types:

@@ -1,7 +1,7 @@
-"""Instances of classes taken apart into named values, and put together again without running their code.
+"""Instances of classes, taken apart into named values and put together again without running their code.
 
-Every class that can be stored has a codec. It restores what an instance held, attribute by attribute: no
-``__init__``, ``__post_init__``, validator or property setter runs.
+What an instance held is restored attribute by attribute: no ``__init__``, ``__post_init__``, validator or property
+setter runs.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ from recallm.keying.objects import is_pydantic_class, model_values, slot_names
 Values: TypeAlias = dict[str, Any]
 
 _REST = {"attributes", "unset", "set", "extra", "private"}
+"""What an instance may hold besides the values of its fields.
+
+``attributes``: by name, what was set beside the fields; ``unset``: names of fields without a value; and of pydantic
+models ``set``: names of the fields that were given, ``extra`` and ``private``: those fields and attributes by name.
+"""
 
 
 class ClassCodec:
-    """How instances of one class are stored: the values of its fields, and whatever else they hold.
+    """Takes instances of one class apart into the values of its fields and whatever else they hold.
 
     Args:
         cls: the class.
-        names: the fields that it declares.
+        names: names of the fields that it declares.
     """
 
     def __init__(self, cls: type, names: Iterator[str]) -> None:
@@ -34,7 +39,7 @@ class ClassCodec:
         self._slots = frozenset(slot_names(cls))
 
     def to_parts(self, value: Any) -> tuple[Values, Values]:
-        """Return the values of the fields, and by name what there is besides, mostly nothing."""
+        """Return the values of the fields by name, and the rest, by the keys of `_REST`; it is mostly empty."""
         held = dict(getattr(value, "__dict__", ()))
         held.update((name, getattr(value, name)) for name in self._slots if hasattr(value, name))
         return self._sorted(held)
@@ -43,7 +48,7 @@ class ClassCodec:
         """Return a new instance that holds what `to_parts` returned.
 
         Raises:
-            ValueError: the fields are not those of the class.
+            ValueError: the fields, or the keys of the rest, are not those of the class.
         """
         self._check(values, rest)
         made: Any = object.__new__(self.cls)
@@ -80,10 +85,10 @@ class ClassCodec:
 
 
 class NamedTupleCodec(ClassCodec):
-    """How instances of a named tuple are stored."""
+    """Takes named tuples of one class apart."""
 
     def to_parts(self, value: Any) -> tuple[Values, Values]:
-        """Return the items by name, and what attributes there are besides."""
+        """Return the items by name, and the attributes that were set beside them."""
         own = dict(zip(self.cls._fields, value, strict=True))  # type: ignore[attr-defined]  # a named tuple's
         held = getattr(value, "__dict__", None)
         return own, {"attributes": dict(held)} if held else {}
@@ -97,10 +102,10 @@ class NamedTupleCodec(ClassCodec):
 
 
 class ModelCodec(ClassCodec):
-    """How instances of a pydantic model are stored: unvalidated, as they were."""
+    """Takes instances of one pydantic model apart, and restores them as they were, unvalidated."""
 
     def to_parts(self, value: Any) -> tuple[Values, Values]:
-        """Return the values of the fields, and which were set, the extra and the private ones."""
+        """Return the values of the fields; the rest says which were given, and holds the extra and the private ones."""
         values, rest = super().to_parts(value)
         if value.__pydantic_fields_set__ != values.keys():
             rest["set"] = sorted(value.__pydantic_fields_set__)
@@ -131,7 +136,7 @@ class ModelCodec(ClassCodec):
 
 
 def class_codec(cls: type) -> ClassCodec | None:
-    """Return how instances of `cls` are stored, or None where they are not, or are an enum's members."""
+    """Return what takes instances of `cls` apart, or None if they cannot be stored, or are members of an enum."""
     if any(hasattr(cls, name) for name in ("__next__", "__anext__", "__await__")):
         return None
     if issubclass(cls, tuple):

@@ -2,8 +2,8 @@
 
 A payload is a version byte, a kind byte and a body. A text or bytes is its own body, and what JSON can
 hold exactly is JSON. Anything else is JSON in which an object of one key that starts with ``$`` stands
-for a value of another type. Classes are named, and looked up among those that the codec allows; nothing
-is imported and no code of the stored kind runs.
+for a value of another type. Classes are named, and looked up among those that the codec allows: nothing
+is imported, and no code of these classes runs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from recallm.codec.classes import ClassCodec, class_codec
 from recallm.errors import CorruptPayloadError, UnstorableResponseError
 
 MAX_DEPTH = 200
+"""How many values may lie inside each other: more of them could exhaust the stack."""
 
 _VERSION = b"\x01"
 _TEXT, _BYTES, _JSON, _TAGGED = _VERSION + b"s", _VERSION + b"b", _VERSION + b"j", _VERSION + b"t"
@@ -36,11 +37,11 @@ _load = json.JSONDecoder().decode
 
 
 class Codec:
-    """Responses to bytes and back, with their types, from an allow-list.
+    """Turns responses into bytes and back, with their types. Only allowed classes are restored.
 
     Args:
-        types: classes whose instances may be decoded, with those in their fields. What is encoded is
-            allowed from then on.
+        types: classes whose instances may be decoded, and so may those of the classes of their fields. The
+            classes of what is encoded are allowed from then on.
 
     >>> codec = Codec()
     >>> codec.decode(codec.encode({"answer": (1, 2.5, b"three")}))
@@ -108,7 +109,7 @@ class Codec:
             _check_depth(body)
             return _load(text) if kind == _JSON else self._load_tagged(text)
         except Exception as error:  # noqa: BLE001  # bytes from elsewhere may fail in any way
-            # What went wrong is told by its type alone: its message may quote the response.
+            # The error is named by its type alone: its message may quote the response.
             raise CorruptPayloadError(
                 f"the stored bytes do not hold a response this function can return ({type(error).__name__}); the "
                 "classes it may hold come from the return annotation, from response_type= and from what this "
@@ -123,7 +124,7 @@ class Codec:
                 self._classes[_path(cls)] = codec
 
     def _node(self, value: Any, depth: int) -> Any:
-        """Return the JSON for a value: itself where that is exact, else its parts under a tag."""
+        """Return the JSON for a value: the value itself if JSON can hold it exactly, else its parts under a tag."""
         if depth > MAX_DEPTH:
             raise _too_deep()
         cls = type(value)
@@ -161,7 +162,7 @@ class Codec:
             return parts
 
     def _revived(self, found: dict[str, Any]) -> Any:
-        """Return what a JSON object stands for; the values in it have been revived before."""
+        """Return the value that a JSON object stands for; the values in it have been revived before."""
         if len(found) != 1:
             return found
         ((tag, parts),) = found.items()
@@ -234,7 +235,7 @@ def _too_deep() -> UnstorableResponseError:
 
 
 def _check_depth(text: bytes) -> None:
-    """Refuse JSON so deep that reading it, or using what was read, could exhaust the stack."""
+    """Raise if JSON is so deep that parsing it, or using the result, could exhaust the stack."""
     if text.count(b"[") + text.count(b"{") <= _MAX_JSON_DEPTH:
         return
     outside_texts = text.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2]

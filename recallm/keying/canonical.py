@@ -1,8 +1,8 @@
-"""A value's canonical form: bytes that are equal exactly when two values mean the same to a call.
+"""A value's canonical form: bytes that are equal exactly if two values mean the same to a call.
 
-Types stay apart (``1``, ``True``, ``"1"``, ``1.0`` and ``b"1"`` all differ), the order of mappings
+Types stay apart (``1``, ``True``, ``"1"``, ``1.0`` and ``b"1"`` all differ), and the order of mappings
 and sets does not count. Every form begins with a tag and states its length or its number of parts,
-so no two values share a form. A value with state that cannot be read in full has none.
+so no two values share a form. A value whose state cannot be read in full has no form.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ from recallm.keying.objects import dataclass_values, is_pydantic_model, model_va
 Writer: TypeAlias = Callable[[Any, int], bytes]
 
 MAX_DEPTH = 100
+"""How many values may lie inside each other: more of them could exhaust the stack."""
+
+_CLASS_DEPTH = 20
+"""How many levels a class counts for: classes hold many values, and may hold each other."""
 
 
 class PromptPlaceholder:
@@ -41,8 +45,8 @@ def canonical(value: object, depth: int = 0) -> bytes:
 
     Args:
         value: anything; containers, dataclasses, named tuples, enums, pydantic models, numpy arrays,
-            classes and the standard scalar types have a form.
-        depth: how deep inside another value this one lies.
+            classes and the scalar types of the standard library have a form.
+        depth: how many values this one lies in.
 
     Raises:
         UnfingerprintableError: `value`, or something in it, has no canonical form.
@@ -205,18 +209,18 @@ def _numpy(value: Any, _depth: int) -> bytes:
 
 
 def _class(value: Any, depth: int) -> bytes:
-    """Return a class by its path, and by its schema or what it defines (a redefined class is another)."""
+    """Return a class's path with its schema or with what it defines, so that a redefined class is another."""
     if "<locals>" in value.__qualname__ and not hasattr(value, "model_json_schema"):
         raise UnfingerprintableError(f"the local class {value.__qualname__} has no canonical form; move it to a module")
     if hasattr(value, "model_json_schema"):
         return length_prefixed(b"c", [type_path(value), canonical(value.model_json_schema())])
     if depth > MAX_DEPTH:
         raise UnfingerprintableError(f"the class {value.__qualname__} holds itself, and has no canonical form")
-    return length_prefixed(b"c", [part for kind in value.__mro__ for part in _defined(kind, depth + 20)])
+    return length_prefixed(b"c", [part for kind in value.__mro__ for part in _defined(kind, depth + _CLASS_DEPTH)])
 
 
 def _defined(kind: type, depth: int) -> Iterator[bytes]:
-    """Yield a class's path and, where a program may have defined it in two ways, what it defines."""
+    """Yield a class's path, and what it defines if a program may have defined it in more than one way."""
     yield type_path(kind)
     home = sys.modules.get(kind.__module__)
     if kind.__module__.partition(".")[0] in sys.stdlib_module_names and getattr(home, kind.__name__, None) is kind:
@@ -242,3 +246,4 @@ _INCIDENTAL = frozenset(
     __annotations_cache__ __annotate_func__ __hash__
     """.split()
 )
+"""Names in a class that say nothing of what it does."""

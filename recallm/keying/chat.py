@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from recallm.keying.canonical import PROMPT_PLACEHOLDER, type_path
 from recallm.keying.objects import (
@@ -16,7 +16,7 @@ from recallm.keying.objects import (
 )
 
 
-def is_chat(value: object) -> bool:
+def is_chat(value: object) -> TypeGuard[Sequence[Any]]:
     """Return whether `value` is a sequence of messages, each with a role."""
     return isinstance(value, list | tuple) and bool(value) and all(_role(message) is not None for message in value)
 
@@ -107,4 +107,5 @@ def _unreadable(value: Any) -> Mapping[str, Any]:
 
 
 def _readable(message: object) -> object:
+    """Return a message as a value that may have a canonical form, which a plain object has not."""
     return message if isinstance(message, Mapping) or has_declared_fields(message) else _state(message)

@@ -157,7 +157,7 @@ class Keyer:
         if isinstance(value, str):
             group[self.prompt] = PROMPT_PLACEHOLDER
             return value
-        split = split_chat(value) if value is not None and is_chat(value) else None
+        split = split_chat(value) if is_chat(value) else None
         if split is None:
             return None
         text, group[self.prompt] = split

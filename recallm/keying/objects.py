@@ -30,10 +30,11 @@ def has_declared_fields(value: object) -> bool:
 
 
 def raw_state(value: object) -> object:
-    """Return what an object holds as the language itself reads it.
+    """Return what an object holds, as `object` itself reads it.
 
     Returns:
-        The attributes by name; or a pair of them, or None, and what lies in slots; or None if there is neither.
+        The attributes by name; or a pair of the attributes, or None, and what lies in slots by name; or None if
+        there is neither.
     """
     return object.__getstate__(value)
 
@@ -47,7 +48,8 @@ def slot_values(value: object) -> dict[str, Any]:
 def named_values(value: object) -> Mapping[str, Any]:
     """Return by name what an object holds in attributes and slots.
 
-    Nothing is found in an object that hides what it holds, as those of compiled libraries do.
+    Nothing is found in an object that hides what it holds, as those of compiled libraries do. The mapping may be the
+    object's own: it is there to be read.
 
     >>> from types import SimpleNamespace
     >>> named_values(SimpleNamespace(role="user"))
@@ -72,7 +74,13 @@ def dataclass_values(value: Any) -> dict[str, Any]:
 
 
 class ModelValues(NamedTuple):
-    """What a pydantic model holds, by name. None: the model takes no extra fields, has no private attributes."""
+    """What a pydantic model holds, by name.
+
+    Attributes:
+        fields: the values of its fields.
+        extra: those of fields that it does not declare; None: it takes none.
+        private: those of its private attributes; None: it has none.
+    """
 
     fields: dict[str, Any]
     extra: dict[str, Any] | None

@@ -1,4 +1,4 @@
-"""A callable as its calls need it: what lies under its wrappers, what kind it is, its arguments, and the prompt's."""
+"""What a cache needs to know of a callable: the function under its wrappers, its kind, its arguments, the prompt's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from recallm.errors import InvalidTypeError, InvalidValueError, SignatureMismatc
 from recallm.typing import Mode, Prompt
 
 CallKind: TypeAlias = Literal["sync", "async", "generator"]
-"""What becomes of a call: it returns, it is awaited, or it generates."""
+"""What a call does: it returns its answer, it is awaited, or it generates."""
 
 MODES = ("auto", "sync", "async")
 USUAL_NAMES = ("messages", "prompt")
+"""Names of the argument that carries the prompt if nobody says which it is, the likelier first."""
 MAX_LAYERS = 1000
 """How many wrappers are looked through: an object may pass for a wrapper of itself, or of anything it is asked for."""
 
@@ -61,7 +62,7 @@ def where_defined(fn: Any) -> tuple[str, int]:
 
 
 def call_kind(fn: Callable[..., Any]) -> CallKind:
-    """Return what becomes of the calls of `fn`."""
+    """Return what the calls of `fn` do."""
     inner = unwrap_function(fn)
     for code in (inner, call_method(inner)):
         if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
@@ -72,7 +73,12 @@ def call_kind(fn: Callable[..., Any]) -> CallKind:
 
 
 def chosen_call_kind(fn: Callable[..., Any], mode: Mode) -> CallKind:
-    """Return what is to become of the calls of `fn`.
+    """Return what the calls of `fn` do once it is cached in a mode.
+
+    Args:
+        fn: the function.
+        mode: ``"auto"``: as the function is; ``"async"``: a sync function is awaited, too; ``"sync"``: as the
+            function is, which must not be async.
 
     Raises:
         InvalidValueError: `mode` is unknown.
@@ -87,7 +93,7 @@ def chosen_call_kind(fn: Callable[..., Any], mode: Mode) -> CallKind:
 
 
 class Binder:
-    """Binds the arguments of one function's calls, at a third of the cost of `inspect.Signature.bind`.
+    """Binds the arguments of one function's calls, in a third of the time that `inspect.Signature.bind` takes.
 
     Args:
         fn: the function; one without a readable signature is taken for ``(*args, **kwargs)``.
@@ -149,20 +155,20 @@ def _parameters(fn: Callable[..., Any]) -> Mapping[str, Parameter]:
     try:
         return inspect.signature(fn).parameters
     except (TypeError, ValueError):
-        return inspect.signature(lambda *args, **kwargs: None).parameters  # only its form is read
+        return inspect.signature(lambda *args, **kwargs: None).parameters  # only its signature is read
 
 
 def checked_prompt(
     fn: Callable[..., Any], binder: Binder, prompt: Prompt | None, ignored: Collection[str] = ()
 ) -> Prompt:
-    """Return which argument carries the prompt.
+    """Return the name of the argument that carries the prompt, or the callable that makes it of all arguments.
 
     Args:
         fn: the function.
-        binder: its arguments.
-        prompt: what the user said, or None to infer it: ``messages``, else ``prompt``, else the only
-            parameter annotated ``str`` (of several, the only one that may be passed by position).
-        ignored: names of what does not affect the answer.
+        binder: binds its arguments.
+        prompt: a name or a callable, which is returned; or None to infer the name: ``messages``, else ``prompt``, else
+            the only parameter annotated ``str`` (of several, the only one that may be passed by position).
+        ignored: names of arguments that do not affect the answer.
 
     Raises:
         InvalidTypeError: `prompt` is neither a str nor callable.
@@ -224,11 +230,11 @@ def _annotated_str(fn: Callable[..., Any], binder: Binder) -> list[str]:
 
 
 def checked_ignore(fn: Callable[..., Any], binder: Binder, ignore: Collection[str]) -> frozenset[str]:
-    """Return the names of what does not affect the answer.
+    """Return the names of the arguments and closed-over variables that do not affect the answer.
 
     Raises:
-        InvalidTypeError: `ignore` is a str, or holds something else than str.
-        SignatureMismatchError: it names neither a parameter nor a closed-over variable.
+        InvalidTypeError: `ignore` is a str, or no collection of str.
+        SignatureMismatchError: `ignore` names neither a parameter nor a closed-over variable.
     """
     named = isinstance(ignore, Collection) and not isinstance(ignore, str)
     if not named or not all(isinstance(name, str) for name in ignore):
