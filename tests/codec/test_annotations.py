@@ -130,7 +130,7 @@ class Box(BaseModel, Generic[T]):
     ids=str,
 )
 def test_every_class_in_an_annotation_is_found_once(annotation: object, expected: set[type]) -> None:
-    """Through unions, generics, aliases and the fields of records, however deep."""
+    """Classes are found through unions, generics, aliases and the fields of records, however deep."""
     found = [cls for cls in classes_in(annotation) if cls.__module__ not in ("pydantic.main", "typing", "types")]
     assert len(found) == len(set(found))
     assert expected <= set(found)
@@ -149,7 +149,7 @@ def test_every_class_in_an_annotation_is_found_once(annotation: object, expected
 def test_a_type_alias_is_looked_into(
     value: Any, module: str, expected: set[type], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that names what is not there, or whose module is gone, is unknown."""
+    """A type alias is followed; one that names what is not there, or whose module is gone, is unknown."""
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__, SimpleNamespace(Leaf=Leaf, Tint=Tint)))
     alias = type("TypeAliasType", (), {"__value__": value, "__module__": module})()
     assert set(classes_in(alias)) - {Union} == expected
@@ -233,7 +233,7 @@ class Client:
     ],
 )
 def test_what_a_callable_says_it_returns(fn: Callable[..., object], expected: object) -> None:
-    """Whatever kind of callable it is; parameters play no part, and what cannot be found is unknown."""
+    """The return annotation of any kind of callable is found; one that names what is not there is unknown."""
     assert return_annotation(fn) == expected
 
 
@@ -318,7 +318,7 @@ def test_another_process_restores_what_the_annotation_names(fn: Any, response_ty
     "fn", [unannotated, answering_unknown, answering_lost_alias, len, print, 3, Colour, lambda: 1], ids=repr
 )
 def test_an_annotation_that_says_nothing_leaves_the_list_to_what_is_stored(fn: Any) -> None:
-    """Failing to read an annotation is no error."""
+    """If an annotation is missing or unknown, what a codec has encoded is decoded all the same."""
     assert there_and_back(Answer("a"), Codec.for_function(fn)) == Answer("a")
 
 

@@ -195,7 +195,7 @@ def test_of_two_classes_with_one_path_the_latest_wins_if_its_fields_match() -> N
 
 
 def test_encoding_makes_its_class_the_latest() -> None:
-    """What this process stored last decides which class of a path is meant."""
+    """Of two classes with one path, the one that was encoded last is restored."""
     first, second = class_elsewhere("C", "x"), class_elsewhere("C", "x")
     codec = Codec([first, second])
 
@@ -347,7 +347,7 @@ def test_a_model_comes_back_equal_and_of_its_type(value: Any) -> None:
 
 
 def test_a_restored_model_can_be_changed_without_harm() -> None:
-    """Two restored models share nothing."""
+    """Changing a restored model changes no other that is restored of the same payload."""
     codec = Codec()
     payload = codec.encode(private())
     first = codec.decode(payload)
@@ -368,7 +368,7 @@ def test_private_attributes_that_cannot_be_stored_make_the_model_unstorable() ->
 
 
 def test_a_field_of_a_type_that_is_not_storable_is_refused() -> None:
-    """Pydantic's own value types are not on the list."""
+    """A model with a field of one of pydantic's own value types, such as a secret, is unstorable."""
     with pytest.raises(UnstorableResponseError, match="SecretStr"):
         Codec().encode(Box(item=SecretStr("hush")))
 
@@ -409,7 +409,7 @@ def test_a_model_whose_fields_have_changed_is_corrupt(other: Any) -> None:
     ['{"extra":{"x":1}}', '{"private":{"_x":1}}', '{"set":[1]}', '{"set":1}', '{"private":[]}', '{"else":1}'],
 )
 def test_parts_that_the_model_does_not_have_are_corrupt(rest: Any) -> None:
-    """Extras, private attributes and set fields must fit the class."""
+    """A payload with extras, private attributes or set fields that the model does not have is corrupt."""
     payload = f'\x01t{{"$o":["{path_of(Message)}",{{"role":"a","content":null}},{rest}]}}'
 
     with pytest.raises(CorruptPayloadError):

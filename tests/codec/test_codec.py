@@ -185,7 +185,7 @@ def test_nothing_is_consumed_by_a_refusal() -> None:
     "wrap", [lambda it: [it], lambda it: {"k": it}, lambda it: (it,), Link], ids=["list", "dict", "tuple", "class"]
 )
 def test_nests_up_to_the_limit_are_stored(wrap: Any) -> None:
-    """The depth limit counts levels of the value."""
+    """Values that lie in each other as deep as the limit are stored, and restored the same."""
     value = nested(MAX_DEPTH - 1, wrap)
 
     encoded = Codec([Link]).encode(value)
@@ -374,7 +374,7 @@ def test_a_malformed_payload_is_corrupt(payload: Any) -> None:
 
 
 def test_corruption_is_not_quoted() -> None:
-    """The error neither shows nor carries what was stored."""
+    """The error for a corrupt payload neither shows nor carries what was stored."""
     with pytest.raises(CorruptPayloadError) as caught:
         Codec().decode(b'\x01t{"$i":"secret"}')
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict, UserDict, namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -203,7 +203,7 @@ values = st.recursive(
 
 
 def reference(value: object) -> str:
-    """Return a text that tells values of the strategy apart by type and content."""
+    """Return a text that differs between values of the strategy that differ in type or content."""
     match value:
         case dict():
             inside = sorted(f"{reference(key)}={reference(item)}" for key, item in value.items())
@@ -233,8 +233,8 @@ def test_the_order_of_a_mapping_never_counts(mapping: dict[object, object], rand
 
 
 @given(st.lists(st.binary(max_size=4), max_size=4), st.lists(st.binary(max_size=4), max_size=4))
-def test_framing_keeps_parts_apart(one: list[bytes], other: list[bytes]) -> None:
-    """Two lists of parts share a frame only where they are equal, so no part runs into the next."""
+def test_length_prefixes_keep_parts_apart(one: list[bytes], other: list[bytes]) -> None:
+    """Two lists of parts are joined into the same bytes only if they are equal: no part runs into the next."""
     assert (length_prefixed(b"t", one) == length_prefixed(b"t", other)) == (one == other)
 
 
@@ -245,11 +245,11 @@ def cyclic() -> list[object]:
     return value
 
 
-def nested(levels: int) -> object:
-    """Return an empty list inside `levels` others."""
+def nested(levels: int, wrap: Callable[[object], object] = lambda below: [below]) -> object:
+    """Return an empty list inside `levels` others, or inside what `wrap` makes."""
     value: object = []
     for _ in range(levels):
-        value = [value]
+        value = wrap(value)
     return value
 
 
@@ -262,6 +262,7 @@ def generated() -> Iterator[int]:
     "value",
     [
         Unreadable(), object(), lambda: 1, threading.Lock(), generated(), cyclic(), nested(MAX_DEPTH + 1),
+        nested(MAX_DEPTH + 1, lambda below: {"k": below}),
         memoryview(b"1"),
         range(3), iter([]), threading, Point(Unreadable()), UserDict(a=1), np.array([object()]), Closed(x=Unreadable()),
         type("Local", (), {"__qualname__": "f.<locals>.Local"}), with_attributes(Tagged("1"), client=Unreadable()),
@@ -310,7 +311,7 @@ CLASSES = [
 
 
 def test_a_class_that_is_defined_otherwise_is_another() -> None:
-    """Though its name is the same, as after a notebook's cell was changed and run again."""
+    """Two classes of one name differ by what they define, as after a notebook's cell was changed and run again."""
     forms = [canonical(in_module(source)) for source in CLASSES]
     assert len(set(forms)) == len(CLASSES)
     assert forms == [canonical(in_module(source)) for source in CLASSES]
@@ -346,7 +347,7 @@ class SlottedModel(BaseModel):
 
 @pytest.mark.parametrize("make", [lambda: Document("a"), lambda: Described(1), SlottedModel], ids=str)
 def test_what_is_held_in_slots_counts(make: Any) -> None:
-    """Those of bases and subclasses too, which are no fields."""
+    """A value in a slot counts, in slots of bases and subclasses too, which are no fields."""
     ada, bob, nobody = make(), make(), make()
     object.__setattr__(ada, "tenant", "ada")
     object.__setattr__(bob, "tenant", "bob")
@@ -355,6 +356,6 @@ def test_what_is_held_in_slots_counts(make: Any) -> None:
 
 @pytest.mark.parametrize("array", [np.ma.array([1, 2], mask=[False, True]), np.array([1]).view(np.recarray)], ids=str)
 def test_arrays_that_are_more_than_their_numbers_have_no_form(array: Any) -> None:
-    """A mask is not among the numbers."""
+    """An array with a mask or named fields is refused: these are not among its numbers."""
     with pytest.raises(UnfingerprintableError, match="use a plain numpy array"):
         canonical(array)

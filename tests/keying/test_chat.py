@@ -95,7 +95,7 @@ def split(messages: Any) -> tuple[str, bytes]:
     ],
 )
 def test_a_chat_is_a_sequence_of_messages_with_roles(value: object, expected: bool) -> None:
-    """Nothing else is taken for one."""
+    """Every item of a chat has a role, and there is one at least."""
     assert is_chat(value) is expected
 
 
@@ -108,7 +108,7 @@ def test_the_prompt_is_the_last_user_text(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_last_text_leaves_the_same_rest(kind: Any) -> None:
-    """The text itself does not stay behind in the rest."""
+    """Conversations that differ in the last user text alone share the rest."""
     assert split([SYSTEM, kind("user", "one")])[1] == split([SYSTEM, kind("user", "two")])[1]
 
 
@@ -146,7 +146,7 @@ def test_another_history_is_another_rest(kind: Any, one: list[Any], other: list[
 )
 @pytest.mark.parametrize("role", ["user", "assistant"])
 def test_other_fields_of_a_message_count(kind: Any, role: str, one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Names, tool calls and whatever else a message carries belong to the rest, in history and prompt alike."""
+    """Names, tool calls and whatever else a message carries belong to the rest, in the last message too."""
     tail = [] if role == "user" else [user("q")]
     assert split([kind(role, "q", **one), *tail])[1] != split([kind(role, "q", **other), *tail])[1]
 
@@ -170,17 +170,17 @@ PARTS = [
 
 @pytest.mark.parametrize("content", PARTS)
 def test_the_text_parts_are_the_prompt(content: Any) -> None:
-    """Text in parts is the prompt, whatever is beside it."""
+    """Text in parts of a message is the prompt, whatever is beside it."""
     assert split([user(content)])[0] == "q"
 
 
 def test_parts_that_are_not_text_belong_to_the_rest() -> None:
-    """Images, files, markers, the parts' order and their shape all count; the text does not."""
+    """Images, files, markers, the order of a message's parts and their shape belong to the rest; the text does not."""
     assert len({split([user(content)])[1] for content in PARTS}) == len(PARTS)
 
 
 def test_several_texts_are_one_prompt_of_lines() -> None:
-    """Text parts are read together, and each leaves its own hole."""
+    """Text parts are read as one prompt, and a placeholder stands in the rest for each."""
     one = split([user([{"type": "text", "text": "a"}, IMAGE, {"type": "text", "text": "b"}])])
     assert one[0] == "a\nb"
     assert one[1] != split([user([{"type": "text", "text": "a\nb"}, IMAGE])])[1]
@@ -191,13 +191,13 @@ def test_several_texts_are_one_prompt_of_lines() -> None:
     [[SYSTEM], [user(None)], [user([IMAGE])], [user([])], [{"role": "user"}], [user(7)], [user("a"), user([IMAGE])]],
 )
 def test_no_text_in_the_last_user_message_is_no_prompt(messages: list[Any]) -> None:
-    """An earlier user message never stands in for the last one."""
+    """If the last user message has no text there is no prompt, whatever earlier ones say."""
     assert split_chat(messages) is None
 
 
 @pytest.mark.parametrize("messages", [[Opaque(), user("q")], [user("q"), Opaque()]])
-def test_a_message_that_cannot_be_read_has_no_form(messages: list[Any]) -> None:
-    """An object that hides its content is refused, not left out of the rest."""
+def test_a_message_that_cannot_be_read_has_no_canonical_form(messages: list[Any]) -> None:
+    """A message object that hides its content is refused, not left out of the rest."""
     found = split_chat(messages)
     assert found is not None
     with pytest.raises(UnfingerprintableError):
@@ -205,7 +205,7 @@ def test_a_message_that_cannot_be_read_has_no_form(messages: list[Any]) -> None:
 
 
 def test_objects_of_two_types_differ() -> None:
-    """What a message is counts beside what it says."""
+    """Messages that say the same are different if they are of different types."""
     rests = {split([kind("system", "s"), kind("user", "q")])[1] for kind in KINDS}
     assert len(rests) == len(KINDS)
 
@@ -221,18 +221,18 @@ messages = st.lists(
 )
 
 
-def told(message: Any) -> tuple[str, str, str]:
-    """Return what tells messages apart."""
+def told_by(message: Any) -> tuple[str, str, str]:
+    """Return a message's type, role and content."""
     kind = type(message).__name__
     return (kind, message["role"], message["content"]) if kind == "dict" else (kind, message.role, message.content)
 
 
 @given(messages, messages, st.text(max_size=5), st.text(max_size=5))
 def test_rests_are_equal_exactly_when_histories_are(one: Any, other: Any, text: str, other_text: str) -> None:
-    """Two conversations share the rest if and only if all before the last message is equal."""
+    """Two conversations share the rest if and only if all messages before the last one are equal."""
     mine, theirs = split([*one, user(text)]), split([*other, user(other_text)])
     assert (mine[0], theirs[0]) == (text, other_text)
-    assert (mine[1] == theirs[1]) == (list(map(told, one)) == list(map(told, other)))
+    assert (mine[1] == theirs[1]) == (list(map(told_by, one)) == list(map(told_by, other)))
 
 
 @pytest.mark.parametrize(
@@ -249,15 +249,15 @@ def test_rests_are_equal_exactly_when_histories_are(one: Any, other: Any, text: 
         (SimpleNamespace(a="hi"), 0),
     ],
 )
-def test_a_hole_takes_the_place_of_each_standing_text(value: object, times: int) -> None:
-    """Texts are found wherever they stand as they are, and nowhere else."""
+def test_a_placeholder_takes_the_place_of_each_standing_text(value: object, times: int) -> None:
+    """The prompt is found wherever it stands as it is, and nowhere else."""
     found: list[object] = []
-    holed = with_placeholder(value, "hi", found)
+    replaced = with_placeholder(value, "hi", found)
     assert len(found) == times
-    assert (holed is PROMPT_PLACEHOLDER) == (isinstance(value, str) and times == 1)
+    assert (replaced is PROMPT_PLACEHOLDER) == (isinstance(value, str) and times == 1)
 
 
-HOLED = [
+WITH_THE_PROMPT = [
     ["hi"],
     ("hi",),
     {"a": "hi"},
@@ -274,14 +274,14 @@ HOLED = [
 ]
 
 
-def test_holed_values_stay_apart() -> None:
-    """Where the hole is, and what is around it, is still told apart."""
-    forms = {canonical(with_placeholder(value, "hi", [])) for value in HOLED}
-    assert len(forms) == len(HOLED)
+def test_values_with_placeholders_stay_apart() -> None:
+    """Values that hold the prompt in different places, or in different company, differ without it too."""
+    forms = {canonical(with_placeholder(value, "hi", [])) for value in WITH_THE_PROMPT}
+    assert len(forms) == len(WITH_THE_PROMPT)
 
 
 def test_the_value_itself_is_left_alone() -> None:
-    """The function still gets its own arguments."""
+    """Taking the prompt out changes neither a value nor a conversation: the function gets them whole."""
     value = {"a": ["hi", {"b": "hi"}]}
     with_placeholder(value, "hi", [])
     conversation = [SYSTEM, user([{"type": "text", "text": "hi"}])]

@@ -1,4 +1,4 @@
-"""Identity: no two functions that may answer differently share one, and the same function keeps its own."""
+"""No two functions that may answer differently share an identity, and the same function keeps its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unittest.mock import Mock
 import pytest
 import wrapt
 
-from recallm.keying.identity import Identities, Identity
+from recallm.keying.identity import MAX_HELD, Identities, Identity
 
 Function = Callable[..., Any]
 
@@ -203,7 +203,7 @@ KNOWABLE = [closing_over, with_inner_default, with_wraps, Bot, MAKERS[5], MAKERS
 
 @pytest.mark.parametrize("make", KNOWABLE)
 def test_the_same_function_made_again_is_the_same(make: Callable[[str], Function]) -> None:
-    """A function made twice of equal parts has one identity in every process, and depends on nothing private."""
+    """A function made twice of equal parts has one identity in every process."""
     assert identity(make("x")) == identity(make("x"))
     assert identity(make("x")).process_local == ()
 
@@ -231,7 +231,7 @@ SOURCES = [
 
 
 def test_other_code_under_the_same_name_differs() -> None:
-    """Operators, constants, names, argument order, exception ranges and nesting all count."""
+    """Functions of one name differ by operators, constants, names, argument order, exception ranges and nesting."""
     for one, other in combinations(SOURCES, 2):
         assert digest(defined(one)) != digest(defined(other)), (one, other)
 
@@ -243,7 +243,7 @@ def test_the_same_source_is_the_same_function() -> None:
 
 
 def test_equal_code_under_another_name_or_module_differs() -> None:
-    """The path is part of the identity."""
+    """A function's name and module are part of its identity."""
     moved = FunctionType(shout.__code__, {"__name__": "elsewhere"}, "shout", shout.__defaults__)
     assert len({digest(shout), digest(whisper), digest(moved)}) == 3
 
@@ -266,12 +266,12 @@ def test_equal_code_under_another_name_or_module_differs() -> None:
     ],
 )
 def test_near_twins_differ(one: Function, other: Function) -> None:
-    """Functions that differ in how or to what their parts are bound differ."""
+    """Functions differ if their parts are bound in another way or to something else."""
     assert digest(one) != digest(other)
 
 
-def test_what_cannot_be_read_is_told_apart_by_what_it_is() -> None:
-    """A closed-over client gets a private token: its own while it lives, whatever it claims to equal."""
+def test_what_cannot_be_read_has_a_token_of_its_own() -> None:
+    """A closed-over client gets a random token, its own while it lives, whatever it claims to equal."""
     identities, client = Identities(partial(os.urandom, 16)), Client()
     known = identities.of(closing_over(client))
     assert known.process_local == ("value",)
@@ -281,7 +281,7 @@ def test_what_cannot_be_read_is_told_apart_by_what_it_is() -> None:
 
 
 def test_a_token_is_not_inherited_by_a_later_object() -> None:
-    """An object that comes to lie where a dead one lay is told apart from it."""
+    """An object that comes to lie where a dead one lay gets another token."""
     identities = Identities(partial(os.urandom, 16))
     digests, addresses = set(), set()
     for _ in range(50):
@@ -294,7 +294,7 @@ def test_a_token_is_not_inherited_by_a_later_object() -> None:
 
 
 def test_what_holds_no_weak_reference_gets_a_token_too() -> None:
-    """A generator or a slotted object is private, and never shared."""
+    """A slotted object that takes no weak reference gets a token that no other object shares."""
 
     class Closed:
         __slots__ = ()
@@ -306,8 +306,21 @@ def test_what_holds_no_weak_reference_gets_a_token_too() -> None:
     assert identities.of(one).digest != identities.of(other).digest
 
 
-def test_a_stand_in_of_a_test_has_an_identity() -> None:
-    """A mock that passes for a function is private, and told from others."""
+def test_the_latest_of_many_objects_without_weak_references_keep_their_tokens() -> None:
+    """Such objects are kept alive for their tokens' sake, but no more than `MAX_HELD` of them."""
+
+    class Closed:
+        __slots__ = ()
+
+    identities = Identities(partial(os.urandom, 16))
+    objects = [Closed() for _ in range(MAX_HELD + 1)]
+    before = [identities.of(closing_over(each)) for each in objects]
+    assert identities.of(closing_over(objects[-1])) == before[-1]
+    assert identities.of(closing_over(objects[0])) != before[0]
+
+
+def test_a_mock_has_an_identity() -> None:
+    """A mock that passes for a function is process-local, and differs from other mocks."""
     identities = Identities(partial(os.urandom, 16))
     one, other = Mock(spec=shout), Mock(spec=shout)
     assert identities.of(one).process_local == ("self",)
@@ -316,12 +329,13 @@ def test_a_stand_in_of_a_test_has_an_identity() -> None:
 
 
 def test_ignored_variables_do_not_count() -> None:
-    """An ignored closed-over variable neither differs nor makes the function private."""
+    """An ignored closed-over variable makes functions neither different nor process-local."""
     one, other = closing_over(threading.Lock()), closing_over(Client())
     assert identity(one, ("value",)) == identity(other, ("value",))
     assert identity(one, ("value",)).process_local == ()
     assert identity(one, ("value",)).digest != identity(one).digest
     assert identity(Bot("a").ask, ("self",)) == identity(Bot("b").ask, ("self",))
+    assert identity(WithSystem(shout, "a"), ("self",)) == identity(WithSystem(shout, "b"), ("self",))
 
 
 def test_the_first_look_counts() -> None:
@@ -344,7 +358,7 @@ def test_the_first_look_counts() -> None:
 
 
 def test_recursion_and_unset_variables_end() -> None:
-    """A function that calls itself, or closes over what is not set yet, has an identity."""
+    """A function that calls itself, or closes over a variable that is not set yet, has an identity."""
 
     def again(question: Any) -> Any:
         return again(question)
@@ -360,7 +374,7 @@ def test_recursion_and_unset_variables_end() -> None:
 
 
 def test_a_variable_that_is_set_after_the_decoration_counts() -> None:
-    """What the first call finds, and what others set later; neither own counters nor what values come to hold."""
+    """A variable counts as the first call finds it and as others set it later; own counters and lists do not."""
     identities = Identities(partial(os.urandom, 16))
 
     def make(tenant: str) -> tuple[Function, Callable[[str], None]]:
@@ -392,7 +406,7 @@ def test_a_variable_that_is_set_after_the_decoration_counts() -> None:
 
 
 def test_a_variable_of_a_function_that_is_closed_over_counts() -> None:
-    """However it is reached; one that is ignored does not."""
+    """A variable that a closed-over function closes over counts, unless that function is ignored."""
     identities, model = Identities(partial(os.urandom, 16)), "small"
 
     def helper() -> str:
@@ -409,7 +423,7 @@ def test_a_variable_of_a_function_that_is_closed_over_counts() -> None:
 
 
 def test_a_function_may_close_over_itself_as_decorated() -> None:
-    """It is no stranger, and other processes share its answers."""
+    """A function that closes over its own decorated self shares its answers with other processes."""
 
     def make() -> Function:
         def plain(question: str) -> Any:

@@ -1,4 +1,4 @@
-"""Keying: two calls share a key only where one answer serves both."""
+"""Two calls share a key only if one answer serves both."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IDENTITIES = Identities(partial(os.urandom, 16))
 
 
 def keyer(fn: Callable[..., Any], **options: Any) -> Keyer:
-    """Return what reads the calls of `fn`; the context is empty where none is given."""
+    """Return the keyer of `fn`; its context is empty unless one is given."""
     ignore = frozenset(options.pop("ignore", ()))
     binder = Binder(fn)
     prompt = checked_prompt(fn, binder, options.pop("prompt", None))
@@ -173,7 +173,7 @@ def test_values_of_different_types_never_share_a_partition(call: Callable[[Any],
 
 
 def calls_that_differ() -> list[Query]:
-    """Return queries of calls that no answer may serve two of."""
+    """Return queries of calls of which no two may share an answer."""
     reader = keyer(ask)
     conversation = keyer(chat)
     return [
@@ -219,13 +219,13 @@ def calls_that_differ() -> list[Query]:
 
 
 def test_no_two_different_calls_share_a_key() -> None:
-    """Prompt, arguments by place and name, context, namespace, partials, ignored names and history all count."""
+    """Calls differ by prompt, arguments by place and name, context, namespace, partials, ignored names and history."""
     for one, other in combinations(calls_that_differ(), 2):
         assert one.key != other.key, (one, other)
 
 
 def test_a_prompt_may_be_among_the_open_arguments() -> None:
-    """Calls that differ in nothing else share a partition, so that one may answer the other."""
+    """Calls that differ in nothing but a prompt passed through ``**options`` share a partition."""
 
     def answer(model: str = "small", **options: Any) -> Any:
         return model
@@ -239,13 +239,13 @@ def test_a_prompt_may_be_among_the_open_arguments() -> None:
 
 @pytest.mark.parametrize("text", ["\ud800", "\udcff and more"])
 def test_texts_that_are_no_unicode_have_a_key_of_their_own(text: str) -> None:
-    """Half a surrogate pair, as cut and decoded texts may hold, in a prompt and in a namespace."""
+    """Half a surrogate pair, which cut texts may hold, has keys of its own in a prompt and in a namespace."""
     assert asked(keyer(ask), text).key != asked(keyer(ask), "?").key
     assert asked(keyer(ask, namespace=text), "q").key != asked(keyer(ask, namespace="?"), "q").key
 
 
 def test_functions_never_share_a_key() -> None:
-    """The same call of another function is another call."""
+    """The same call of another function has another key."""
 
     def other(question: str, *, user: Any = None, model: Any = "small", **extra: Any) -> Any:
         return question
@@ -274,13 +274,13 @@ def test_history_must_be_equal_and_the_last_text_similar() -> None:
 
 
 def test_ignored_arguments_do_not_count() -> None:
-    """Whatever an ignored argument is, the call is the same, even where it has no canonical form."""
+    """Whatever an ignored argument is, the call is the same, even if it has no canonical form."""
     reader = keyer(ask, ignore=("user", "client"))
     assert asked(reader, "q", user=1, client=Client()) == asked(reader, "q", user=Client()) == asked(reader, "q")
 
 
 def test_arguments_are_left_as_they_are() -> None:
-    """Reading a call changes none of its arguments."""
+    """Making a request changes none of the call's arguments."""
     reader, messages = keyer(chat), [{"role": "user", "content": "q"}]
     kwargs = {"messages": messages, "tools": [1]}
     asked(reader, **kwargs)
@@ -288,7 +288,7 @@ def test_arguments_are_left_as_they_are() -> None:
 
 
 def test_the_time_to_live_is_the_calls_or_the_functions() -> None:
-    """``cache_ttl`` takes precedence, None included, and is no part of the key."""
+    """``cache_ttl`` takes precedence over the function's ttl, None included, and is no part of the key."""
     reader = keyer(ask, ttl=5.0)
     found = [
         outcome(reader, "q"),
@@ -300,7 +300,7 @@ def test_the_time_to_live_is_the_calls_or_the_functions() -> None:
 
 
 def test_the_calls_context_is_merged_over_the_functions() -> None:
-    """Keys of the call win, the others stay."""
+    """Of the call's and the function's contexts, the call's keys win and the others stay."""
     reader = keyer(ask, context=lambda kw: {"user": kw["user"], "doc": 1})
     request = outcome(reader, "q", user="u", cache_context={"doc": 2})
     assert isinstance(request, Request)
@@ -308,7 +308,7 @@ def test_the_calls_context_is_merged_over_the_functions() -> None:
 
 
 def test_callables_see_every_argument_by_name() -> None:
-    """Positionals, defaults and extras alike, but not the call-time options."""
+    """A context callable sees positionals, defaults and extras by name, but not the call-time options."""
     seen: list[dict[str, Any]] = []
 
     def context(kw: dict[str, Any]) -> dict[str, Any]:
@@ -368,7 +368,7 @@ def broken(_arguments: Any) -> Any:
 
 @pytest.mark.parametrize("options", [{"context": broken}, {"namespace": broken}, {"prompt": broken}])
 def test_a_users_callable_that_raises_is_a_failure_of_keying(options: dict[str, Any]) -> None:
-    """The caller never sees it."""
+    """A user's callable that raises makes the call a failure; the caller never sees the error."""
     found = outcome(keyer(ask, **options), "q")
     assert isinstance(found, Failure)
     assert found.stage == "keying"
@@ -398,7 +398,7 @@ def test_a_value_that_cannot_even_be_asked_is_a_failure_of_keying() -> None:
     ],
 )
 def test_an_argument_without_a_form_is_a_bypass_that_names_it(call: dict[str, Any], subject: str) -> None:
-    """It is never left out of the key in silence, and never raises."""
+    """An argument without a canonical form is never left out of the key in silence, and never raises."""
     assert outcome(keyer(ask), "q", **call) == Bypass("unfingerprintable", subject)
 
 
@@ -450,8 +450,8 @@ DERIVED = {
 
 
 @pytest.mark.parametrize("derive", DERIVED)
-def test_a_derived_prompt_leaves_a_hole_only_where_it_stands(derive: str) -> None:
-    """Calls share a partition where the prompt itself was found, else they match exactly only."""
+def test_a_derived_prompt_is_replaced_only_where_it_stands(derive: str) -> None:
+    """Calls share a partition if the prompt itself was found in the arguments, else they match exactly only."""
     prompt, shares = DERIVED[derive]
     reader = keyer(either, prompt=prompt)
     one, other = asked(reader, "a", "one", ""), asked(reader, "a", "two", "")
@@ -460,7 +460,7 @@ def test_a_derived_prompt_leaves_a_hole_only_where_it_stands(derive: str) -> Non
 
 
 def test_a_derived_prompt_that_stands_twice_matches_exactly_only() -> None:
-    """Which of the two is the prompt cannot be told, so both count whole."""
+    """If the prompt stands twice, nobody knows which is the prompt, so both count whole."""
     reader = keyer(either, prompt=lambda kw: kw["b"])
     assert asked(reader, "one", "one", "").partition != asked(reader, "two", "two", "").partition
     assert asked(reader, "one", "one", "") == asked(reader, "one", "one", "")
@@ -480,7 +480,7 @@ def test_a_derived_prompt_that_stands_twice_matches_exactly_only() -> None:
     ],
 )
 def test_what_stands_around_a_derived_prompt_counts(one: tuple[Any, ...], other: tuple[Any, ...]) -> None:
-    """The place of the hole and all that is beside it keep calls apart, though the prompts are equal."""
+    """The place of the prompt and all that is beside it keep calls apart, though the prompts are equal."""
     reader = keyer(either, prompt=lambda kw: "q")
     assert asked(reader, *one).partition != asked(reader, *other).partition
 
@@ -489,7 +489,7 @@ def test_what_stands_around_a_derived_prompt_counts(one: tuple[Any, ...], other:
     st.lists(st.sampled_from(["q", "r", " q ", ""]), min_size=3, max_size=3),
     st.lists(st.sampled_from(["q", "r", ""]), min_size=3, max_size=3),
 )
-def test_derived_prompts_share_a_key_only_where_the_arguments_are_equal(one: list[str], other: list[str]) -> None:
+def test_derived_prompts_share_a_key_only_if_the_arguments_are_equal(one: list[str], other: list[str]) -> None:
     """Whatever text the callable picks, two calls share a key only if nothing but its white space differs."""
     reader = keyer(either, prompt=lambda kw: next((value for value in kw.values() if value.strip()), ""))
     if asked(reader, *one).key == asked(reader, *other).key:

@@ -140,7 +140,7 @@ def test_pydantic_is_not_imported_to_ask_for_models() -> None:
 
 
 def test_models_of_pydantic_1_are_plain_objects(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They have no validator of version 2, and none of the places in which its models keep their values."""
+    """Models of pydantic 1 lack the validator of version 2, and the places in which its models keep their values."""
 
     class OldModel:
         pass
@@ -200,31 +200,31 @@ def test_a_class_names_its_slots(cls: type, names: set[str]) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_an_objects_attributes_and_slots_are_read_by_name(value: object, expected: dict[str, Any]) -> None:
-    """What the object itself would say of its state does not count, and nothing is found where all is hidden."""
+    """Attributes and slots are read past the object's own ``__getstate__``; an object that hides both gives nothing."""
     assert named_values(value) == expected
 
 
 def test_the_raw_state_tells_attributes_from_slots() -> None:
-    """An object without either has none."""
+    """Attributes and slots come as a pair, and an object without either holds nothing."""
     assert raw_state(Evasive()) == {"kept": 1}
     assert raw_state(with_attributes(Single(), alone=1)) == (None, {"alone": 1})
     assert raw_state(Empty()) is None
 
 
 def test_a_dataclass_holds_its_fields_and_what_was_set_beside_them() -> None:
-    """Fields in slots and attributes that are no fields are read alike."""
+    """Of a dataclass, fields in slots, and attributes that are no fields, are read alike."""
     note = with_attributes(Note("a"), unset=1, beside=2)
     assert dataclass_values(note) == {"text": "a", "unset": 1, "beside": 2}
     assert dataclass_values(Document("a")) == {"name": "a"}
 
 
 def test_a_field_that_was_never_set_is_an_error_that_names_it() -> None:
-    """Such an instance cannot be read in full."""
+    """A dataclass's instance without a value for a field cannot be read in full."""
     with pytest.raises(AttributeError, match="unset"):
         dataclass_values(Note("a"))
 
 
 def test_a_model_holds_fields_extra_fields_and_private_attributes() -> None:
-    """Each by name and apart, as they may share names; None stands for what the model's class rules out."""
+    """Fields, extra and private ones, which may share names, are kept apart; None: the class rules them out."""
     assert model_values(Model(text="a", more=[1])) == ({"text": "a"}, {"more": [1]}, {"_seen": 1})  # type: ignore[call-arg]
     assert model_values(Closed()) == ({"text": "t"}, None, None)

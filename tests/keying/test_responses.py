@@ -58,7 +58,7 @@ class Evasive:
     ids=lambda value: type(value).__name__,
 )
 def test_a_stream_is_what_reading_consumes(response: object, expected: bool) -> None:
-    """Containers are none, however often they can be iterated over."""
+    """Iterators and awaitables are streams; containers are none, however often they can be iterated over."""
     assert is_stream(response) is expected
 
 
@@ -82,5 +82,5 @@ def test_a_stream_is_what_reading_consumes(response: object, expected: bool) -> 
     ids=lambda value: type(value).__name__,
 )
 def test_tokens_are_what_a_response_reports(response: object, expected: int) -> None:
-    """A positive int under ``usage.total_tokens``, as items or attributes; else nothing."""
+    """A response reports a positive int under ``usage.total_tokens``, as items or attributes, or nothing."""
     assert total_tokens(response) == expected

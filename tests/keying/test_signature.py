@@ -22,6 +22,7 @@ from recallm.keying.signature import (
     chosen_call_kind,
     function_path,
     unwrap_function,
+    where_defined,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def wrapping(question: str) -> Any:
     ids=str,
 )
 def test_the_kind_is_that_of_what_is_called(fn: Callable[..., Any], kind: str) -> None:
-    """Partials, descriptors and callable objects hide it, and it is found."""
+    """What a call does is found under partials, descriptors and callable objects."""
     assert call_kind(fn) == kind
 
 
@@ -136,8 +137,15 @@ def test_the_path_is_that_of_the_function_at_the_bottom(fn: Any, path: str) -> N
 
 
 def test_builtins_have_a_path() -> None:
-    """What is written in C is named too."""
+    """A function written in C has a path too."""
     assert function_path(len) == "builtins.len"
+
+
+@pytest.mark.parametrize("fn", [plain, partial(plain), staticmethod(plain)])
+def test_a_function_is_defined_in_a_line_of_a_file(fn: Any) -> None:
+    """Partials and static methods are defined where their function is; what has no code is nowhere."""
+    assert where_defined(fn) == (__file__, plain.__code__.co_firstlineno)
+    assert where_defined(len) == ("<unknown>", 1)
 
 
 class Greedy:
@@ -168,7 +176,7 @@ def test_wrappers_without_a_function_under_them_do_not_hold_up_the_search(fn: An
 
 
 def test_the_path_of_a_wrapper_of_itself_is_that_of_its_class() -> None:
-    """There is no function under it that could be named."""
+    """A wrapper of itself has no function under it that could be named."""
     assert function_path(Circular()) == f"{__name__}.Circular"
 
 
@@ -185,12 +193,12 @@ def test_the_path_of_a_wrapper_of_itself_is_that_of_its_class() -> None:
     ],
 )
 def test_a_mode_may_make_a_sync_function_async(fn: Any, mode: Any, kind: str) -> None:
-    """A generator stays one."""
+    """The mode ``"async"`` makes a sync function async; a generator stays one in every mode."""
     assert chosen_call_kind(fn, mode) == kind
 
 
 def test_a_mode_that_does_not_fit_is_refused() -> None:
-    """With what was got and what is allowed."""
+    """A mode that is unknown, or ``"sync"`` for an async function, is an error that says what is allowed."""
     with pytest.raises(InvalidTypeError, match=r"'sync'.*coroutine.*'auto' or 'async'"):
         chosen_call_kind(coroutine, "sync")
     for mode in ("threads", None, True):
@@ -263,7 +271,7 @@ def test_binds_as_the_language_does(fn: Callable[..., Any], call: tuple[tuple[in
 
 
 def test_a_function_without_a_signature_takes_anything() -> None:
-    """What cannot be inspected is bound as ``(*args, **kwargs)``."""
+    """A function without a readable signature is bound as ``(*args, **kwargs)``."""
     binder = Binder(dict)
     assert binder.takes_any_keyword
     assert binder.bind((1, 2), {"a": 3}) == ({"args": (1, 2)}, {"a": 3})
@@ -302,7 +310,7 @@ def quoted(question: "str", top: int) -> Any:  # noqa: UP037  # a quoted annotat
     ],
 )
 def test_the_prompt_is_inferred(fn: Callable[..., Any], prompt: str) -> None:
-    """``messages``, else ``prompt``, else the only ``str``."""
+    """The prompt is ``messages``, else ``prompt``, else the only argument annotated ``str``."""
     assert checked_prompt(fn, Binder(fn), None) == prompt
 
 
@@ -327,7 +335,7 @@ def open_ended(question: str, **extra: Any) -> Any:
 
 
 def test_of_several_texts_the_only_one_by_position_is_the_prompt() -> None:
-    """``answer(question, *, user)`` needs no ``prompt=``."""
+    """Of several arguments annotated ``str`` the only one that may be passed by position carries the prompt."""
     assert checked_prompt(one_by_position, Binder(one_by_position), None) == "question"
 
 
@@ -342,14 +350,23 @@ def test_of_several_texts_the_only_one_by_position_is_the_prompt() -> None:
     ],
 )
 def test_a_prompt_that_cannot_be_inferred_is_refused(fn: Callable[..., Any], candidates: str) -> None:
-    """A `TypeError` that names the candidates and what to pass."""
+    """If no argument can be inferred, a `TypeError` names the candidates and says what to pass."""
     with pytest.raises(TypeError, match=f"candidates are {candidates}; pass prompt=") as caught:
         checked_prompt(fn, Binder(fn), None)
     assert isinstance(caught.value, SignatureMismatchError)
 
 
+@pytest.mark.parametrize("prompt", [None, "question"])
+def test_the_prompt_cannot_be_ignored(prompt: str | None) -> None:
+    """An argument that carries the prompt, named or inferred, affects the answer."""
+    with pytest.raises(
+        SignatureMismatchError, match=r"ignore=\('question',\) names 'question', which carries the prompt"
+    ):
+        checked_prompt(plain, Binder(plain), prompt, ("question",))
+
+
 def test_a_prompt_may_be_named_or_derived() -> None:
-    """A parameter's name, any name where keywords are open, or a callable."""
+    """``prompt=`` takes a parameter's name, any name if the function has ``**extra``, or a callable."""
     derive = lambda kw: kw["question"]  # noqa: E731  # as users write them
     assert checked_prompt(two_texts, Binder(two_texts), "style") == "style"
     assert checked_prompt(open_ended, Binder(open_ended), "messages") == "messages"
@@ -367,7 +384,7 @@ def test_a_prompt_may_be_named_or_derived() -> None:
     ],
 )
 def test_a_prompt_that_is_no_argument_is_refused(prompt: Any, error: type[Exception], told: str) -> None:
-    """With what was got and what there is."""
+    """A prompt that is no argument is an error with what was got and what there is."""
     with pytest.raises(error, match=told):
         checked_prompt(two_texts, Binder(two_texts), prompt)
 
@@ -394,7 +411,7 @@ def closing(client: Any) -> Callable[..., Any]:
     ],
 )
 def test_arguments_and_closed_over_variables_may_be_ignored(fn: Callable[..., Any], ignore: Any) -> None:
-    """Any collection of their names will do."""
+    """``ignore=`` takes any collection of names of arguments and closed-over variables."""
     assert checked_ignore(fn, Binder(fn), ignore) == frozenset(ignore)
 
 
@@ -410,7 +427,7 @@ def test_arguments_and_closed_over_variables_may_be_ignored(fn: Callable[..., An
     ],
 )
 def test_a_name_that_cannot_be_ignored_is_refused(ignore: Any, error: type[Exception], told: str) -> None:
-    """A misspelt name would make every call a miss in silence."""
+    """A name that is no argument is refused: misspelt, it would make every call a miss in silence."""
     with pytest.raises(error, match=told) as caught:
         checked_ignore(two_texts, Binder(two_texts), ignore)
     assert isinstance(caught.value, RecallmError)
