@@ -193,8 +193,9 @@ def _search(
     if hit is not None:
         return hit
     expired = [candidate for candidate in (recalled.candidate, *found) if candidate and not is_fresh(candidate)]
-    stale = next(iter(decide(query, expired, threshold, plan.guards).served), None)
-    refusals = [*decision.refusals, *((candidate, "verify") for candidate in refused)]
+    if_it_raises = decide(query, expired, threshold, plan.guards)
+    stale = next(iter(if_it_raises.served), None)
+    refusals = [*decision.refusals, *if_it_raises.refusals, *((candidate, "verify") for candidate in refused)]
     nearest = _nearest(query, fresh or found, refusals)
     return Miss(_why(plan, decision), query, recalled.epoch, vector, stale=stale, nearest=nearest)
 

@@ -154,6 +154,14 @@ def test_an_explanation_is_what_the_call_gets(replies: dict[type, Any], guards: 
         assert explanation.reason in (outcome.reason, "empty")
 
 
+def test_explains_who_refuses_an_expired_answer() -> None:
+    """An answer kept for when the function raises is the nearest if there is no other; a guard may refuse it, too."""
+    near = candidate()
+    expired = near._replace(entry=near.entry._replace(fresh_for=1.0))
+    explanation, _ = drive(explain(plan(refuses), REQUEST), {Search: [expired]})
+    assert explanation == Explanation("miss", "unlike", False, 0.95, 0.9, "reworded", "refuses", "n", 5.0)
+
+
 @pytest.mark.parametrize(("trouble", "times"), [(LoadModel, 1), (Embed, 1), (Recall, 2), (Search, 2)])
 def test_explaining_asks_again_only_for_what_a_storage_may_still_give(trouble: type, times: int) -> None:
     """If the look-up that sees all near misses fails in the storage, that of a call is tried; else nothing is."""
