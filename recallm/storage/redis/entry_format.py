@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,7 @@ class EntryFormat:
         max_bytes: the most bytes that a prompt, or a payload, may take on the server.
     """
 
-    secret: bytes | None
+    secret: bytes | None = field(repr=False)
     encrypt: Callable[[bytes], bytes] | None
     decrypt: Callable[[bytes], bytes] | None
     max_bytes: int

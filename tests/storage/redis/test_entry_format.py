@@ -77,3 +77,8 @@ def test_an_entry_too_large_to_be_read_is_not_written() -> None:
     with pytest.raises(InvalidValueError, match="max_bytes") as raised:
         encoded(format_of(max_bytes=10), make("a prompt that is too long"))
     assert "prompt that" not in str(raised.value)
+
+
+def test_the_secret_is_not_shown() -> None:
+    """The repr of a format, which a traceback's locals may show, leaves the secret out."""
+    assert SECRET.decode() not in repr(format_of(SECRET))
