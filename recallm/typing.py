@@ -57,7 +57,8 @@ class Embedder(ABC):
     """Base class of embedders. ``recallm.testing.EmbedderContract`` holds a subclass to it.
 
     A subclass gives `model_id` and implements `embed`; the other members have defaults that suit a model which reads
-    texts of any length. An object that has some of these members without being a subclass works as well.
+    texts of any length. Give the attributes in the class, or as properties: assigned in ``__init__`` they are refused.
+    An object that has some of these members without being a subclass works as well.
 
     Attributes:
         model_id: name and revision of the model: entries of another id are invisible.
