@@ -1,6 +1,6 @@
 """Statistics: a cache's counts as a value, and the increments of each event.
 
-To count something more, add a field to `CacheStats` and a case to `increments`: sums over caches, the ``repr`` and the
+To count something more, add a last field to `CacheStats` and a case to `increments`: sums over caches, ``repr`` and the
 Prometheus counters follow from the fields.
 """
 
