@@ -110,7 +110,7 @@ def test_a_url_with_unknown_options_is_refused(url: str) -> None:
 
 def test_a_url_of_an_unknown_scheme_tells_which_are_known() -> None:
     """A URL of an unknown scheme raises a `LookupError` that lists the known ones."""
-    with pytest.raises(UnknownNameError, match="'ftp'; use memory://, .*redis://"):
+    with pytest.raises(UnknownNameError, match=r"'ftp'; use memory://, .*redis://"):
         recallm.get_storage("ftp://host")
 
 
@@ -460,14 +460,14 @@ def test_a_scheme_whose_factory_makes_no_storage_is_refused() -> None:
 def test_an_unknown_scheme_is_refused_with_those_that_are_known() -> None:
     """Own schemes are among them."""
     recallm.register_scheme("mine", lambda url: InMemoryStorage())
-    with pytest.raises(UnknownNameError, match=r"use memory://, mine://, redis://.*register_scheme\('other', \.\.\.\)"):
+    with pytest.raises(UnknownNameError, match=r"use memory://, mine://, .*register_scheme\('other', \.\.\.\)"):
         recallm.get_storage("other://host")
 
 
 @pytest.mark.parametrize("url", ["user:secret@host://x", ":secret@redis://x", "redis:/user:secret@host://x"])
 def test_what_cannot_be_a_scheme_is_not_quoted(url: str) -> None:
     """A URL that somebody mangled may begin with its password, which must not reach a log."""
-    with pytest.raises(UnknownNameError, match=r"begins with no scheme; use memory://, redis://") as raised:
+    with pytest.raises(UnknownNameError, match=r"begins with no scheme; use memory://, .*redis://") as raised:
         recallm.get_storage(url)
     assert "secret" not in str(raised.value)
 
