@@ -293,8 +293,10 @@ def _emit_compared(prompt: str, sought: Hit | Miss | Bypass) -> Flow[None]:
 def _serve_stale(plan: Plan, miss: Miss, error: Exception) -> Flow[object]:
     """Return the expired answer, or raise the function's `error` if that answer cannot be decoded."""
     yield Emit(miss)
-    stale = [] if miss.stale is None else [miss.stale]
-    hit, _ = yield from _first_servable(plan, miss.query, stale, exact=stale[0].entry.key == miss.query.key)
+    hit = None
+    if miss.stale is not None:
+        exact = miss.stale.entry.key == miss.query.key
+        hit, _ = yield from _first_servable(plan, miss.query, [miss.stale], exact=exact)
     if hit is None:
         raise error
     yield Emit(ServedStale())
