@@ -1,18 +1,18 @@
-"""The options of a cached function, a row each: its type, its default, its check and its meaning.
+"""The options of a cached function: a type each, and a row with its meaning, its default and its check.
 
-`semantic_cache` and `SemanticCache.wrap` take them, and their signatures and docstrings are made from these rows.
+`semantic_cache` and `SemanticCache.wrap` take them, and their signatures and docstrings are made from them.
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from inspect import Parameter
 from textwrap import fill, indent
-from typing import Annotated, Any, TypedDict, TypeVar, cast, get_type_hints
+from types import MappingProxyType
+from typing import Any, TypedDict, TypeVar
 
 from recallm import checks
 from recallm.config import CacheConfig
@@ -52,120 +52,99 @@ class Option:
 class WrapOptions(TypedDict, total=False):
     """The options of `SemanticCache.wrap`."""
 
-    mode: Annotated[
-        Mode,
-        Option(
-            '``"auto"``: as the function is; ``"async"``: the result is awaited, and so is what the function returns '
-            'if it can be; ``"sync"``: the function must not be async.',
-            "auto",
-        ),
-    ]
-    context: Annotated[
-        Context | None,
-        Option(
-            "what an answer depends on besides the arguments' own values: a mapping, or a callable of all arguments by "
-            "name that returns one; None: every call must pass ``cache_context=``.",
-            check=checks.context,
-        ),
-    ]
-    prompt: Annotated[
-        Prompt | None,
-        Option(
-            "name of the argument that carries the prompt, or a callable of all arguments that returns it (None: not "
-            "cached); not given: ``messages``, ``prompt`` or the only ``str`` parameter."
-        ),
-    ]
-    namespace: Annotated[
-        Namespace | None,
-        Option(
-            "what is invalidated together: a str, or a callable of all arguments; not given: the config's default, "
-            "for the decorator the function's ``module.qualname`` unless the config gives one.",
-            check=lambda value: None if value is None else checks.namespace(value),
-        ),
-    ]
-    ignore: Annotated[
-        Collection[str],
-        Option(
-            "names of arguments and closed-over variables that do not affect the answer, such as a client or a "
-            "timeout.",
-            (),
-        ),
-    ]
-    ttl: Annotated[
-        Seconds | None,
-        Option(
-            "seconds or timedelta until an answer expires; None: never; not given: the config's default.",
-            NOT_GIVEN,
-            lambda value: value if value is NOT_GIVEN else checks.ttl(value),
-        ),
-    ]
-    store_if: Annotated[
-        StoreIf | None,
-        Option(
-            "predicate of the response; None: everything but None is stored.",
-            check=lambda value: checks.optional_callable(value, "store_if"),
-        ),
-    ]
-    verify: Annotated[
-        Verifier | None,
-        Option(
-            "asked last about a similar prompt's answer: ``(prompt, cached_prompt, response) -> bool``, sync or async, "
-            "within ``verify_timeout_seconds``; an answer that it refuses is a miss.",
-            check=lambda value: checks.optional_callable(value, "verify"),
-        ),
-    ]
-    response_type: Annotated[
-        Any,
-        Option("type of the responses, if the return annotation does not say it.", check=checks.response_type),
-    ]
-    coalesce: Annotated[
-        bool,
-        Option(
-            "whether calls that want the same answer at the same time wait for one to compute it.",
-            True,
-            lambda value: checks.flag(value, "coalesce"),
-        ),
-    ]
-    stale_if_error: Annotated[
-        Seconds | None,
-        Option(
-            "seconds or timedelta for which an answer that has expired is served if the function raises an "
-            "`Exception`; None: the exception reaches the caller.",
-            check=lambda value: checks.ttl(value, "stale_if_error"),
-        ),
-    ]
+    mode: Mode
+    context: Context | None
+    prompt: Prompt | None
+    namespace: Namespace | None
+    ignore: Collection[str]
+    ttl: Seconds | None
+    store_if: StoreIf | None
+    verify: Verifier | None
+    response_type: Any
+    coalesce: bool
+    stale_if_error: Seconds | None
 
 
 class DecoratorOptions(WrapOptions, total=False):
     """The options of `semantic_cache`: those of `SemanticCache.wrap`, and those of the cache that it makes."""
 
-    threshold: Annotated[
-        Threshold,
-        Option('``"strict"``, ``"balanced"``, ``"loose"`` or a cosine in [0, 1]; not given: the config\'s.', NOT_GIVEN),
-    ]
-    storage: Annotated[
-        StorageBackend | str,
-        Option("a storage, a registered name, or a URL such as ``redis://localhost``.", "default"),
-    ]
-    embedder: Annotated[
-        EmbedderLike | None,
-        Option("see `recallm.typing.EmbedderLike`; None: the default one, loaded on first use."),
-    ]
-    guards: Annotated[
-        Sequence[Guard],
-        Option("asked in order whether a candidate may serve; ``()`` turns them off.", DEFAULT_GUARDS),
-    ]
-    config: Annotated[CacheConfig | None, Option("a `CacheConfig` that supplies what is not given here.")]
-    name: Annotated[
-        str | None,
-        Option("name under which `recallm.stats(name)` reports; not given: ``module.qualname``."),
-    ]
+    threshold: Threshold
+    storage: StorageBackend | str
+    embedder: EmbedderLike | None
+    guards: Sequence[Guard]
+    config: CacheConfig | None
+    name: str | None
+
+
+ROWS: Mapping[str, Option] = MappingProxyType(
+    {
+        "mode": Option(
+            '``"auto"``: as the function is; ``"async"``: the result is awaited, and so is what the function returns '
+            'if it can be; ``"sync"``: the function must not be async.',
+            "auto",
+        ),
+        "context": Option(
+            "what an answer depends on besides the arguments' own values: a mapping, or a callable of all arguments by "
+            "name that returns one; None: every call must pass ``cache_context=``.",
+            check=checks.context,
+        ),
+        "prompt": Option(
+            "name of the argument that carries the prompt, or a callable of all arguments that returns it (None: not "
+            "cached); not given: ``messages``, ``prompt`` or the only ``str`` parameter."
+        ),
+        "namespace": Option(
+            "what is invalidated together: a str, or a callable of all arguments; not given: the config's default, "
+            "for the decorator the function's ``module.qualname`` unless the config gives one.",
+            check=lambda value: None if value is None else checks.namespace(value),
+        ),
+        "ignore": Option(
+            "names of arguments and closed-over variables that do not affect the answer, such as a client or a "
+            "timeout.",
+            (),
+        ),
+        "ttl": Option(
+            "seconds or timedelta until an answer expires; None: never; not given: the config's default.",
+            NOT_GIVEN,
+            lambda value: value if value is NOT_GIVEN else checks.ttl(value),
+        ),
+        "store_if": Option(
+            "predicate of the response; None: everything but None is stored.",
+            check=lambda value: checks.optional_callable(value, "store_if"),
+        ),
+        "verify": Option(
+            "asked last about a similar prompt's answer: ``(prompt, cached_prompt, response) -> bool``, sync or async, "
+            "within ``verify_timeout_seconds``; an answer that it refuses is a miss.",
+            check=lambda value: checks.optional_callable(value, "verify"),
+        ),
+        "response_type": Option(
+            "type of the responses, if the return annotation does not say it.", check=checks.response_type
+        ),
+        "coalesce": Option(
+            "whether calls that want the same answer at the same time wait for one to compute it.",
+            True,
+            lambda value: checks.flag(value, "coalesce"),
+        ),
+        "stale_if_error": Option(
+            "seconds or timedelta for which an answer that has expired is served if the function raises an "
+            "`Exception`; None: the exception reaches the caller.",
+            check=lambda value: checks.ttl(value, "stale_if_error"),
+        ),
+        "threshold": Option(
+            '``"strict"``, ``"balanced"``, ``"loose"`` or a cosine in [0, 1]; not given: the config\'s.', NOT_GIVEN
+        ),
+        "storage": Option("a storage, a registered name, or a URL such as ``redis://localhost``.", "default"),
+        "embedder": Option("see `recallm.typing.EmbedderLike`; None: the default one, loaded on first use."),
+        "guards": Option("asked in order whether a candidate may serve; ``()`` turns them off.", DEFAULT_GUARDS),
+        "config": Option("a `CacheConfig` that supplies what is not given here."),
+        "name": Option("name under which `recallm.stats(name)` reports; not given: ``module.qualname``."),
+    }
+)
 
 
 @cache
 def rows(kind: type) -> Mapping[str, Option]:
     """Return the row of each option of a kind, in order."""
-    return {name: hint.__metadata__[0] for name, hint in get_type_hints(kind, include_extras=True).items()}
+    return {name: ROWS[name] for name in kind.__annotations__}
 
 
 def chosen(kind: type, given: Mapping[str, Any], caller: str) -> Any:
@@ -199,11 +178,11 @@ def with_options(kind: type) -> Callable[[F], F]:
     """
 
     def show(function: F) -> F:
-        known = rows(kind)
+        known, types = rows(kind), kind.__annotations__
         signature = inspect.signature(function)
         fixed = [each for each in signature.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
         named = [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=option.default, annotation=_annotation(kind, name))
+            Parameter(name, Parameter.KEYWORD_ONLY, default=option.default, annotation=types[name].__forward_arg__)
             for name, option in known.items()
         ]
         function.__signature__ = signature.replace(parameters=[*fixed, *named])  # type: ignore[attr-defined]
@@ -214,9 +193,3 @@ def with_options(kind: type) -> Callable[[F], F]:
         return function
 
     return show
-
-
-def _annotation(kind: type, name: str) -> str:
-    """Return an option's type as it is written, without its row."""
-    row = cast("ast.Subscript", ast.parse(kind.__annotations__[name].__forward_arg__, mode="eval").body)
-    return ast.unparse(cast("ast.Tuple", row.slice).elts[0])
