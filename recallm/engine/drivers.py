@@ -26,7 +26,6 @@ STORAGE_WORKERS = Workers("recallm-storage", size=16)
 
 VERIFY_WORKERS = Workers("recallm-verify", size=8)
 """A verifier computes, or waits for a model that does: more at once would be slower each."""
-"""The threads for blocking storages and for verifiers; their sizes bound how many calls wait in them at a time."""
 
 THREADS, TASKS = SingleFlight(), SingleFlight()
 """The answers that sync calls (in threads) and async calls (in tasks) are computing."""
