@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recallm import checks
+from recallm.config import DEFAULT_MODEL
 from recallm.embedders.base import LoadedModel, LoadOnUseEmbedder, measured_dim
 from recallm.embedders.model_files import (
     OFFLINE_MODEL_ID,
@@ -54,7 +55,7 @@ class FastEmbedEmbedder(LoadOnUseEmbedder):
 
     def __init__(
         self,
-        model_name: str = "BAAI/bge-small-en-v1.5",
+        model_name: str = DEFAULT_MODEL,
         *,
         model_path: str | Path | None = None,
         cache_dir: str | Path | None = None,
