@@ -171,8 +171,10 @@ def _look_up(
         vector: Vector | None = yield Embed(query.text)
     except Exception as error:
         raise _StageError("embedding", error) from error
-    if vector is None or not reuse:
-        return Miss("exact_only" if reuse else "refresh", query, epoch, vector)
+    if not reuse:
+        return Miss("refresh", query, epoch, vector)
+    if vector is None:
+        return _exact_miss(query, recalled)
     try:
         return (yield from _search(plan, query, recalled, vector, model, floor))
     except Exception as error:
@@ -206,6 +208,14 @@ def _exact_hit(plan: Plan, query: Query, recalled: Recalled) -> Flow[Hit | None]
         return None
     hit, _ = yield from _first_servable(plan, query, [candidate], exact=True)
     return hit
+
+
+def _exact_miss(query: Query, recalled: Recalled) -> Miss:
+    """Return the miss of a prompt that may match exactly only; its own answer may have expired."""
+    found = recalled.candidate
+    if found is None or is_fresh(found) or not answers(found, query):
+        return Miss("exact_only", query, recalled.epoch)
+    return Miss("exact_only", query, recalled.epoch, stale=found, nearest=Nearest(found, None))
 
 
 def _await_role(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Recalled, Hit | None]]:

@@ -52,6 +52,20 @@ def test_an_expired_answer_is_served_where_the_function_fails(prompt: str, async
     assert "stale           1" in repr(stats)
 
 
+def test_an_expired_answer_is_served_to_a_prompt_that_matches_exactly_only(asynchronous: bool) -> None:
+    """A prompt without an embedding gets its own expired answer if the function fails, and `explain` names it."""
+    moody = Moody(asynchronous=asynchronous)
+    assert moody.ask("  ") == ["answer 1"]
+    moody.clock.advance(50)
+    moody.error = ConnectionError("away")
+    assert moody.ask("  ") == ["answer 1"]
+    assert moody.cached.stats().stale == 1
+    why = moody.cached.explain("  ")
+    assert (why.outcome, why.reason, why.cached_prompt, why.age) == ("miss", "exact_only", "  ", 50.0)
+    with pytest.raises(ConnectionError):
+        moody.ask("   ")
+
+
 def test_an_expired_answer_is_not_served_where_the_function_answers() -> None:
     """If the function answers, its new answer replaces the expired one."""
     moody = Moody()
