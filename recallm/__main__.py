@@ -13,7 +13,7 @@ from recallm.errors import RecallmError
 if TYPE_CHECKING:
     from recallm.evaluation.evaluate import Evaluation
     from recallm.evaluation.tune import Tuning
-    from recallm.typing import EmbedderLike, Threshold
+    from recallm.typing import EmbedderLike, Profile
 
 BAR_WIDTH = 30
 """Characters of the progress bar: with its labels it fits into a line of 80."""
@@ -113,11 +113,11 @@ def _embedder(name: str | None) -> EmbedderLike | None:
     return named_embedder(name)
 
 
-def _threshold(text: str) -> Threshold:
+def _threshold(text: str) -> Profile | float:
     try:
         return float(text)
     except ValueError:
-        return checks.threshold(text, "--at")
+        return checks.profile_or_cosine(text, "--at")
 
 
 def _progress(stage: str, done: int, total: int) -> None:

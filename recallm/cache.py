@@ -208,11 +208,11 @@ class SemanticCache:
 
     def warmup(self) -> bool:
         """Load the model now, so that the first call need not wait; return whether it is ready."""
-        return maintain(load_model(), self._core)
+        return maintain(load_model(self.config.threshold), self._core)
 
     async def async_warmup(self) -> bool:
         """Load the model now without blocking the event loop; return whether it is ready."""
-        return await amaintain(load_model(), self._core)
+        return await amaintain(load_model(self.config.threshold), self._core)
 
 
 class CacheInfo(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recallm.errors import InvalidTypeError, InvalidValueError
-from recallm.typing import PROFILES, EmbedderLike, Guard, Namespace, Threshold
+from recallm.typing import PROFILES, EmbedderLike, Guard, Namespace, Profile, Threshold
 
 MIN_SECRET_BYTES = 16
 """How long a secret must be: 128 random bits cannot be guessed."""
@@ -107,17 +107,26 @@ def ttl(value: object, field: str = "ttl") -> float | None:
 
 
 def threshold(value: object, field: str = "threshold") -> Threshold:
-    """Return a profile's name or a cosine in [0, 1].
+    """Return "exact", a profile's name or a cosine in [0, 1].
 
     Raises:
         InvalidTypeError: `value` is neither a str nor a number, or is a bool.
-        InvalidValueError: it is an unknown profile, or a number outside [0, 1].
+        InvalidValueError: it is an unknown word, or a number outside [0, 1].
     """
-    allowed = f"{', '.join(map(repr, PROFILES))}, or a cosine between 0 and 1"
+    return _word_or_cosine(value, field, ("exact", *PROFILES))  # type: ignore[no-any-return]  # one of those words
+
+
+def profile_or_cosine(value: object, field: str) -> Profile | float:
+    """Return a profile's name or a cosine in [0, 1]. Raises as `threshold`."""
+    return _word_or_cosine(value, field, PROFILES)  # type: ignore[no-any-return]  # one of those words
+
+
+def _word_or_cosine(value: object, field: str, words: Collection[str]) -> Any:
+    allowed = f"{', '.join(map(repr, words))}, or a cosine between 0 and 1"
     if isinstance(value, str):
-        if value not in PROFILES:
-            raise InvalidValueError(f"{field}={value!r} is not a known profile; use {allowed}")
-        return value  # type: ignore[return-value]  # membership was checked just above
+        if value not in words:
+            raise InvalidValueError(f"{field}={value!r} is not known; use {allowed}")
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong_type(value, field, f"use {allowed}")
     if not 0.0 <= value <= 1.0:
@@ -135,7 +144,7 @@ def thresholds(values: object) -> tuple[float, ...]:
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise _wrong_type(values, "thresholds", "use a list of cosines")
     for value in values:
-        if isinstance(threshold(value, "thresholds"), str):
+        if isinstance(profile_or_cosine(value, "thresholds"), str):
             raise InvalidTypeError(f"thresholds holds {value!r}; use cosines between 0 and 1")
     if not values:
         raise InvalidValueError("thresholds is empty; use at least one cosine between 0 and 1")

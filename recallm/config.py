@@ -23,7 +23,8 @@ class CacheConfig:
     """The settings of a cache, fixed once made.
 
     Args:
-        threshold: ``"strict"`` (0.97), ``"balanced"`` (0.92), ``"loose"`` (0.85) or a cosine in [0, 1].
+        threshold: ``"strict"`` (0.97), ``"balanced"`` (0.92), ``"loose"`` (0.85) or a cosine in [0, 1]; ``"exact"``:
+            only the very same prompt, without any embedding.
         default_namespace: namespace of calls that name none. Not given: ``"default"`` for functions that
             `SemanticCache.wrap` wraps, the function's path for those that `semantic_cache` decorates.
         default_ttl: seconds or timedelta until an entry expires; None: never.
@@ -85,7 +86,9 @@ def checked_config(config: object) -> CacheConfig:
 
 
 def resolve_threshold(threshold: Threshold, calibrated: Mapping[str, float]) -> float:
-    """Return a threshold as a cosine, by the model's calibrated profiles if it has them."""
+    """Return a threshold as a cosine, by the model's calibrated profiles if it has them; 1.0 for ``"exact"``."""
+    if threshold == "exact":
+        return 1.0
     if isinstance(threshold, str):
         return float(calibrated.get(threshold, PROFILES[threshold]))
     return threshold

@@ -130,7 +130,9 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             check=lambda value: checks.ttl(value, "stale_if_error"),
         ),
         "threshold": Option(
-            '``"strict"``, ``"balanced"``, ``"loose"`` or a cosine in [0, 1]; not given: the config\'s.', NOT_GIVEN
+            '``"strict"``, ``"balanced"``, ``"loose"`` or a cosine in [0, 1]; ``"exact"``: only the very same prompt, '
+            "no embedding at all (for text that is data: translate, embed, tool calls); not given: the config's.",
+            NOT_GIVEN,
         ),
         "storage": Option("a storage, a registered name, or a URL such as ``redis://localhost``.", "default"),
         "embedder": Option("see `recallm.typing.EmbedderLike`; None: the default one, loaded on first use."),

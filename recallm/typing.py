@@ -30,7 +30,7 @@ Namespace: TypeAlias = str | Callable[[Arguments], str]
 Seconds: TypeAlias = float | timedelta
 StoreIf: TypeAlias = Callable[[Any], bool]
 Profile: TypeAlias = Literal["strict", "balanced", "loose"]
-Threshold: TypeAlias = Profile | float
+Threshold: TypeAlias = Profile | Literal["exact"] | float
 Mode: TypeAlias = Literal["auto", "sync", "async"]
 
 PROFILES: Mapping[str, float] = MappingProxyType({"strict": 0.97, "balanced": 0.92, "loose": 0.85})

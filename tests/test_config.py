@@ -20,7 +20,7 @@ INF, NAN = float("inf"), float("nan")
 
 WRONG_THRESHOLDS: dict[type[Exception], list[Any]] = {
     TypeError: [None, True, False, [0.9], (0.9,), b"strict", Decimal("0.9"), 0.9j, timedelta(1)],
-    ValueError: ["", "Strict", "0.9", "fast", -0.1, 1.1, -1, 2, 97, NAN, INF, -INF, 10**400],
+    ValueError: ["", "Strict", "Exact", "0.9", "fast", -0.1, 1.1, -1, 2, 97, NAN, INF, -INF, 10**400],
 }
 WRONG_TEXTS: dict[type[Exception], list[Any]] = {TypeError: [None, True, 1, b"n", ["n"]], ValueError: [""]}
 WRONG_SECONDS: dict[type[Exception], list[Any]] = {
@@ -30,7 +30,7 @@ WRONG_SECONDS: dict[type[Exception], list[Any]] = {
 WRONG_TIMEOUTS = {**WRONG_SECONDS, TypeError: [None, *WRONG_SECONDS[TypeError]]}
 
 FIELDS: dict[str, tuple[dict[type[Exception], list[Any]], str]] = {
-    "threshold": (WRONG_THRESHOLDS, r"'strict', 'balanced', 'loose'.*between 0 and 1"),
+    "threshold": (WRONG_THRESHOLDS, r"'exact', 'strict', 'balanced', 'loose'.*between 0 and 1"),
     "default_namespace": (WRONG_TEXTS, "non-empty str"),
     "default_ttl": (WRONG_SECONDS, r"positive number of seconds or a datetime\.timedelta, or None"),
     "embedding_model": (WRONG_TEXTS, "non-empty str"),
@@ -69,10 +69,19 @@ def test_the_type_of_a_wrong_value_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("threshold", "cosine"),
-    [("strict", 0.97), ("balanced", 0.92), ("loose", 0.85), (0, 0.0), (1, 1.0), (0.5, 0.5), (np.float64(0.5), 0.5)],
+    [
+        ("exact", 1.0),
+        ("strict", 0.97),
+        ("balanced", 0.92),
+        ("loose", 0.85),
+        (0, 0.0),
+        (1, 1.0),
+        (0.5, 0.5),
+        (np.float64(0.5), 0.5),
+    ],
 )
-def test_a_threshold_is_a_profile_or_a_cosine(threshold: Any, cosine: float) -> None:
-    """A threshold is a profile's name or a cosine; 0 and 1 are cosines like others."""
+def test_a_threshold_is_exact_a_profile_or_a_cosine(threshold: Any, cosine: float) -> None:
+    """A threshold is "exact", a profile's name or a cosine; 0 and 1 are cosines like others."""
     assert CacheConfig(threshold=threshold).resolved_threshold() == cosine
 
 
@@ -115,6 +124,7 @@ def test_settings_are_fixed_once_made() -> None:
         ("strict", {"strict": 0.5}, 0.5),
         ("loose", {"strict": 0.5}, 0.85),
         (0.7, {"strict": 0.5}, 0.7),
+        ("exact", {"strict": 0.5, "exact": 0.5}, 1.0),
     ],
 )
 def test_a_calibrated_model_moves_its_profiles_only(

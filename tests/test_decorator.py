@@ -91,7 +91,7 @@ class AsyncOnly(InMemoryStorage):
     serves_sync = False
 
 
-COSINE = "'strict', 'balanced', 'loose', or a cosine between 0 and 1"
+COSINE = "use 'exact', 'strict', 'balanced', 'loose', or a cosine between 0 and 1"
 SECONDS = "use a positive number of seconds or a datetime.timedelta, or None for no expiry"
 EMBEDDER = "an embedder has model_id: str and embed(text) -> sequence of float"
 

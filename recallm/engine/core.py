@@ -58,10 +58,9 @@ class Core:
     def circuits(self) -> Mapping[str, str]:
         """The state, ``"open"`` or ``"probing"``, of each part that is skipped because it keeps failing."""
         try:
-            states = {
-                "storage": self.find_breaker(self.find_storage()).state,
-                "embedder": self.find_embedder().breaker.state,
-            }
+            states = {"storage": self.find_breaker(self.find_storage()).state}
+            if self.config.threshold != "exact":
+                states["embedder"] = self.find_embedder().breaker.state
         except Exception as error:  # noqa: BLE001  # statistics must be had though a name is no longer registered
             self.recorder.record(Failure("storage", error), 0.0)
             return {}

@@ -50,6 +50,9 @@ Flow: TypeAlias = Generator[Effect, Any, T]
 CANDIDATES = 16
 """How many candidates a look-up asks for: guards may refuse the first ones."""
 
+EXACT_MODEL = ModelInfo("recallm/exact", {})
+"""Stands for the model if only the very same prompt matches, so that no other look-up finds what is stored then."""
+
 RECORDED_FLOOR = 0.7
 """The cosine from which on a recorded look-up reports its nearest candidate even if it does not serve it."""
 
@@ -59,7 +62,7 @@ class Plan:
     """How one function is cached.
 
     Attributes:
-        threshold: a profile, or the cosine that a candidate must reach.
+        threshold: a profile, the cosine that a candidate must reach, or ``"exact"``: nothing is embedded.
         guards: asked in order about each candidate at or above the threshold.
         codec: turns responses into bytes and back.
         store_if: predicate of the responses that are stored; None: all but None.
@@ -140,7 +143,7 @@ def look_up(
     query: Query | None = None
     try:
         try:
-            model: ModelInfo = yield LoadModel()
+            model = yield from find_model(plan)
             query = request.query(model.model_id)
         except Exception as error:
             raise _StageError("model", error) from error
@@ -152,6 +155,22 @@ def look_up(
         if query is not None and isinstance(failed.error, OddVectorError):
             return Miss("odd_vector", query, 0, storable=False)
         return Bypass(failed.stage)
+
+
+def find_model(plan: Plan) -> Flow[ModelInfo]:
+    """Return the model, loaded; `EXACT_MODEL` if none is needed."""
+    if plan.threshold == "exact":
+        return EXACT_MODEL
+    model: ModelInfo = yield LoadModel()
+    return model
+
+
+def embed(plan: Plan, text: str) -> Flow[Vector | None]:
+    """Return a prompt's vector, or None if it may match exactly only."""
+    if plan.threshold == "exact":
+        return None
+    vector: Vector | None = yield Embed(text)
+    return vector
 
 
 def _look_up(
@@ -168,7 +187,7 @@ def _look_up(
     except Exception as error:
         raise _StageError("storage", error) from error
     try:
-        vector: Vector | None = yield Embed(query.text)
+        vector = yield from embed(plan, query.text)
     except Exception as error:
         raise _StageError("embedding", error) from error
     if not reuse:

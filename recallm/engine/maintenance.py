@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from recallm.config import resolve_threshold
 from recallm.engine.decision import decide
-from recallm.engine.effects import Embed, Emit, LoadModel
-from recallm.engine.flow import Flow, Plan, look_up
+from recallm.engine.effects import Emit, LoadModel
+from recallm.engine.flow import Flow, Plan, embed, find_model, look_up
 from recallm.errors import CircuitOpenError
-from recallm.records import Bypass, Candidate, Explanation, Failure, Hit, ModelInfo
+from recallm.records import Bypass, Candidate, Explanation, Failure, Hit
 from recallm.storage.base import Invalidate, Remove, Search, Sizes
 
 if TYPE_CHECKING:
     from recallm.keying.keyer import Request
-    from recallm.typing import Vector
+    from recallm.typing import Threshold
 
 LOWEST_COSINE = -1.0
 """A threshold that every candidate reaches."""
@@ -31,7 +31,7 @@ def explain(plan: Plan, request: Request) -> Flow[Explanation]:
         sought = yield from look_up(plan, request)
     if isinstance(sought, Bypass):
         return Explanation("bypass", sought.reason)
-    model: ModelInfo = yield LoadModel()
+    model = yield from find_model(plan)
     threshold = resolve_threshold(plan.threshold, model.thresholds)
     if isinstance(sought, Hit):
         found, reason = sought.candidate, "exact" if sought.exact else "similar"
@@ -52,10 +52,10 @@ def forget(plan: Plan, request: Request) -> Flow[int]:
 
     Unlike a look-up this raises: whoever removes an answer must know whether it is gone.
     """
-    model: ModelInfo = yield LoadModel()
+    model = yield from find_model(plan)
     query = request.query(model.model_id)
     removed: int = yield Remove(query.namespace, (query.key,))
-    vector: Vector | None = yield Embed(query.text)
+    vector = yield from embed(plan, query.text)
     if vector is None:
         return removed
     threshold = resolve_threshold(plan.threshold, model.thresholds)
@@ -87,8 +87,10 @@ def sizes(namespaces: Sequence[str]) -> Flow[Mapping[str, int]]:
         return {}
 
 
-def load_model() -> Flow[bool]:
-    """Load the model, and return whether it is ready."""
+def load_model(threshold: Threshold) -> Flow[bool]:
+    """Load the model if the threshold needs one, and return whether calls are ready."""
+    if threshold == "exact":
+        return True
     try:
         yield LoadModel()
     except Exception as error:  # noqa: BLE001  # a service must start without its model

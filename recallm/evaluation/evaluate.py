@@ -14,7 +14,7 @@ from recallm.evaluation.judge import Counts, JudgedPair, Progress, count_served,
 from recallm.evaluation.pairs import Pairs, labelled
 from recallm.guards.default import DEFAULT_GUARDS
 from recallm.registry import default_embedder, managed
-from recallm.typing import EmbedderLike, Guard, Threshold
+from recallm.typing import EmbedderLike, Guard, Profile
 
 THRESHOLDS: tuple[float, ...] = (0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 """The cosines of the table: denser above 0.9, where the profiles lie."""
@@ -115,7 +115,7 @@ def evaluate(
     embedder: EmbedderLike | None = None,
     guards: Sequence[Guard] = DEFAULT_GUARDS,
     thresholds: Sequence[float] = THRESHOLDS,
-    at: Threshold = "balanced",
+    at: Profile | float = "balanced",
     progress: Progress | None = None,
 ) -> Evaluation:
     """Return what a cache would do with labelled pairs, at each threshold, without guards and with them.
@@ -145,7 +145,7 @@ def evaluate(
     """
     labelled_pairs = labelled(pairs)
     model = default_embedder() if embedder is None else managed(checks.embedder(embedder))
-    checks.threshold(at, "at")
+    checks.profile_or_cosine(at, "at")
     at = resolve_threshold(at, model.load().thresholds)
     ascending = checks.thresholds([*thresholds, at])
     judged = judge(labelled_pairs.pairs, embedder=model, guards=guards, thresholds=ascending, progress=progress)

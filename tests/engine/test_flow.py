@@ -13,7 +13,7 @@ from support.driving import AsResult, InTurn, by_type
 
 from recallm.codec.codec import Codec
 from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, LoadModel, Verify
-from recallm.engine.flow import CANDIDATES, Flow, Plan, answer, bypass
+from recallm.engine.flow import CANDIDATES, EXACT_MODEL, Flow, Plan, answer, bypass
 from recallm.errors import OddVectorError, UnstorableResponseError
 from recallm.keying.keyer import Request
 from recallm.records import (
@@ -262,6 +262,29 @@ def test_a_text_without_an_embedding_matches_exactly_only() -> None:
     assert response == "fresh"
     assert Search not in steps(effects)
     assert put(effects).entry.vector is None
+
+
+EXACT_QUERY = REQUEST.query(EXACT_MODEL.model_id)
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_exact_matching_asks_for_no_model_and_no_vector(reuse: bool) -> None:
+    """With ``threshold="exact"`` a call recalls, calls and stores, under a key of its own."""
+    response, effects = drive(answer(plan(threshold="exact"), REQUEST, reuse=reuse))
+    assert response == "fresh"
+    assert steps(effects) == [Recall, Call, Emit, Put, Emit]
+    stored = put(effects).entry
+    assert (stored.key, stored.partition, stored.vector) == (EXACT_QUERY.key, EXACT_QUERY.partition, None)
+    assert stored.key != QUERY.key
+    assert stored.partition != QUERY.partition
+
+
+def test_an_exact_hit_asks_the_storage_alone() -> None:
+    """With ``threshold="exact"`` a hit is one look at the storage."""
+    found = exactly(key=EXACT_QUERY.key, partition=EXACT_QUERY.partition)
+    response, effects = drive(answer(plan(threshold="exact"), REQUEST), {Recall: found})
+    assert response == "cached"
+    assert steps(effects) == [Recall, Emit]
 
 
 def test_a_refresh_calls_whatever_is_stored() -> None:

@@ -117,6 +117,7 @@ def test_an_evaluation_is_a_value() -> None:
         ({"thresholds": ("strict",)}, InvalidTypeError),
         ({"thresholds": 0.9}, InvalidTypeError),
         ({"at": "sloppy"}, InvalidValueError),
+        ({"at": "exact"}, InvalidValueError),
         ({"embedder": object()}, InvalidTypeError),
     ],
 )
