@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -124,9 +125,10 @@ class ManagedEmbedder:
         from recallm.scoring import normalise  # numpy is loaded by whoever embeds first
 
         vector: Vector | None = None
-        if self.represents(text):
-            vector = normalise(self._embedder.embed(text))
-            self._check_dim(vector.size, text)
+        composed = _composed(text)
+        if self.represents(composed):
+            vector = normalise(self._embedder.embed(composed))
+            self._check_dim(vector.size, composed)
         with self._lock:
             self._memo[text] = vector
             if len(self._memo) > MEMO_ENTRIES:
@@ -150,7 +152,7 @@ class ManagedEmbedder:
         from recallm.scoring import normalise
 
         for start in range(0, len(texts), at_once):
-            part = texts[start : start + at_once]
+            part = [_composed(text) for text in texts[start : start + at_once]]
             readable = [text for text in part if self.represents(text)]
             vectors = [normalise(row) for row in self._embedder.embed_batch(readable)] if readable else []
             if len(vectors) != len(readable):
@@ -182,6 +184,11 @@ class ManagedEmbedder:
         else:
             self._odd = dim, text
             raise OddVectorError(f"the embedder returned {dim} numbers, where it has always returned {self._dim}")
+
+
+def _composed(text: str) -> str:
+    """Return a text as models are given it: the same whether its accents are parts of letters or marks after them."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _thresholds(embedder: Embedder) -> dict[str, float]:

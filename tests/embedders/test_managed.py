@@ -248,6 +248,17 @@ def test_a_text_that_an_embedding_cannot_tell_from_others_has_none(embedder: Any
     assert (text in embedder.embedded) == expected
 
 
+@pytest.mark.parametrize("text", ["caf\u00e9", "cafe\u0301"])
+def test_an_embedder_is_given_accents_in_one_form(text: str) -> None:
+    """A text with accents after their letters gets the verdict and the vector of one with accents in them."""
+    embedder = Counting()
+    assert vector_of(ManagedEmbedder(embedder), text) is not None
+    assert embedder.embedded == ["caf\u00e9"]
+    (vectors,) = ManagedEmbedder(embedder).embed_many([text, "tea"], at_once=2)
+    assert [vector is not None for vector in vectors] == [True, True]
+    assert embedder.embedded[1:] == ["caf\u00e9", "tea"]
+
+
 @pytest.mark.parametrize(
     "vector",
     [
