@@ -215,7 +215,7 @@ class LoadOnUseEmbedder(Embedder):
         """Return whether an embedding stands for all of `text`; if not, the text is matched exactly only.
 
         It does not if the text is blank, is longer than the model reads, or has words or characters that the tokenizer
-        does not know or drops: other texts can then have the very same embedding.
+        does not know, drops or folds with others: other texts can then have the very same embedding.
 
         Raises:
             InvalidTypeError: `text` is not a str.

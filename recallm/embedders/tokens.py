@@ -1,10 +1,9 @@
-"""How much of a text a model reads: the tokens of the text, and what its tokenizer drops."""
+"""How much of a text a model reads: the tokens of the text, and what its tokenizer drops or folds."""
 
 from __future__ import annotations
 
 import json
 import unicodedata
-from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +12,18 @@ if TYPE_CHECKING:
 _MAX_CHARS_PER_TOKEN = 20
 """English text has 4 to 5 characters per token; one with 20 is longer than the model reads, or white space."""
 
-_LAST_LATIN_MARK = "\u036f"
-"""The last of Unicode's combining marks for Latin letters: "resume" without its accents is still the same word."""
+_ONE_SPELLING = str.maketrans(
+    {
+        "\N{GREEK SMALL LETTER FINAL SIGMA}": "\N{GREEK SMALL LETTER SIGMA}",
+        "\N{MICRO SIGN}": "\N{GREEK SMALL LETTER MU}",
+        "\u0e33": "\u0e4d\u0e32",  # Thai
+        "\u0eb3": "\u0ecd\u0eb2",  # Lao, and the next two
+        "\u0edc": "\u0eab\u0e99",
+        "\u0edd": "\u0eab\u0ea1",
+        "\u0587": "\u0565\u0582",  # Armenian
+    }
+)
+"""Letters of everyday text that normalisers write in another way, which makes no other word of any."""
 
 
 class TokenReader:
@@ -62,25 +71,25 @@ class TokenReader:
         """Return whether the model reads all of `text`, so that its embedding stands for it.
 
         It does not if there is nothing to read (white space, zero-width characters), if the end would be cut, if a word
-        is unknown to the vocabulary, or if the tokenizer drops vowel signs or tone marks of a script other than Latin:
-        such a text can have the very embedding of another one.
+        is unknown to the vocabulary, or if the tokenizer folds letters, digits or marks with others, as it does when it
+        drops accents: such a text can have the very embedding of another one. Letter case may be folded.
         """
-        if len(text) > self.max_chars or not text.strip():
+        if len(text) > self.max_chars or not text.strip() or self._folds(text):
             return False
         encoding = self._tokenizer.encode(text)
         return (
             len(encoding.ids) <= self.max_tokens
             and 0 in encoding.special_tokens_mask
             and (self._unknown_id is None or self._unknown_id not in encoding.ids)
-            and not self._drops_marks(text)
         )
 
-    def _drops_marks(self, text: str) -> bool:
+    def _folds(self, text: str) -> bool:
         if text.isascii() or self._normaliser is None:
             return False
-        return bool(_non_latin_marks(text) - _non_latin_marks(self._normaliser.normalize_str(text)))
+        return _spelling(self._normaliser.normalize_str(text)) != _spelling(text)
 
 
-def _non_latin_marks(text: str) -> Counter[str]:
-    decomposed = unicodedata.normalize("NFD", text)
-    return Counter(c for c in decomposed if c > _LAST_LATIN_MARK and unicodedata.category(c) == "Mn")
+def _spelling(text: str) -> str:
+    """Return the letters, digits and marks of a text: the same in upper and lower case, composed and decomposed."""
+    decomposed = unicodedata.normalize("NFD", text.lower()).translate(_ONE_SPELLING)
+    return "".join(each for each in decomposed if unicodedata.category(each)[0] in "LMN")

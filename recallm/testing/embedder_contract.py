@@ -42,6 +42,7 @@ TRAPS = (
     ("สวัสดีครับ", "ขอบคุณมาก"),
     ("में", "मैं"),
     ("かぎ", "かき"),
+    ("How do I write a resume?", "How do I write a résumé?"),
     ("word " * 600 + "yes", "word " * 600 + "no"),
 )
 """Pairs that a model may embed alike to the last bit, as it drops the difference or does not read so far."""
