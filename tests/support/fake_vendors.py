@@ -79,6 +79,8 @@ def serving() -> Iterator[FakeVendors]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # The head and the body go out in one piece: a second one would wait for the first to be acknowledged.
+        wbufsize = -1
 
         def do_POST(self) -> None:
             """Answer one request."""
@@ -86,6 +88,7 @@ def serving() -> Iterator[FakeVendors]:
             kind, content = vendors.answer(self.path, body) or ("text/plain", b"no such interface")
             self.send_response(404 if kind == "text/plain" else 200)
             self.send_header("Content-Type", kind)
+            self.send_header("X-Request-Id", f"request-{vendors.calls}")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -6,10 +6,9 @@ import asyncio
 import importlib
 import warnings
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from support.fake_vendors import FakeVendors
 from support.sdk_framework_rows import langchain_rows, pydantic_ai_rows
@@ -37,8 +36,11 @@ ROWS: tuple[Row, ...] = (
     *langchain_rows(), *pydantic_ai_rows(),
 )  # fmt: skip
 
-COLUMNS = ("exact", "similar", "question", "model", "system", "temperature", "tools", "object", "stream", "returns")
-"""What is seen of a row. Each but the first two and the last is of a call that must not get the first one's answer."""
+COLUMNS = (
+    "exact", "similar", "question", "model", "system", "temperature", "tools", "object", "equal", "stream", "returns",
+)  # fmt: skip
+"""What is seen of a row: two calls that must get the first one's answer, and calls that must not; a call of an equal
+object, which may; a stream, which must pass; and the type of the answers."""
 
 
 class Seen(NamedTuple):
@@ -203,6 +205,8 @@ def _observe(row: Row, caller: Caller, seen: Observed, options: Mapping[str, Any
         cell = _refused(row, f"other {other}", first, caller.call(caller.wrapped(other, options), Ask()), seen)
         if not seen.cells.get("object", "").startswith("!"):
             seen.cells["object"] = f"{cell} ({other})" if cell.startswith("!") else cell
+    equal = caller.call(caller.wrapped("", options), Ask()) if row.others else None
+    seen.cells["equal"] = "-" if equal is None else equal.outcome.partition(":")[0]
     seen.cells["stream"] = f"by {row.streams_by}" if stream is None else _streamed(caller, method, stream, seen)
 
 
@@ -235,20 +239,19 @@ def _difference(row: Row, one: Any, other: Any) -> str:
         return f"the text is {row.text(other)!r}, it was {row.text(one)!r}"
     if one is other:
         return "the answer is the very object of the first call"
-    if one == other or _plain(one) == _plain(other):
+    if one == other or (cast("object", type(one).__eq__) is object.__eq__ and _plain(one) == _plain(other)):
         return ""
     ours, theirs = _plain(one), _plain(other)
     if not isinstance(ours, dict) or not isinstance(theirs, dict):
         return f"{other!r} is not equal to {one!r}"
     names = [name for name in {**ours, **theirs} if ours.get(name, ...) != theirs.get(name, ...)]
-    return "not equal in " + "; ".join(f"{name}: {theirs.get(name)!r}, was {ours.get(name)!r}" for name in names)
+    return "not equal in " + "; ".join(f"{name}: {theirs.get(name)}, was {ours.get(name)}" for name in names)
 
 
 def _plain(value: Any) -> Any:
-    """Return what a value holds, for types whose instances are equal only to themselves."""
-    with suppress(Exception):
-        return value.model_dump()
-    return {name: repr(item) for name, item in getattr(value, "__dict__", {}).items()} or repr(value)
+    """Return what a value holds, as texts, for types whose instances are equal only to themselves."""
+    held = {**getattr(value, "__dict__", {}), **(getattr(value, "__pydantic_private__", None) or {})}
+    return {name: repr(item) for name, item in held.items()} or repr(value)
 
 
 def _refused(row: Row, column: str, first: Seen, seen_now: Seen, seen: Observed) -> str:

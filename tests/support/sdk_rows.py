@@ -187,7 +187,8 @@ def openai_rows() -> Iterator[Row]:
 
         chat_text: Callable[[Any], str] = lambda answer: answer.choices[0].message.content  # noqa: E731
         yield row(f"{client}().chat.completions.create", make=made("chat.completions.create"),
-                  arguments=openai_chat, text=chat_text)  # fmt: skip
+                  arguments=openai_chat, text=chat_text,
+                  options={"mode": "async"} if asynchronous else {})  # fmt: skip
         yield row(f"{client}().chat.completions.parse", make=made("chat.completions.parse"),
                   arguments=openai_parsed_chat, text=lambda answer: answer.choices[0].message.parsed.text,
                   changes=WITHOUT_STREAM, streams_by="stream")  # fmt: skip
@@ -222,7 +223,8 @@ def anthropic_rows() -> Iterator[Row]:
     """Yield the rows of Anthropic's SDK."""
     for client in ("Anthropic", "AsyncAnthropic"):
         yield Row(f"{client}().messages.create", "anthropic", partial(anthropic_method, client), anthropic_message,
-                  lambda answer: answer.content[0].text, asynchronous=client.startswith("Async"))  # fmt: skip
+                  lambda answer: answer.content[0].text, asynchronous=client.startswith("Async"),
+                  options={"mode": "async"} if client.startswith("Async") else {})  # fmt: skip
 
 
 def gemini_method(path: str, url: str, other: str) -> Callable[..., Any]:
