@@ -30,7 +30,7 @@ from support.sdk_rows import OTHER_QUESTION, QUESTION, QUIET, REWORDED, Row
 from recallm import FastEmbedEmbedder, InMemoryStorage, SemanticCache
 from recallm.typing import EmbedderLike
 
-MAX_SECONDS = 60.0
+ABSENT = "not installed"
 REASON_LENGTH = 300
 
 
@@ -62,7 +62,7 @@ def check_questions(embedder: EmbedderLike) -> None:
 def observed(row: Row, vendors: FakeVendors, embedder: EmbedderLike, runner: asyncio.Runner) -> list[Observed]:
     """Return what is seen of a row as it is and, if that is not as wanted, with its options."""
     if missing(row):
-        return [Observed(row.name, cells={"exact": "not installed"})]
+        return [Observed(row.name, cells={"exact": ABSENT})]
     found = [observe(row, vendors, embedder, runner, with_options=False)]
     if row.options and not found[0].is_as_wanted:
         found.append(observe(row, vendors, embedder, runner, with_options=True))
@@ -102,6 +102,7 @@ def main() -> None:
     check_questions(embedder)
     with serving() as vendors, asyncio.Runner() as runner:
         found = {row.name: observed(row, vendors, embedder, runner) for row in rows}
+    absent = sum(seen[0].cells["exact"] == ABSENT for seen in found.values())
     failed = [name for name, seen in found.items() if not seen[-1].is_as_wanted]
     if options.json:
         print(json.dumps({name: _as_json(seen) for name, seen in found.items()}))
@@ -112,12 +113,13 @@ def main() -> None:
         for package, seconds in times.items()
     ))  # fmt: skip
     total = perf_counter() - began
-    plain = sum(len(seen) == 1 and seen[0].is_as_wanted for seen in found.values())
+    plain = sum(len(seen) == 1 and seen[0].is_as_wanted for seen in found.values()) - absent
+    helped = len(rows) - len(failed) - plain - absent
     print(
-        f"{len(rows)} rows: {plain} are as wanted as they are, {len(rows) - len(failed) - plain} with an option, "
-        f"{len(failed)} are not; {total:.0f} s in all"
+        f"{len(rows)} rows: {plain} are as wanted as they are, {helped} with an option, "
+        f"{len(failed)} are not, {absent} are not installed; {total:.0f} s in all"
     )
-    raise SystemExit(1 if failed or total > MAX_SECONDS else 0)
+    raise SystemExit(1 if failed else 0)
 
 
 def _as_json(seen: list[Observed]) -> dict[str, Any]:
