@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from inspect import Parameter
+from types import CodeType
 from typing import Any, Literal, TypeAlias, get_type_hints
 
 from recallm.errors import InvalidTypeError, InvalidValueError, SignatureMismatchError
@@ -56,9 +57,16 @@ def function_path(fn: Any) -> str:
 
 
 def where_defined(fn: Any) -> tuple[str, int]:
-    """Return the file and line of a function, or ``("<unknown>", 1)``."""
-    code = getattr(unwrap_function(fn), "__code__", None)
-    return (code.co_filename, code.co_firstlineno) if code is not None else ("<unknown>", 1)
+    """Return the file and line of the function at the bottom of partials, wrappers and objects.
+
+    If that one is not written in Python, it is ``("<unknown>", 1)``.
+    """
+    fn = unwrap_function(fn, through_wrappers=True)
+    for holder in (fn, call_method(fn)):
+        code = getattr(holder, "__code__", None)
+        if isinstance(code, CodeType):
+            return code.co_filename, code.co_firstlineno
+    return "<unknown>", 1
 
 
 def call_kind(fn: Callable[..., Any]) -> CallKind:

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from functools import partial
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,11 +142,29 @@ def test_builtins_have_a_path() -> None:
     assert function_path(len) == "builtins.len"
 
 
-@pytest.mark.parametrize("fn", [plain, partial(plain), staticmethod(plain)])
-def test_a_function_is_defined_in_a_line_of_a_file(fn: Any) -> None:
-    """Partials and static methods are defined where their function is; what has no code is nowhere."""
-    assert where_defined(fn) == (__file__, plain.__code__.co_firstlineno)
-    assert where_defined(len) == ("<unknown>", 1)
+@pytest.mark.parametrize(
+    ("fn", "code"),
+    [
+        (plain, plain.__code__),
+        (partial(plain), plain.__code__),
+        (staticmethod(plain), plain.__code__),
+        (through_wrapt(plain), plain.__code__),
+        (functools.lru_cache(plain), plain.__code__),
+        (wrapping, coroutine.__code__),
+        (Sync().method, Sync.method.__code__),
+        (Sync(), Sync.__call__.__code__),
+        (partial(Async()), Async.__call__.__code__),
+    ],
+)
+def test_a_function_is_defined_in_a_line_of_a_file(fn: Any, code: CodeType) -> None:
+    """What is called through partials, wrappers and objects is defined where its function is."""
+    assert where_defined(fn) == (__file__, code.co_firstlineno)
+
+
+@pytest.mark.parametrize("fn", [len, Sync, functools.lru_cache(len)])
+def test_what_has_no_code_of_its_own_is_nowhere(fn: Any) -> None:
+    """A function written in C has no line, nor has a class."""
+    assert where_defined(fn) == ("<unknown>", 1)
 
 
 class Greedy:
@@ -173,6 +192,7 @@ def test_wrappers_without_a_function_under_them_do_not_hold_up_the_search(fn: An
     """An object may claim to wrap itself, or another of its kind without end."""
     assert type(unwrap_function(fn, through_wrappers=True)) is type(fn)
     assert unwrap_function(fn) is fn
+    assert where_defined(fn) == (__file__, type(fn).__call__.__code__.co_firstlineno)
 
 
 def test_the_path_of_a_wrapper_of_itself_is_that_of_its_class() -> None:
