@@ -22,11 +22,11 @@ from recallm.keying.keyer import Keyer
 from recallm.keying.signature import (
     Binder,
     CallKind,
-    call_kind,
     checked_ignore,
     checked_prompt,
     chosen_call_kind,
     function_path,
+    own_call_kind,
     unwrap_function,
     where_defined,
 )
@@ -146,7 +146,8 @@ class SemanticCache:
         if isinstance(keyer.namespace, str):
             self._core.remember_namespace(keyer.namespace)
         site = CallSite(self._core, keyer, self._plan(inner, settings), advice, kind)
-        return CachedFunction(_awaitable(fn) if kind != call_kind(fn) else fn, site, self)  # type: ignore[arg-type]
+        made_async = settings["mode"] == "async" and own_call_kind(fn) == "sync"
+        return CachedFunction(_awaitable(fn) if made_async else fn, site, self)  # type: ignore[arg-type]
 
     def _keyer(self, fn: Any, inner: Any, kind: CallKind, settings: WrapOptions) -> Keyer:
         binder = Binder(inner)

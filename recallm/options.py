@@ -79,8 +79,8 @@ class DecoratorOptions(WrapOptions, total=False):
 ROWS: Mapping[str, Option] = MappingProxyType(
     {
         "mode": Option(
-            '``"auto"``: as the function is; ``"async"``: the result is awaited, and so is what the function returns '
-            'if it can be; ``"sync"``: the function must not be async.',
+            '``"auto"``: as the function is, seen through wrappers that hand on its result; ``"async"``: the result is '
+            'awaited, and so is what the function returns if it can be; ``"sync"``: the function must not be async.',
             "auto",
         ),
         "context": Option(

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -267,6 +268,40 @@ def test_async_mode_awaits_what_a_plain_function_returns(model: Model) -> None:
     answers = [asyncio.run(cached(messages=asked("q"))) for _ in range(2)]
     assert answers == [{"answer": "q", "number": 1}] * 2
     assert cache.stats().hits == 1
+
+
+def checked_first(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Look at the arguments in a sync wrapper, as SDKs do for their async functions too."""
+
+    @wraps(fn)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if not args and "messages" not in kwargs:
+            raise TypeError("Missing messages")
+        return fn(*args, **kwargs)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(("mode", "shown"), [("auto", False), ("async", True)])
+def test_an_async_function_behind_a_sync_wrapper_is_cached(model: Model, mode: Any, shown: bool) -> None:
+    """A wrapper that hands on a coroutine is awaited; it becomes a coroutine function only if it is asked to."""
+    cache = made()
+    cached: Any = cache.wrap(checked_first(model.achat), mode=mode, context={})
+    assert asyncio.iscoroutinefunction(cached) is shown
+    assert [asyncio.run(cached(messages=asked("q"))) for _ in range(2)] == [{"answer": "q", "number": 1}] * 2
+    assert cache.stats().hits == 1
+
+
+@pytest.mark.parametrize("mode", ["auto", "sync"])
+def test_a_wrapper_that_runs_an_async_function_is_called(model: Model, mode: Any) -> None:
+    """A wrapper that runs an async function to its end returns the answer, cached or not."""
+
+    @wraps(model.achat)
+    def chat(**kwargs: Any) -> Any:
+        return asyncio.run(model.achat(**kwargs))
+
+    cached: Any = made().wrap(chat, mode=mode, context={})
+    assert [cached(messages=asked("q")) for _ in range(2)] == [{"answer": "q", "number": 1}] * 2
 
 
 @pytest.mark.parametrize("mode", ["auto", "sync", "async"])

@@ -10,6 +10,7 @@ from types import CodeType
 from typing import Any, Literal, TypeAlias, get_type_hints
 
 from recallm.errors import InvalidTypeError, InvalidValueError, SignatureMismatchError
+from recallm.keying.wrappers import hands_on_result
 from recallm.typing import Mode, Prompt
 
 CallKind: TypeAlias = Literal["sync", "async", "generator"]
@@ -69,10 +70,32 @@ def where_defined(fn: Any) -> tuple[str, int]:
     return "<unknown>", 1
 
 
-def call_kind(fn: Callable[..., Any]) -> CallKind:
-    """Return what the calls of `fn` do."""
+def call_kind(fn: Any) -> CallKind:
+    """Return what the calls of `fn` do.
+
+    What `inspect` takes for a coroutine function or a generator function is one, such as a wrapper that is written as
+    one, whatever it wraps. A sync wrapper of an async function is async if its code shows that it hands on what that
+    function returns, see `recallm.keying.wrappers.hands_on_result`. Every other one is sync: it may have run the
+    function to its end, and its callers do not await.
+    """
+    layers: list[Any] = []
+    while len(layers) < MAX_LAYERS:
+        fn = unwrap_function(fn)
+        kind = own_call_kind(fn)
+        if kind != "sync":
+            return kind if all(map(hands_on_result, layers)) else "sync"
+        if not hasattr(fn, "__wrapped__"):
+            break
+        layers.append(fn)
+        fn = fn.__wrapped__
+    return "sync"
+
+
+def own_call_kind(fn: Any) -> CallKind:
+    """Return what the calls of `fn` do, as its own code says, whatever it wraps."""
     inner = unwrap_function(fn)
-    for code in (inner, call_method(inner)):
+    # wrapt's wrappers pass for what they wrap, but what runs is a function of theirs.
+    for code in (getattr(inner, "_self_wrapper", None), inner, call_method(inner)):
         if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
             return "generator"
         if inspect.iscoroutinefunction(code):
@@ -85,8 +108,8 @@ def chosen_call_kind(fn: Callable[..., Any], mode: Mode) -> CallKind:
 
     Args:
         fn: the function.
-        mode: ``"auto"``: as the function is; ``"async"``: a sync function is awaited, too; ``"sync"``: as the
-            function is, which must not be async.
+        mode: ``"auto"``: as the function is, see `call_kind`; ``"async"``: a sync function is awaited, too;
+            ``"sync"``: as the function is, which must not be async.
 
     Raises:
         InvalidValueError: `mode` is unknown.
@@ -94,10 +117,13 @@ def chosen_call_kind(fn: Callable[..., Any], mode: Mode) -> CallKind:
     """
     if mode not in MODES:
         raise InvalidValueError(f"mode={mode!r} is unknown; use {_listed(MODES)}")
+    if mode == "async":
+        own_kind = own_call_kind(fn)
+        return "async" if own_kind == "sync" else own_kind
     kind = call_kind(fn)
     if mode == "sync" and kind == "async":
         raise InvalidTypeError(f"mode='sync' does not fit {function_path(fn)}, which is async; use 'auto' or 'async'")
-    return "async" if mode == "async" and kind == "sync" else kind
+    return kind
 
 
 class Binder:

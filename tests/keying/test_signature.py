@@ -104,7 +104,7 @@ def wrapping(question: str) -> Any:
         (Sync, "sync"),
         (len, "sync"),
         (lambda: None, "sync"),
-        (wrapping, "sync"),
+        (wrapping, "async"),
     ],
     ids=str,
 )
@@ -192,6 +192,7 @@ def test_wrappers_without_a_function_under_them_do_not_hold_up_the_search(fn: An
     """An object may claim to wrap itself, or another of its kind without end."""
     assert type(unwrap_function(fn, through_wrappers=True)) is type(fn)
     assert unwrap_function(fn) is fn
+    assert call_kind(fn) == "sync"
     assert where_defined(fn) == (__file__, type(fn).__call__.__code__.co_firstlineno)
 
 
