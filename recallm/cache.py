@@ -126,7 +126,7 @@ class SemanticCache:
         Raises:
             InvalidTypeError: an option has the wrong type, or the storage cannot serve such a function.
             InvalidValueError: an option has a value that is not allowed.
-            SignatureMismatchError: an option names no argument of `fn`, or the prompt cannot be inferred.
+            SignatureMismatchError: an option names no argument of `fn`, or no name tells which carries the prompt.
         """
         if not callable(unwrap_function(fn)):
             raise InvalidTypeError(

@@ -36,8 +36,8 @@ def semantic_cache(fn: Callable[..., Any] | None = None, **options: Any) -> Any:
     Raises:
         InvalidTypeError: an option has the wrong type (also a `TypeError`).
         InvalidValueError: an option has a value that is not allowed (also a `ValueError`).
-        SignatureMismatchError: an option names no argument of the function, or the prompt cannot be
-            inferred (also a `TypeError`).
+        SignatureMismatchError: an option names no argument of the function, or no name tells which
+            carries the prompt (also a `TypeError`).
         UnknownNameError: no such storage is registered (also a `LookupError`).
 
     >>> from recallm.testing import FakeEmbedder

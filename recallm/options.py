@@ -90,7 +90,9 @@ ROWS: Mapping[str, Option] = MappingProxyType(
         ),
         "prompt": Option(
             "name of the argument that carries the prompt, or a callable of all arguments that returns it (None: not "
-            "cached); not given: ``messages``, ``prompt`` or the only ``str`` parameter."
+            "cached); not given: ``messages``, else the only one among ``prompt``, ``question``, ``query``, ``input``, "
+            "``contents``, ``text``, ``message``, ``user_input``, ``user_prompt``, ``user_message``, ``instruction``, "
+            "else the only parameter. It goes by names, never by types."
         ),
         "namespace": Option(
             "what is invalidated together: a str, or a callable of all arguments; not given: the config's default, "

@@ -175,14 +175,14 @@ def test_only_what_can_be_called_is_decorated(thing: Any) -> None:
     assert repr(thing) in str(caught.value)
 
 
-def two_texts(question: str, style: str) -> str:
+def two_texts(topic: str, style: str) -> str:
     """Take two texts."""
-    return question + style
+    return topic + style
 
 
 def test_a_prompt_that_cannot_be_inferred_is_refused_at_decoration() -> None:
     """If the prompt cannot be inferred, the error names the candidates, and a name or a callable settles it."""
-    with pytest.raises(TypeError, match=r"two_texts.*candidates are 'question', 'style'; pass prompt='<name>'"):
+    with pytest.raises(TypeError, match=r"two_texts.*candidates are 'topic', 'style'; pass prompt='<name>'"):
         semantic_cache(**options())(two_texts)
     for prompt in ("style", lambda kw: kw["style"]):
         cached = semantic_cache(**options(prompt=prompt))(two_texts)

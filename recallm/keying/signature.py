@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from inspect import Parameter
 from types import CodeType
-from typing import Any, Literal, TypeAlias, get_type_hints
+from typing import Any, Literal, TypeAlias
 
 from recallm.errors import InvalidTypeError, InvalidValueError, SignatureMismatchError
 from recallm.keying.wrappers import hands_on_result
@@ -17,12 +17,16 @@ CallKind: TypeAlias = Literal["sync", "async", "generator"]
 """What a call does: it returns its answer, it is awaited, or it generates."""
 
 MODES = ("auto", "sync", "async")
-USUAL_NAMES = ("messages", "prompt")
-"""Names of the argument that carries the prompt if nobody says which it is, the likelier first."""
+MESSAGES = "messages"
+USUAL_NAMES = frozenset(
+    "prompt question query input contents text message user_input user_prompt user_message instruction".split()
+)
+"""Names of an argument that carries the prompt, if nobody says which it is and there is no `MESSAGES`."""
 MAX_LAYERS = 1000
 """How many wrappers are looked through: an object may pass for a wrapper of itself, or of anything it is asked for."""
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_OWNERS = ("self", "cls")
 _BY_KEYWORD = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
@@ -200,67 +204,60 @@ def checked_prompt(
     Args:
         fn: the function.
         binder: binds its arguments.
-        prompt: a name or a callable, which is returned; or None to infer the name: ``messages``, else ``prompt``, else
-            the only parameter annotated ``str`` (of several, the only one that may be passed by position).
-        ignored: names of arguments that do not affect the answer.
+        prompt: a name or a callable, which is returned; or None to go by the arguments' names, never by their types:
+            ``messages``, else the only one of `USUAL_NAMES`, else the only argument (``self`` and ``cls`` aside).
+        ignored: names of arguments that do not affect the answer, and so carry no prompt; if none of the usual names
+            is left because of them, no other argument takes their place.
 
     Raises:
         InvalidTypeError: `prompt` is neither a str nor callable.
-        SignatureMismatchError: `prompt` is no parameter, or ignored, or it cannot be inferred.
+        SignatureMismatchError: `prompt` is no parameter, or ignored, or no name tells which it is.
     """
     if callable(prompt):
         return prompt
-    found = _named_prompt(fn, binder, prompt)
-    if found in ignored:
-        raise SignatureMismatchError(
-            f"ignore={tuple(ignored)!r} names {found!r}, which carries the prompt; leave it out"
-        )
-    return found
-
-
-def _named_prompt(fn: Callable[..., Any], binder: Binder, prompt: str | None) -> str:
-    if prompt is not None and not isinstance(prompt, str):
+    if prompt is None:
+        return _inferred_prompt(fn, binder, ignored)
+    if not isinstance(prompt, str):
         raise InvalidTypeError(
             f"prompt={prompt!r} is a {type(prompt).__name__}; use an argument's name or a callable of all arguments"
         )
-    names = [name for name in binder.parameters if name in binder.names]
-    if prompt is not None:
-        if prompt in names or binder.takes_any_keyword:
-            return prompt
+    if prompt not in binder.names and not binder.takes_any_keyword:
         raise SignatureMismatchError(
-            f"prompt={prompt!r} is no parameter of {function_path(fn)}; its parameters are {_listed(names)}"
+            f"prompt={prompt!r} is no parameter of {function_path(fn)}; its parameters are {_listed(_named(binder))}"
         )
-    return _inferred_prompt(fn, binder, names)
+    if prompt in ignored:
+        raise _ignored_prompt([prompt], ignored)
+    return prompt
 
 
-def _inferred_prompt(fn: Callable[..., Any], binder: Binder, names: list[str]) -> str:
-    for usual in USUAL_NAMES:
-        if usual in names:
-            return usual
-    texts = _annotated_str(fn, binder)
-    by_position = [name for name in texts if binder.parameters[name].kind is not Parameter.KEYWORD_ONLY]
-    for candidates in (texts, by_position):
-        if len(candidates) == 1:
-            return candidates[0]
-    if not texts and binder.takes_any_keyword:
-        return USUAL_NAMES[0]
+def _named(binder: Binder) -> list[str]:
+    return [name for name in binder.parameters if name in binder.names]
+
+
+def _inferred_prompt(fn: Callable[..., Any], binder: Binder, ignored: Collection[str]) -> str:
+    names = [name for name in _named(binder) if name not in ignored and name not in _OWNERS]
+    usual = [name for name in names if name in USUAL_NAMES]
+    prompts_ignored = [name for name in _named(binder) if name in ignored and name in (MESSAGES, *USUAL_NAMES)]
+    if MESSAGES in names:
+        return MESSAGES
+    if prompts_ignored and not usual:
+        raise _ignored_prompt(prompts_ignored, ignored)
+    if binder.takes_any_keyword and not names:
+        return MESSAGES
+    candidates = usual or names
+    if len(candidates) == 1:
+        return candidates[0]
+    remedies = " or ".join(f"prompt={name!r}" for name in usual or ["<name>"])
     raise SignatureMismatchError(
-        f"cannot tell which argument of {function_path(fn)} carries the prompt: candidates are "
-        f"{_listed(texts or names)}; pass prompt='<name>', or prompt=lambda kw: ... for one inside another"
+        f"no name tells which argument of {function_path(fn)} carries the prompt: candidates are "
+        f"{_listed(candidates)}; pass {remedies}, or prompt=lambda kw: ... for one inside another"
     )
 
 
-def _annotated_str(fn: Callable[..., Any], binder: Binder) -> list[str]:
-    inner = unwrap_function(fn)
-    try:
-        hints = get_type_hints(inner if hasattr(inner, "__annotations__") else call_method(inner))
-    except Exception:  # noqa: BLE001  # annotations may name what only a type checker imports
-        hints = {}
-    return [
-        name
-        for name, parameter in binder.parameters.items()
-        if name in binder.names and hints.get(name, parameter.annotation) in (str, "str")
-    ]
+def _ignored_prompt(names: list[str], ignored: Collection[str]) -> SignatureMismatchError:
+    return SignatureMismatchError(
+        f"ignore={tuple(ignored)!r} names {_listed(names)}, which carries the prompt; leave it out"
+    )
 
 
 def checked_ignore(fn: Callable[..., Any], binder: Binder, ignore: Collection[str]) -> frozenset[str]:

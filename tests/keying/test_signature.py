@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import wrapt
@@ -25,9 +25,6 @@ from recallm.keying.signature import (
     unwrap_function,
     where_defined,
 )
-
-if TYPE_CHECKING:
-    from decimal import Decimal
 
 
 def plain(question: str) -> Any:
@@ -309,45 +306,15 @@ def test_names_are_those_of_single_arguments(fn: Callable[..., Any], names: set[
     assert Binder(fn).names == names
 
 
-def unresolvable(question: str, amount: Decimal) -> Any:
+def one_text(topic: list[str]) -> Any:
     """Take these arguments."""
 
 
-def quoted(question: "str", top: int) -> Any:  # noqa: UP037  # a quoted annotation is the point
+def two_texts(topic: str, style: str) -> Any:
     """Take these arguments."""
 
 
-@pytest.mark.parametrize(
-    ("fn", "prompt"),
-    [
-        (lambda question, messages, prompt: 0, "messages"),
-        (lambda question, prompt: 0, "prompt"),
-        (plain, "question"),
-        (Sync(), "question"),
-        (partial(plain), "question"),
-        (unresolvable, "question"),
-        (quoted, "question"),
-        (lambda **options: 0, "messages"),
-    ],
-)
-def test_the_prompt_is_inferred(fn: Callable[..., Any], prompt: str) -> None:
-    """The prompt is ``messages``, else ``prompt``, else the only argument annotated ``str``."""
-    assert checked_prompt(fn, Binder(fn), None) == prompt
-
-
-def one_by_position(question: str, *, user: str, model: str = "small") -> Any:
-    """Take these arguments."""
-
-
-def two_texts(question: str, style: str) -> Any:
-    """Take these arguments."""
-
-
-def no_text(question: Any, top: Any) -> Any:
-    """Take these arguments."""
-
-
-def optional(question: str | None) -> Any:
+def by_type_alone(history: list[str], user_id: str) -> Any:
     """Take these arguments."""
 
 
@@ -355,35 +322,93 @@ def open_ended(question: str, **extra: Any) -> Any:
     """Take these arguments."""
 
 
-def test_of_several_texts_the_only_one_by_position_is_the_prompt() -> None:
-    """Of several arguments annotated ``str`` the only one that may be passed by position carries the prompt."""
-    assert checked_prompt(one_by_position, Binder(one_by_position), None) == "question"
+def takes(*names: str) -> Callable[..., Any]:
+    """Return a function of these arguments, in the language's own notation."""
+    function: Callable[..., Any] = eval(f"lambda {', '.join(names)}: 0")  # noqa: S307
+    return function
+
+
+USUAL = "prompt question query input contents text message user_input user_prompt user_message instruction".split()
 
 
 @pytest.mark.parametrize(
-    ("fn", "candidates"),
+    ("fn", "prompt"),
     [
-        (two_texts, "'question', 'style'"),
-        (no_text, "'question', 'top'"),
-        (optional, "'question'"),
-        (lambda: 0, "none"),
-        (lambda *rest: 0, "none"),
+        *[(takes("model", name, "history"), name) for name in USUAL],
+        *[(takes(name, "messages"), "messages") for name in USUAL],
+        (takes("*", "history", "text", "model='small'"), "text"),
+        (takes("messages", "**options"), "messages"),
+        (takes("query", "*rest", "**options"), "query"),
+        (takes("self", "topic"), "topic"),
+        (takes("cls", "topic"), "topic"),
+        (takes("topic=None", "/"), "topic"),
+        (takes("*rest", "topic"), "topic"),
+        (takes("topic", "**options"), "topic"),
+        (takes("**options"), "messages"),
+        (takes("*rest", "**options"), "messages"),
+        (takes("self", "**options"), "messages"),
+        (plain, "question"),
+        (one_text, "topic"),
+        (Sync(), "question"),
+        (Sync().method, "question"),
+        (partial(plain), "question"),
+        (dict, "messages"),
     ],
 )
-def test_a_prompt_that_cannot_be_inferred_is_refused(fn: Callable[..., Any], candidates: str) -> None:
-    """If no argument can be inferred, a `TypeError` names the candidates and says what to pass."""
-    with pytest.raises(TypeError, match=f"candidates are {candidates}; pass prompt=") as caught:
+def test_the_prompt_is_found_by_its_name(fn: Callable[..., Any], prompt: str) -> None:
+    """The prompt is ``messages``, else the only argument of a usual name, else the only argument."""
+    assert checked_prompt(fn, Binder(fn), None) == prompt
+
+
+@pytest.mark.parametrize(
+    ("fn", "candidates", "remedy"),
+    [
+        (by_type_alone, "'history', 'user_id'", "prompt='<name>'"),
+        (two_texts, "'topic', 'style'", "prompt='<name>'"),
+        (takes("topic", "model", "**options"), "'topic', 'model'", "prompt='<name>'"),
+        (takes("self", "topic", "model='small'"), "'topic', 'model'", "prompt='<name>'"),
+        (takes("*", "model", "input", "prompt"), "'input', 'prompt'", "prompt='input' or prompt='prompt'"),
+        (takes("prompt", "question", "**options"), "'prompt', 'question'", "prompt='prompt' or prompt='question'"),
+        (takes(), "none", "prompt='<name>'"),
+        (takes("self"), "none", "prompt='<name>'"),
+        (takes("*rest"), "none", "prompt='<name>'"),
+    ],
+)
+def test_a_prompt_that_no_name_tells_is_refused(fn: Callable[..., Any], candidates: str, remedy: str) -> None:
+    """If no name tells the prompt, a `TypeError` names the candidates and what to write; types tell nothing."""
+    with pytest.raises(TypeError, match=f"candidates are {candidates}; pass {remedy}, or prompt=lambda") as caught:
         checked_prompt(fn, Binder(fn), None)
     assert isinstance(caught.value, SignatureMismatchError)
 
 
-@pytest.mark.parametrize("prompt", [None, "question"])
-def test_the_prompt_cannot_be_ignored(prompt: str | None) -> None:
-    """An argument that carries the prompt, named or inferred, affects the answer."""
-    with pytest.raises(
-        SignatureMismatchError, match=r"ignore=\('question',\) names 'question', which carries the prompt"
-    ):
-        checked_prompt(plain, Binder(plain), prompt, ("question",))
+@pytest.mark.parametrize(
+    ("fn", "ignored", "prompt"),
+    [
+        (takes("client", "topic"), ("client",), "topic"),
+        (takes("client", "**options"), ("client",), "messages"),
+        (takes("input", "prompt", "model"), ["prompt"], "input"),
+        (takes("messages", "text"), {"messages"}, "text"),
+    ],
+)
+def test_an_ignored_argument_carries_no_prompt(fn: Callable[..., Any], ignored: Any, prompt: str) -> None:
+    """What does not affect the answer is no candidate."""
+    assert checked_prompt(fn, Binder(fn), None, ignored) == prompt
+
+
+@pytest.mark.parametrize(
+    ("fn", "prompt", "ignored"),
+    [
+        (plain, None, "'question'"),
+        (plain, "question", "'question'"),
+        (takes("question", "user_id"), None, "'question'"),
+        (takes("messages", "**options"), None, "'messages'"),
+        (takes("**options"), "question", "'question'"),
+    ],
+)
+def test_the_prompt_cannot_be_ignored(fn: Callable[..., Any], prompt: str | None, ignored: str) -> None:
+    """An argument that carries the prompt affects the answer; if it is ignored, no other one takes its place."""
+    with pytest.raises(SignatureMismatchError, match=rf"ignore=.* names {ignored}, which carries the prompt; leave it"):
+        checked_prompt(fn, Binder(fn), prompt, (ignored.strip("'"),))
 
 
 def test_a_prompt_may_be_named_or_derived() -> None:
@@ -397,7 +422,7 @@ def test_a_prompt_may_be_named_or_derived() -> None:
 @pytest.mark.parametrize(
     ("prompt", "error", "told"),
     [
-        ("absent", SignatureMismatchError, "prompt='absent'.*two_texts.*'question', 'style'"),
+        ("absent", SignatureMismatchError, "prompt='absent'.*two_texts.*'topic', 'style'"),
         ("", SignatureMismatchError, "prompt=''"),
         (7, InvalidTypeError, "prompt=7 is a int"),
         (b"style", InvalidTypeError, "prompt=b'style' is a bytes"),
@@ -439,7 +464,7 @@ def test_arguments_and_closed_over_variables_may_be_ignored(fn: Callable[..., An
 @pytest.mark.parametrize(
     ("ignore", "error", "told"),
     [
-        (("absent",), SignatureMismatchError, "ignore=.*'absent'.*two_texts.*'question', 'style'"),
+        (("absent",), SignatureMismatchError, "ignore=.*'absent'.*two_texts.*'topic', 'style'"),
         (("style", "Style"), SignatureMismatchError, "names 'Style'"),
         ("style", InvalidTypeError, "ignore='style' is not a sequence of names"),
         ((7,), InvalidTypeError, "ignore=\\(7,\\)"),

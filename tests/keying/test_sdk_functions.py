@@ -1,4 +1,4 @@
-"""The kinds of the functions of language models' client libraries, of those that are installed."""
+"""The functions of language models' client libraries that are installed: their kinds, and their prompts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from recallm.keying.signature import call_kind, where_defined
+from recallm.errors import SignatureMismatchError
+from recallm.keying.signature import Binder, call_kind, checked_prompt, where_defined
 
 Fn = Callable[..., Any]
 
@@ -126,3 +127,22 @@ def test_a_library_s_wrapper_is_not_where_a_function_is_defined() -> None:
     """Of a function that a library wrapped, the file is the function's, not the library's."""
     tenacity = pytest.importorskip("tenacity")
     assert where_defined(tenacity.retry(functools.lru_cache(awaited))) == (__file__, awaited.__code__.co_firstlineno)
+
+
+PROMPTS = {"chat": "messages", "completions": "prompt", "generate_content": "contents", "ainvoke": "input"}
+
+
+@pytest.mark.parametrize("functions", [openai, google, langchain], ids=lambda sdk: sdk.__name__)
+def test_the_prompts_of_client_libraries_are_told_by_their_names(functions: Callable[[], Any]) -> None:
+    """The functions of client libraries can be cached as they are, unless two of their arguments have usual names."""
+    found = {name: checked_prompt(fn, Binder(fn), None) for name, fn, _ in functions() if name in PROMPTS}
+    assert found
+    assert found == {name: PROMPTS[name] for name in found}
+
+
+def test_of_an_input_and_a_prompt_neither_is_guessed() -> None:
+    """The Responses API takes an ``input`` and a template, the ``prompt``: the error says what to write."""
+    create = pytest.importorskip("openai").AsyncOpenAI(api_key="x").responses.create
+    with pytest.raises(SignatureMismatchError, match=r"candidates are 'input', 'prompt'.*; pass prompt='input' or"):
+        checked_prompt(create, Binder(create), None)
+    assert checked_prompt(create, Binder(create), "input") == "input"
