@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, Unpack, overload
 
 from recallm import checks, registry
+from recallm.calls import Called, Takes1, awaited_handle, handle
 from recallm.codec.codec import Codec
 from recallm.config import CacheConfig, checked_config
 from recallm.engine.callsite import CallSite, Invocation
@@ -36,7 +37,7 @@ from recallm.storage.base import StorageBackend
 from recallm.telemetry.advice import Advice
 from recallm.telemetry.recorder import Recorder
 from recallm.telemetry.stats import CacheStats
-from recallm.typing import EmbedderLike, Guard, Seconds
+from recallm.typing import EmbedderLike, Guard
 
 if TYPE_CHECKING:
 
@@ -56,6 +57,7 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
+Unbound = ParamSpec("Unbound")
 
 
 class SemanticCache:
@@ -225,7 +227,7 @@ class CacheInfo(NamedTuple):
     currsize: int
 
 
-class _Handles(Generic[P, R]):
+class _Handles(Called[P, Unbound, R]):
     """The methods of a cached function, also of one that is bound to an object."""
 
     if TYPE_CHECKING:
@@ -233,18 +235,6 @@ class _Handles(Generic[P, R]):
         @property
         def __wrapped__(self) -> Callable[P, R]:
             """The undecorated function. An annotation here would hide the function's own `__annotations__`."""
-            raise NotImplementedError
-
-        @overload
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
-        @overload
-        def __call__(self, *args: Any, cache_context: Mapping[Any, Any], **kwargs: Any) -> R: ...
-        @overload
-        def __call__(self, *args: Any, cache_namespace: str, **kwargs: Any) -> R: ...
-        @overload
-        def __call__(self, *args: Any, cache_ttl: Seconds | None, **kwargs: Any) -> R: ...
-        def __call__(self, *args: Any, **kwargs: Any) -> R:
-            """Answer a call from the cache, or call the function."""
             raise NotImplementedError
 
     @property
@@ -263,10 +253,12 @@ class _Handles(Generic[P, R]):
         """Return the statistics of the cache behind this function."""
         return self.cache.stats()
 
+    @handle
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """Explain what a call with these arguments would get, without calling the function or counting."""
         return self._site.explain(self._invocation(args, kwargs))
 
+    @handle
     def refresh(self, *args: Any, **kwargs: Any) -> R:
         """Call the function and overwrite the stored answer; of an async function, the result is awaited."""
         site = self._site
@@ -274,6 +266,7 @@ class _Handles(Generic[P, R]):
         refreshed: R = perform(self._invocation(args, kwargs), reuse=False)
         return refreshed
 
+    @handle
     def invalidate(self, *args: Any, **kwargs: Any) -> int:
         """Remove the entries that a call with these arguments would hit; return how many there were."""
         return self._site.invalidate(self._invocation(args, kwargs))
@@ -286,14 +279,17 @@ class _Handles(Generic[P, R]):
         """Load the model now; return whether it is ready."""
         return self.cache.warmup()
 
+    @awaited_handle
     async def arefresh(self, *args: Any, **kwargs: Any) -> Any:
         """Call the async function and overwrite the stored answer."""
         return await self._site.acall(self._invocation(args, kwargs), reuse=False)
 
+    @handle
     async def aexplain(self, *args: Any, **kwargs: Any) -> Explanation:
         """Explain what a call with these arguments would get, without blocking the event loop."""
         return await self._site.aexplain(self._invocation(args, kwargs))
 
+    @handle
     async def ainvalidate(self, *args: Any, **kwargs: Any) -> int:
         """Remove the entries that a call would hit, without blocking the event loop."""
         return await self._site.ainvalidate(self._invocation(args, kwargs))
@@ -318,19 +314,8 @@ class _Handles(Generic[P, R]):
         self.cache.reset_stats()
 
 
-class BoundCachedFunction(_Handles[P, R], BoundFunctionWrapper):
+class BoundCachedFunction(_Handles[P, Unbound, R], BoundFunctionWrapper):
     """A cached method, bound to its object or class."""
-
-    if TYPE_CHECKING:
-
-        @overload
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
-        # Type checkers do not tell static and class methods from others here.
-        @overload
-        def __call__(self, *args: Any, **kwargs: Any) -> R: ...
-        def __call__(self, *args: Any, **kwargs: Any) -> R:
-            """Answer a call from the cache, or call the method."""
-            raise NotImplementedError
 
     @property
     def _site(self) -> CallSite:
@@ -352,7 +337,7 @@ class BoundCachedFunction(_Handles[P, R], BoundFunctionWrapper):
         method: Any = self.__wrapped__
         return getattr, (method.__self__, method.__name__)
 
-    def __copy__(self) -> BoundCachedFunction[P, R]:
+    def __copy__(self) -> BoundCachedFunction[P, Unbound, R]:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -360,7 +345,7 @@ class BoundCachedFunction(_Handles[P, R], BoundFunctionWrapper):
         return getattr(deepcopy(method.__self__, memo), method.__name__)
 
 
-class CachedFunction(_Handles[P, R], FunctionWrapper):
+class CachedFunction(_Handles[P, P, R], FunctionWrapper):
     """A function whose answers are cached. Made by `semantic_cache` and `SemanticCache.wrap`."""
 
     __bound_function_wrapper__ = BoundCachedFunction
@@ -368,11 +353,17 @@ class CachedFunction(_Handles[P, R], FunctionWrapper):
     if TYPE_CHECKING:
 
         @overload
-        def __get__(self, instance: None, owner: type) -> BoundCachedFunction[P, R]: ...
+        def __get__(self: Takes1[type[S], Q], instance: None, owner: type[S]) -> BoundCachedFunction[Q, P, R]: ...
+        @overload
+        def __get__(self, instance: None, owner: type) -> BoundCachedFunction[P, P, R]: ...
         @overload
         def __get__(
-            self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
-        ) -> BoundCachedFunction[Q, R]: ...
+            self: Takes1[type[S], Q], instance: S, owner: type | None = None
+        ) -> BoundCachedFunction[Q, P, R]: ...
+        @overload
+        def __get__(self: Takes1[S, Q], instance: S, owner: type | None = None) -> BoundCachedFunction[Q, P, R]: ...
+        @overload
+        def __get__(self, instance: object, owner: type | None = None) -> BoundCachedFunction[P, P, R]: ...
         def __get__(self, instance: Any, owner: type | None = None) -> Any: ...
 
     def __init__(self, fn: Callable[P, R], site: CallSite, cache: SemanticCache) -> None:

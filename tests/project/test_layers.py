@@ -15,7 +15,7 @@ import recallm
 ROOT = Path(recallm.__file__).parent
 
 LAYERS = (
-    "typing errors records config scoring checks",
+    "typing errors records config scoring checks calls",
     "guards codec keying concurrency",
     "storage telemetry embedders testing",
     "engine registry",
