@@ -237,6 +237,13 @@ class _Handles(Called[P, Unbound, R]):
             """The undecorated function. An annotation here would hide the function's own `__annotations__`."""
             raise NotImplementedError
 
+    def __repr__(self) -> str:
+        stats = self.cache._core.recorder.ledger.stats
+        return f"<{type(self).__name__} {function_path(self.__wrapped__)}: {stats.hits} hits, {stats.misses} misses>"
+
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(self.__wrapped__), *HANDLES})
+
     @property
     def _site(self) -> CallSite:
         raise NotImplementedError
@@ -312,6 +319,9 @@ class _Handles(Called[P, Unbound, R]):
         """Remove all entries of this cache's namespaces and begin its statistics anew."""
         self.clear()
         self.cache.reset_stats()
+
+
+HANDLES = tuple(name for name in vars(_Handles) if not name.startswith("_"))
 
 
 class BoundCachedFunction(_Handles[P, Unbound, R], BoundFunctionWrapper):

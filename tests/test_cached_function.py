@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import pydoc
+import rlcompleter
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,6 +44,11 @@ class Versions:
             return self.next(question)
 
         return semantic_cache(**options(ignore=("self",), **changes))(later if asynchronous else answer)
+
+
+def upper(question: str) -> str:
+    """Answer."""
+    return question.upper()
 
 
 class Agent:
@@ -148,6 +156,57 @@ def test_clear_empties_the_namespaces_and_keeps_the_statistics(cached: Any) -> N
     assert cached.clear() == 2
     assert cached.stats().misses == 2
     assert cached.stats().namespace_sizes == {}
+
+
+NAMES = (
+    "cache stats explain refresh invalidate clear warmup arefresh aexplain ainvalidate aclear awarmup "
+    "cache_info cache_clear"
+).split()
+
+
+def test_dir_shows_the_handles(cached: Any) -> None:
+    """`dir`, which completion asks, shows each handle besides what the function has, and all that it shows is there."""
+    shown = dir(cached)
+    assert {*NAMES, *dir(cached.__wrapped__)} == set(shown)
+    assert all(hasattr(cached, name) for name in shown if name != "__abstractmethods__")
+
+
+def test_completion_shows_the_handles(cached: Any) -> None:
+    """The tab key of an interactive Python completes handles."""
+    complete = rlcompleter.Completer({"cached": cached}).attr_matches
+    assert {each.rstrip("()") for each in complete("cached.a")} >= {
+        f"cached.{name}" for name in NAMES if name[0] == "a"
+    }
+    assert any(each.startswith("cached.explain") for each in complete("cached.exp"))
+
+
+@pytest.mark.parametrize(
+    ("make", "begin"),
+    [
+        (lambda: semantic_cache(**options())(upper), "<CachedFunction {}.upper:"),
+        (lambda: Agent().ask, "<BoundCachedFunction {}.Agent.ask:"),
+        (lambda: Agent.of_class, "<BoundCachedFunction {}.Agent.of_class:"),
+        (lambda: Agent().static, "<BoundCachedFunction {}.Agent.static:"),
+        (lambda: semantic_cache(**options())(partial(Versions.next, Versions())), "<CachedFunction {}.Versions.next:"),
+    ],
+)
+def test_repr_shows_the_name_and_what_was_counted(make: Any, begin: str) -> None:
+    """The repr names the function under partials and methods, and counts hits and misses."""
+    cached = make()
+    cached.cache_clear()
+    cached("q")
+    cached("q")
+    assert repr(cached) == f"{begin.format(__name__)} 1 hits, 1 misses>"
+
+
+def test_help_shows_the_function_and_its_handles(cached: Any) -> None:
+    """`help` shows a cached function as it would the function, and each handle with its own docstring."""
+    plain = pydoc.TextDoc()
+    assert pydoc.render_doc(cached, renderer=plain) == pydoc.render_doc(cached.__wrapped__, renderer=plain)
+    for name in NAMES:
+        assert getattr(type(cached), name).__doc__ in pydoc.render_doc(type(cached), renderer=plain)
+        if name != "cache":
+            assert getattr(cached, name).__doc__ in pydoc.render_doc(getattr(cached, name), renderer=plain)
 
 
 def test_functools_habits(cached: Any) -> None:
