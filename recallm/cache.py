@@ -227,6 +227,16 @@ class CacheInfo(NamedTuple):
     currsize: int
 
 
+class _Annotations:
+    """The annotations of the function, which Python hides once anyone has asked the class for its own."""
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return {} if instance is None else instance.__wrapped__.__annotations__
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__wrapped__.__annotations__ = value
+
+
 class _Handles(Called[P, Unbound, R]):
     """The methods of a cached function, also of one that is bound to an object."""
 
@@ -327,6 +337,8 @@ HANDLES = tuple(name for name in vars(_Handles) if not name.startswith("_"))
 class BoundCachedFunction(_Handles[P, Unbound, R], BoundFunctionWrapper):
     """A cached method, bound to its object or class."""
 
+    __annotations__ = _Annotations()
+
     @property
     def _site(self) -> CallSite:
         site: CallSite = self._self_parent._self_site
@@ -358,6 +370,7 @@ class BoundCachedFunction(_Handles[P, Unbound, R], BoundFunctionWrapper):
 class CachedFunction(_Handles[P, P, R], FunctionWrapper):
     """A function whose answers are cached. Made by `semantic_cache` and `SemanticCache.wrap`."""
 
+    __annotations__ = _Annotations()
     __bound_function_wrapper__ = BoundCachedFunction
 
     if TYPE_CHECKING:

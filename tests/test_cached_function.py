@@ -209,6 +209,12 @@ def test_help_shows_the_function_and_its_handles(cached: Any) -> None:
             assert getattr(cached, name).__doc__ in pydoc.render_doc(getattr(cached, name), renderer=plain)
 
 
+def test_annotations_outlive_a_look_at_the_class(cached: Any) -> None:
+    """Whoever asks the class for its annotations, as `help` does, does not hide those of the functions."""
+    assert type(cached).__annotations__ == {}
+    assert cached.__annotations__ == cached.__wrapped__.__annotations__ != {}
+
+
 def test_functools_habits(cached: Any) -> None:
     """`cache_info` and `cache_clear` work as those of `functools.lru_cache`."""
     cached("a")
