@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from base64 import b64decode, b64encode
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -115,11 +116,22 @@ def _defaultdict(factory: str, pairs: Parts) -> defaultdict[Any, Any]:
 
 
 def _clock(value: datetime | time) -> Parts:
-    return [value.hour, value.minute, value.second, value.microsecond, value.fold, value.tzinfo]
+    zone: Any = value.tzinfo
+    if type(zone) is _pydantic_zone():
+        zone = int(zone.utcoffset(None).total_seconds())
+    return [value.hour, value.minute, value.second, value.microsecond, value.fold, zone]
 
 
-def _time(hour: int, minute: int, second: int, microsecond: int, fold: int, zone: tzinfo | None) -> time:
-    if zone is not None and type(zone) not in (timezone, ZoneInfo):
+def _pydantic_zone() -> Any:
+    """Return the type of the zones that pydantic parses, or None if nobody has imported pydantic."""
+    return getattr(sys.modules.get("pydantic_core"), "TzInfo", None)
+
+
+def _time(hour: int, minute: int, second: int, microsecond: int, fold: int, zone: tzinfo | int | None) -> time:
+    if isinstance(zone, int):
+        made = _pydantic_zone()
+        zone = timezone(timedelta(seconds=zone)) if made is None else made(zone)
+    elif zone is not None and type(zone) not in (timezone, ZoneInfo):
         raise TypeError("not a time zone")
     return time(hour, minute, second, microsecond, zone, fold=fold)
 

@@ -18,6 +18,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import TypeAdapter
 from support.responses import WRAPPERS, Level, assert_comes_back, assert_corrupt, assert_unstorable
 
 from recallm.codec.builtin_types import TYPES, TYPES_BY_CLASS, TYPES_BY_TAG
@@ -142,3 +143,11 @@ def test_a_decimal_is_checked_in_a_context_without_traps() -> None:
     """A forgiving decimal context of the caller does not turn garbage into NaN."""
     with decimal.localcontext(decimal.Context(traps=[])), pytest.raises(CorruptPayloadError):
         Codec().decode(b'\x01t{"$d":"garbage"}')
+
+
+def test_a_zone_that_pydantic_parsed_comes_back_as_one() -> None:
+    """A moment that pydantic parsed comes back equal, with a zone of pydantic again."""
+    moment = TypeAdapter(datetime).validate_json('"2024-01-01T00:00:00+02:30"')
+    codec = Codec()
+    back = codec.decode(codec.encode(moment))
+    assert (back, type(back.tzinfo)) == (moment, type(moment.tzinfo))
