@@ -180,7 +180,7 @@ def openai_parsed_response(ask: Ask) -> Call:
 def openai_rows() -> Iterator[Row]:
     """Yield the rows of OpenAI's SDK."""
     for client, asynchronous in (("OpenAI", False), ("AsyncOpenAI", True)):
-        row = partial(Row, package="openai", asynchronous=asynchronous, others=("base_url", "api_key"))
+        row = partial(Row, package="openai", asynchronous=asynchronous)
 
         def made(path: str, client: str = client) -> Callable[[str, str], Callable[..., Any]]:
             return partial(openai_method, path, client)
