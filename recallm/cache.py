@@ -19,7 +19,11 @@ from recallm.engine.flow import Plan
 from recallm.engine.maintenance import invalidate, load_model, sizes
 from recallm.errors import InvalidTypeError
 from recallm.guards.default import DEFAULT_GUARDS
-from recallm.keying.keyer import Keyer
+from recallm.keying.bookkeeping import argument_records
+from recallm.keying.identity import FunctionIdentity
+from recallm.keying.ignoring import Ignore, ignore_tree, merged
+from recallm.keying.keyer import Keyer, fixed_forms
+from recallm.keying.scope import calling_line
 from recallm.keying.signature import (
     Binder,
     CallKind,
@@ -138,30 +142,34 @@ class SemanticCache:
         settings: WrapOptions = chosen(WrapOptions, options, "wrap")
         kind = chosen_call_kind(fn, settings["mode"])
         inner = unwrap_function(fn) if isinstance(fn, staticmethod | classmethod) else fn
-        keyer = self._keyer(fn, inner, kind, settings)
-        advice = Advice(function_path(fn), where=where_defined(fn))
+        binder = Binder(inner)
+        ignore = ignore_tree(checked_ignore(fn, binder, settings["ignore"]))
+        variables = {name: rest for name, rest in ignore.items() if name not in binder.names}
+        identity = FunctionIdentity(inner, variables, registry.tokens, settings["version"])
+        keyer = self._keyer(identity, ignore, kind, settings)
+        advice = Advice(function_path(fn), where=calling_line() if identity.of_library else where_defined(fn))
         storage = registry.existing_storage(self._source)
         if storage is not None:
             registry.checked_storage(storage, asynchronous=kind != "sync")
-            if storage.blocking:
-                advice.on_identity(registry.identities.of(inner, keyer.ignore))
         if isinstance(keyer.namespace, str):
             self._core.remember_namespace(keyer.namespace)
         site = CallSite(self._core, keyer, self._plan(inner, settings), advice, kind)
         made_async = settings["mode"] == "async" and own_call_kind(fn) == "sync"
         return CachedFunction(_awaitable(fn) if made_async else fn, site, self)  # type: ignore[arg-type]
 
-    def _keyer(self, fn: Any, inner: Any, kind: CallKind, settings: WrapOptions) -> Keyer:
+    def _keyer(self, identity: FunctionIdentity, ignore: Ignore, kind: CallKind, settings: WrapOptions) -> Keyer:
+        inner = identity.function
         binder = Binder(inner)
-        ignored = checked_ignore(fn, binder, settings["ignore"])
         ttl, namespace = settings["ttl"], settings["namespace"]
         return Keyer(
             binder=binder,
-            identity=registry.identities.reader(inner, ignored),
-            prompt="" if kind == "generator" else checked_prompt(inner, binder, settings["prompt"], ignored),
+            identity=identity,
+            reader=identity.reader,
+            prompt="" if kind == "generator" else checked_prompt(inner, binder, settings["prompt"], _whole(ignore)),
             context=settings["context"],
             namespace=self.config.default_namespace if namespace is None else namespace,
-            ignore=ignored,
+            ignore=merged(argument_records(inner, binder.names), ignore),
+            fixed=fixed_forms(binder.defaults, identity.reader, watched=settings["version"] is None),
             ttl=checks.ttl(self.config.default_ttl if ttl is NOT_GIVEN else ttl),
         )
 
@@ -422,6 +430,11 @@ class CachedFunction(_Handles[P, P, R], FunctionWrapper):
 
     def __deepcopy__(self, _memo: object) -> CachedFunction[P, R]:
         return self
+
+
+def _whole(ignore: Ignore) -> list[str]:
+    """Return the names of what is ignored as a whole."""
+    return [name for name, inner in ignore.items() if not inner]
 
 
 def _caller(fn: Any, site: CallSite) -> Callable[..., Any]:

@@ -56,6 +56,7 @@ class WrapOptions(TypedDict, total=False):
     context: Context | None
     prompt: Prompt | None
     namespace: Namespace | None
+    version: str | None
     ignore: Collection[str]
     ttl: Seconds | None
     store_if: StoreIf | None
@@ -99,9 +100,14 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             "for the decorator the function's ``module.qualname`` unless the config gives one.",
             check=lambda value: None if value is None else checks.namespace(value),
         ),
+        "version": Option(
+            "your own word for what the function is: its code, and what the code reads, count by nothing, so that "
+            "answers are kept until the word changes; not given: the function is read.",
+            check=lambda value: None if value is None else checks.text(value, "version"),
+        ),
         "ignore": Option(
-            "names of arguments and closed-over variables that do not affect the answer, such as a client or a "
-            "timeout.",
+            "names of what does not affect the answer: arguments, closed-over variables, globals, and dotted "
+            "attributes of them, such as ``timeout`` or ``self.client``.",
             (),
         ),
         "ttl": Option(

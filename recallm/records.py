@@ -6,7 +6,7 @@ The records that every hit makes are named tuples, which take half the time of f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -18,15 +18,21 @@ Stage: TypeAlias = Literal[
 ]
 """A part of a call that may fail; failures are counted by it."""
 
-MissReason: TypeAlias = Literal["unlike", "vetoed", "refused", "corrupt", "exact_only", "refresh", "odd_vector"]
+MissReason: TypeAlias = Literal[
+    "unlike", "vetoed", "refused", "corrupt", "exact_only", "refresh", "odd_vector", "changed"
+]
 """Why no stored answer served.
 
 No candidate reached the threshold; guards, or the verifier, refused those that did; none could be read; the prompt may
-match exactly only, and does not; the call was to be answered anew; the embedding was malformed.
+match exactly only, and does not; the call was to be answered anew; the embedding was malformed; the arguments, or what
+the function depends on, changed while the call waited, so the answer is not stored.
 """
 
 BypassReason: TypeAlias = (
-    Stage | Literal["stream", "generator", "no_prompt", "arguments", "unfingerprintable", "cancelled"]
+    Stage
+    | Literal[
+        "stream", "awaitable", "generator", "no_prompt", "arguments", "unfingerprintable", "identity", "cancelled"
+    ]
 )
 """Why the cache stood aside: a stage that failed, or what kept the call from being cached."""
 
@@ -148,11 +154,13 @@ class Bypass:
 
     Attributes:
         reason: why; see `BypassReason`.
-        subject: the argument that is the reason, if one is.
+        detail: the argument, attribute or exception behind it, if one is.
+        remedy: what the function's author can do; empty: nothing.
     """
 
     reason: BypassReason
-    subject: str | None = None
+    detail: str | None = field(default=None, compare=False)
+    remedy: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +232,9 @@ class Explanation:
         vetoed_by: name of the guard that refused the best candidate, or None.
         namespace: where the call looks, or None for a bypass.
         age: seconds since the entry of `cached_prompt` was stored, or None.
+        detail: the argument, attribute or exception behind the reason, or None.
+        differs: what keeps the call from the nearest of those that this process answered lately, such as
+            ``("context['user']", "model")``; empty: only the prompt, or there was no such call.
     """
 
     outcome: Literal["hit", "miss", "bypass"]
@@ -235,3 +246,5 @@ class Explanation:
     vetoed_by: str | None = None
     namespace: str | None = None
     age: float | None = None
+    detail: str | None = field(default=None, compare=False)
+    differs: tuple[str, ...] = field(default=(), compare=False)

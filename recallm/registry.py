@@ -21,7 +21,7 @@ from recallm.engine.core import Core
 from recallm.engine.drivers import maintain
 from recallm.engine.maintenance import sizes
 from recallm.errors import InvalidTypeError, InvalidValueError, UnknownNameError
-from recallm.keying.identity import Identities
+from recallm.keying.tokens import Tokens
 from recallm.storage.base import StorageBackend
 from recallm.storage.memory import ThreadSafeInMemoryStorage
 from recallm.telemetry.log import log_circuit_change
@@ -45,8 +45,8 @@ SCHEMES: Mapping[str, str] = MappingProxyType(
 )
 """The factories of recallm's own storages, imported on use."""
 
-identities = Identities(partial(os.urandom, 16))
-"""The fingerprints of the functions that are cached."""
+tokens = Tokens(partial(os.urandom, 16))
+"""The names of objects that pass for functions."""
 
 _lock = ForkSafeLock(threading.RLock)
 _cores: WeakSet[Core] = WeakSet()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 from recallm.engine.core import Core
@@ -12,7 +12,7 @@ from recallm.engine.flow import Flow, Plan, answer, bypass
 from recallm.engine.maintenance import explain, forget
 from recallm.keying.keyer import Keyer, Request
 from recallm.keying.signature import CallKind
-from recallm.records import Bypass, Compared, Event, Explanation, Failure
+from recallm.records import Bypass, Compared, Event, Explanation, Failure, Hit
 from recallm.telemetry.advice import Advice
 from recallm.telemetry.recording import active_recordings
 
@@ -49,19 +49,21 @@ class CallSite:
     def call(self, invocation: Invocation, *, reuse: bool = True) -> Any:
         """Answer a call of a sync function."""
         request, own = self._read(invocation)
-        flow, handler = self._start(request, reuse=reuse, asynchronous=False)
+        flow, handler = self._start(invocation, request, reuse=reuse, asynchronous=False)
         return run(flow, handler, lambda: invocation.function(*invocation.args, **own))
 
     async def acall(self, invocation: Invocation, *, reuse: bool = True) -> Any:
         """Answer a call of an async function."""
         request, own = self._read(invocation)
-        flow, handler = self._start(request, reuse=reuse, asynchronous=True)
+        flow, handler = self._start(invocation, request, reuse=reuse, asynchronous=True)
         return await arun(flow, handler, lambda: awaited(invocation.function(*invocation.args, **own)))
 
     def pass_through(self, invocation: Invocation) -> Any:
         """Call a generator function, which is never cached."""
         _, own = self.keyer.split_options(invocation.kwargs)
-        self.core.recorder.record(Bypass("generator"), 0.0)
+        bypass_reason = Bypass("generator", None, "return the whole answer instead of generating it")
+        self.core.recorder.record(bypass_reason, 0.0)
+        self.advice.on(bypass_reason, dict)
         return invocation.function(*invocation.args, **own)
 
     def explain(self, invocation: Invocation) -> Explanation:
@@ -88,35 +90,50 @@ class CallSite:
         return self.keyer.request(args, own, options), own
 
     def _start(
-        self, request: Request | Bypass | Failure, *, reuse: bool, asynchronous: bool
+        self, invocation: Invocation, request: Request | Bypass | Failure, *, reuse: bool, asynchronous: bool
     ) -> tuple[Flow[Any], EffectHandler]:
-        context: Mapping[Any, Any] = {}
         recordings = active_recordings()
         if isinstance(request, Request):
             self.core.remember_namespace(request.namespace)
-            context = request.context
+            if request.note is not None:
+                self.advice.once("prompt", request.note)
             flow = answer(self.plan, request, reuse=reuse, recorded=bool(recordings))
         else:
             flow = bypass(request)
 
         def observe(event: Event, elapsed: float) -> None:
             self.core.recorder.record(event, elapsed)
-            self.advice.on(event, context)
+            if not isinstance(event, Hit):
+                self.advice.on(event, lambda: self.keyer.described(request) if isinstance(request, Request) else {})
             if recordings and isinstance(event, Compared):
                 for recording in recordings:
                     recording.enqueue(event)
 
-        return flow, EffectHandler(self.core, observe, asynchronous=asynchronous)
+        def is_as_read() -> bool:
+            if not isinstance(request, Request):
+                return True
+            try:
+                return request.asks_the_same(self._read(invocation)[0])
+            except Exception:  # noqa: BLE001  # what can no longer be read is no longer the same
+                return False
+
+        return flow, EffectHandler(self.core, observe, asynchronous=asynchronous, is_as_read=is_as_read)
 
     def _explaining(self, invocation: Invocation) -> Flow[Explanation]:
         request, _ = self._read(invocation)
         match request:
             case Request():
-                return explain(self.plan, request)
-            case Bypass(reason):
-                return _settled(Explanation("bypass", reason))
-            case Failure(stage):
-                return _settled(Explanation("bypass", stage))
+                return self._with_differences(explain(self.plan, request), request)
+            case Bypass(reason, detail):
+                return _settled(Explanation("bypass", reason, detail=detail))
+            case Failure(stage, error):
+                return _settled(Explanation("bypass", stage, detail=repr(error)))
+
+    def _with_differences(self, explaining: Flow[Explanation], request: Request) -> Flow[Explanation]:
+        explanation = yield from explaining
+        if explanation.outcome == "hit":
+            return explanation
+        return replace(explanation, differs=self.advice.differences(self.keyer.described(request)))
 
     def _forgetting(self, invocation: Invocation) -> Flow[int]:
         request, _ = self._read(invocation)

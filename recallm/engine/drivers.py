@@ -41,12 +41,30 @@ class EffectHandler:
         core: what the call shares with others of its cache.
         observe: called with each event and the seconds since the call began.
         asynchronous: whether `arun` drives the call, so that a result may be awaited.
+        is_as_read: returns whether the call still asks for what it asked for when it was read.
     """
 
-    __slots__ = ("_asynchronous", "_core", "_counted", "_leadership", "_observe", "_single_flight", "_started")
+    __slots__ = (
+        "_asynchronous",
+        "_core",
+        "_counted",
+        "_leadership",
+        "_observe",
+        "_single_flight",
+        "_started",
+        "is_as_read",
+    )
 
-    def __init__(self, core: Core, observe: Callable[[Event, float], object], *, asynchronous: bool) -> None:
+    def __init__(
+        self,
+        core: Core,
+        observe: Callable[[Event, float], object],
+        *,
+        asynchronous: bool,
+        is_as_read: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._core = core
+        self.is_as_read = is_as_read
         self._observe = observe
         self._asynchronous = asynchronous
         self._single_flight = TASKS if asynchronous else THREADS
@@ -193,9 +211,9 @@ def run(flow: Flow[T], handler: EffectHandler, function: Callable[[], object]) -
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a flow's return type
             if isinstance(effect, Call):
-                began = perf_counter()
+                as_read, began = handler.is_as_read(), perf_counter()
                 try:
-                    result = Called(function(), perf_counter() - began)
+                    result = Called(function(), perf_counter() - began, as_read)
                 except BaseException as error:  # noqa: BLE001  # raised again, unless there is an answer
                     result = handler.function_raised(effect, error)
                 advance = flow.send
@@ -227,9 +245,9 @@ async def arun(flow: Flow[T], handler: EffectHandler, function: Callable[[], Awa
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]  # a flow's return type
             if isinstance(effect, Call):
-                began = perf_counter()
+                as_read, began = handler.is_as_read(), perf_counter()
                 try:
-                    result = Called(await function(), perf_counter() - began)
+                    result = Called(await function(), perf_counter() - began, as_read)
                 except BaseException as error:  # noqa: BLE001  # raised again, unless there is an answer
                     result = handler.function_raised(effect, error)
                 advance = flow.send

@@ -62,10 +62,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """The function's response, and the seconds it took."""
+    """What the function did.
+
+    Attributes:
+        response: what it returned.
+        seconds: how long it took.
+        as_read: whether the call, read again right before, still asked for what it had been looked up for.
+    """
 
     response: object
     seconds: float
+    as_read: bool = True
 
 
 @dataclass(frozen=True, slots=True)

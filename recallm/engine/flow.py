@@ -6,8 +6,8 @@ that may fail is an effect of these flows, so failing open is written once.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Generator, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -110,13 +110,23 @@ def answer(plan: Plan, request: Request, *, reuse: bool = True, recorded: bool =
     called: Called | Exception = yield Call(otherwise=sought, allow_stale=sought.stale is not None)
     if isinstance(called, Exception):
         return (yield from _serve_stale(plan, sought, called))
+    if not called.as_read:
+        # The function answered another question than the one under whose key the answer would be stored.
+        sought = replace(sought, reason="changed", storable=False)
     if is_stream(called.response):
-        yield Emit(Bypass("stream"))
+        yield Emit(_unkept(called.response))
         return called.response
     yield Emit(sought)
     if sought.storable:
         yield from remember(plan, request, sought, called)
     return called.response
+
+
+def _unkept(response: object) -> Bypass:
+    """Return why a response that is consumed by reading it is not kept."""
+    if isinstance(response, Awaitable):
+        return Bypass("awaitable", type(response).__qualname__, "pass mode='async' if it is to be awaited")
+    return Bypass("stream", type(response).__qualname__, "return the whole answer")
 
 
 def bypass(reason: Bypass | Failure) -> Flow[object]:
@@ -150,11 +160,11 @@ def look_up(
         return (yield from _look_up(plan, query, model, reuse=reuse, coalesce=coalesce, floor=floor))
     except _StageError as failed:
         if isinstance(failed.error, CircuitOpenError):
-            return Bypass(failed.stage)
+            return Bypass(failed.stage, str(failed.error))
         yield Emit(Failure(failed.stage, failed.error))
         if query is not None and isinstance(failed.error, OddVectorError):
             return Miss("odd_vector", query, 0, storable=False)
-        return Bypass(failed.stage)
+        return Bypass(failed.stage, repr(failed.error))
 
 
 def find_model(plan: Plan) -> Flow[ModelInfo]:

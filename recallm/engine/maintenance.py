@@ -30,7 +30,7 @@ def explain(plan: Plan, request: Request) -> Flow[Explanation]:
         # A call asks for less than all near misses, which the storage may still give.
         sought = yield from look_up(plan, request)
     if isinstance(sought, Bypass):
-        return Explanation("bypass", sought.reason)
+        return Explanation("bypass", sought.reason, detail=sought.detail)
     model = yield from find_model(plan)
     threshold = resolve_threshold(plan.threshold, model.thresholds)
     if isinstance(sought, Hit):

@@ -2,51 +2,66 @@
 
 Types stay apart (``1``, ``True``, ``"1"``, ``1.0`` and ``b"1"`` all differ), and the order of mappings
 and sets does not count. Every form begins with a tag and states its length or its number of parts,
-so no two values share a form. A value whose state cannot be read in full has no form.
+so no two values share a form. An object counts by its class and by what it holds in attributes and slots. A value
+whose state cannot be read in full has no form.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import is_dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from array import array
+from collections import OrderedDict, defaultdict, deque
+from contextvars import ContextVar
 from enum import Enum
-from fractions import Fraction
-from itertools import chain
-from pathlib import PurePath
-from struct import pack
-from types import FunctionType, MappingProxyType, SimpleNamespace
-from typing import Any, TypeAlias
-from uuid import UUID
+from functools import lru_cache, partial
+from hashlib import blake2b
+from operator import attrgetter, itemgetter, methodcaller
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GenericAlias,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+    UnionType,
+)
+from typing import Any
+from weakref import WeakKeyDictionary
 
-from recallm.errors import UnfingerprintableError
-from recallm.keying.objects import dataclass_values, is_pydantic_model, model_values, raw_state, slot_values
-
-Writer: TypeAlias = Callable[[Any, int], bytes]
-
-MAX_DEPTH = 100
-"""How many values may lie inside each other: more of them could exhaust the stack."""
-
-_CLASS_DEPTH = 20
-"""How many levels a class counts for: classes hold many values, and may hold each other."""
-
-
-class PromptPlaceholder:
-    """Stands where the prompt was taken out of an argument."""
-
-
-PROMPT_PLACEHOLDER = PromptPlaceholder()
+from recallm.keying.containers import (
+    attributes_form,
+    mapping_form,
+    sequence_form,
+    write_mapping,
+    writer_of_sequence,
+    writer_of_set,
+)
+from recallm.keying.instances import instance_writer, write_live, write_replaced
+from recallm.keying.live import is_live
+from recallm.keying.objects import BUILTIN_BASES
+from recallm.keying.reader import Reader, UnreadableError, encoded, length_prefixed, type_path
+from recallm.keying.scalars import SCALARS, TEXT_BASES, TEXTS, Writer, by_parts, by_text
+from recallm.keying.stand_ins import Replaced
+from recallm.keying.wrappers import is_wrapt_wrapper
 
 
-def canonical(value: object, depth: int = 0) -> bytes:
-    """Return the canonical form of `value`.
+class ValueReader(Reader):
+    """Reads values of any type into their canonical forms."""
 
-    Args:
-        value: anything; containers, dataclasses, named tuples, enums, pydantic models, numpy arrays,
-            classes and the scalar types of the standard library have a form.
-        depth: how many values this one lies in.
+    __slots__ = ()
+
+    def form(self, value: object) -> bytes:
+        """Return the canonical form of `value`.
+
+        Raises:
+            UnreadableError: `value`, or something in it, has no canonical form.
+        """
+        writer = _WRITERS.get(type(value)) or _writer_by_nature(type(value))
+        return writer(value, self)
+
+
+def canonical(value: object) -> bytes:
+    """Return the canonical form of a value that holds no classes and functions of one's own.
 
     Raises:
         UnfingerprintableError: `value`, or something in it, has no canonical form.
@@ -56,194 +71,150 @@ def canonical(value: object, depth: int = 0) -> bytes:
     >>> canonical(1) == canonical(True)
     False
     """
-    writer = _WRITERS.get(type(value))
+    return ValueReader().form(value)
+
+
+_FUNCTIONS: tuple[type, ...] = (
+    FunctionType, MethodType, BuiltinFunctionType, partial, staticmethod, classmethod, property, type(lru_cache(str)),
+    type(str.join), type("".join), type(object.__init__), type(object().__str__),
+)  # fmt: skip
+
+_BY_NATURE: WeakKeyDictionary[type, Writer] = WeakKeyDictionary()
+"""The writers of types that are not in the table, as they were found."""
+
+
+def _writer_by_nature(cls: type) -> Writer:
+    # By its type, never by `isinstance`: that asks a proxy what it wraps, and runs its code.
+    writer = _BY_NATURE.get(cls)
     if writer is None:
-        writer = _writer_by_nature(value)
-    return writer(value, depth)
+        writer = _BY_NATURE[cls] = _find_writer(cls)
+    return writer
 
 
-def length_prefixed(tag: bytes, parts: Iterable[bytes]) -> bytes:
-    """Return `parts` under `tag`, preceded by their number and their lengths."""
-    parts = tuple(parts)
-    lengths = pack(f"<{len(parts) + 1}Q", len(parts), *map(len, parts))
-    return b"".join((tag, b":", lengths, *parts))
+def _find_writer(cls: type) -> Writer:
+    special = _special_writer(cls)
+    if special is not None:
+        return special
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and issubclass(cls, (numpy.ndarray, numpy.generic)):
+        return _array
+    if cls is array or cls is memoryview or cls is bytearray:
+        return _buffer
+    for base in BUILTIN_BASES:
+        if issubclass(cls, base):
+            return _struct_sequence if hasattr(cls, "n_sequence_fields") else instance_writer(base)
+    for base in TEXT_BASES:
+        if issubclass(cls, base):
+            return instance_writer(base)
+    return instance_writer(None)
 
 
-def canonical_mapping(value: Mapping[Any, Any], depth: int = 0) -> bytes:
-    """Return the canonical form of a plain mapping, whatever the order of its items."""
-    if depth > MAX_DEPTH:
-        raise UnfingerprintableError(f"values nested deeper than {MAX_DEPTH} levels have no canonical form")
-    below = depth + 1
-    items = sorted([(canonical(key, below), canonical(item, below)) for key, item in value.items()])
-    return length_prefixed(b"{", chain.from_iterable(items))
+def _special_writer(cls: type) -> Writer | None:
+    if issubclass(cls, type):
+        return lambda value, reader: length_prefixed(b"c", [reader.class_value_form(value, frozenset())])
+    if issubclass(cls, Enum):
+        return _member
+    if issubclass(cls, _FUNCTIONS) or is_wrapt_wrapper(cls):
+        return lambda value, reader: length_prefixed(b"F", [reader.function_form(value)])
+    if issubclass(cls, GenericAlias) or cls.__module__ in ("typing", "typing_extensions"):
+        return _type_expression
+    if cls.__module__ == "pydantic_core._pydantic_core":
+        return by_text(repr)
+    if cls is ContextVar:
+        return _context_variable
+    if issubclass(cls, ModuleType):
+        return lambda value, reader: reader.module_form(value)
+    if is_live(cls):
+        return write_live
+    return None
 
 
-def _text(value: str, _depth: int) -> bytes:
-    return b"s" + value.encode("utf-8", "surrogatepass")
+def _context_variable(value: Any, reader: Reader) -> bytes:
+    """Return the form of what a context variable means to this task, if it was named by code that may look it up."""
+    if not reader.lenient:
+        return write_live(value, reader)
+    if reader.watch is not None:
+        reader.watch.state(lambda: [value.get(None)])
+    return length_prefixed(b"x", [encoded(value.name), reader.form(value.get(None))])
 
 
-def _sequence(tag: bytes) -> Writer:
-    def write(value: Iterable[object], depth: int) -> bytes:
-        if depth > MAX_DEPTH:
-            raise UnfingerprintableError(f"values nested deeper than {MAX_DEPTH} levels have no canonical form")
-        return length_prefixed(tag, [canonical(item, depth + 1) for item in value])
-
-    return write
-
-
-def _set(tag: bytes) -> Writer:
-    def write(value: Iterable[object], depth: int) -> bytes:
-        return length_prefixed(tag, sorted(canonical(item, depth + 1) for item in value))
-
-    return write
+def _member(value: Any, reader: Reader) -> bytes:
+    cls = type(value)
+    if reader.watch is not None:
+        reader.watch.mapping(vars(value))
+    held = {name: item for name, item in vars(value).items() if name not in _MEMBER_NAMES}
+    # A bare object tells nothing: the name tells one such member from others.
+    meaning = b"" if type(value._value_) is object else reader.form(value._value_)
+    parts = [reader.class_form(cls), reader.form(value._name_), meaning]
+    return length_prefixed(b"e", [*parts, attributes_form(held, reader)] if held else parts)
 
 
-def _by_text(read: Callable[[Any], str]) -> Writer:
-    def write(value: object, _depth: int) -> bytes:
-        return length_prefixed(b"v", [type_path(type(value)), read(value).encode("utf-8", "surrogatepass")])
-
-    return write
+_MEMBER_NAMES = {"_name_", "_value_", "__objclass__", "_sort_order_"}
 
 
-def _moment(value: datetime | time, _depth: int) -> bytes:
-    # Two zones with one offset today part ways at the next change of the clocks.
-    zone = repr(value.tzinfo)
-    parts = (value.isoformat(), zone, str(value.fold))
-    return length_prefixed(b"v", [type_path(type(value)), *(part.encode() for part in parts)])
+def _type_expression(value: Any, reader: Reader) -> bytes:
+    """Return the form of ``list[int]``, ``Literal["a"]``, a type variable or another expression for a type."""
+    if not hasattr(value, "__origin__") and not hasattr(value, "__supertype__"):
+        name = getattr(value, "__name__", None) or getattr(value, "__forward_arg__", None)
+        parts = (name or repr(value), getattr(value, "__bound__", None), getattr(value, "__constraints__", ()))
+    elif hasattr(value, "__supertype__"):
+        parts = (value.__name__, value.__supertype__, ())
+    else:
+        parts = (value.__origin__, getattr(value, "__args__", ()), getattr(value, "__metadata__", ()))
+    return length_prefixed(b"t", [type_path(type(value)), *(reader.form(part) for part in parts)])
+
+
+def _struct_sequence(value: Any, reader: Reader) -> bytes:
+    reduce: Any = type(value).__reduce__
+    _, (visible, hidden) = reduce(value)
+    # Neither outlives this: the reader must not know them again by where they were.
+    parts = [sequence_form(b"(", visible, reader), mapping_form(hidden.items(), reader)]
+    return length_prefixed(b"u", [type_path(type(value)), *parts])
+
+
+def _buffer(value: Any, reader: Reader) -> bytes:
+    view = memoryview(value)
+    reader.spend(view.nbytes >> 10)
+    if reader.watch is not None:
+        reader.watch.content(lambda: blake2b(value).digest())
+    kind = repr((type(value).__name__, view.format, view.shape))
+    return length_prefixed(b"B", [kind.encode(), view.tobytes()])
+
+
+def _array(value: Any, reader: Reader) -> bytes:
+    numpy = sys.modules["numpy"]
+    cls = type(value)
+    if cls is not numpy.ndarray and not issubclass(cls, numpy.generic):
+        raise UnreadableError(f"a {cls.__qualname__} is more than its array; use a plain numpy array")
+    if value.dtype.hasobject:
+        raise UnreadableError("a numpy array of objects has no canonical form; use one of numbers")
+    reader.spend(value.nbytes >> 10)
+    if reader.watch is not None and cls is numpy.ndarray:
+        reader.watch.content(lambda: (value.shape, blake2b(value.tobytes()).digest()))
+    parts = [type_path(cls), encoded(repr(_dtype(value.dtype))), repr(value.shape).encode(), value.tobytes()]
+    return length_prefixed(b"n", parts)
+
+
+def _dtype(dtype: Any) -> tuple[object, ...]:
+    """Return what tells one numpy type from others: extensions share their short descriptions."""
+    fields = [(name, _dtype(field[0]), field[1]) for name, field in (dtype.fields or {}).items()]
+    base = _dtype(dtype.base) if dtype.shape else ()
+    kind = f"{dtype.type.__module__}.{dtype.type.__qualname__}"
+    return (kind, dtype.str, dtype.itemsize, fields, dtype.shape, base, repr(dtype) if not fields else "")
 
 
 _WRITERS: dict[type, Writer] = {
-    type(None): lambda value, depth: b"N",
-    bool: lambda value, depth: b"T" if value else b"F",
-    int: lambda value, depth: b"i%x" % value if value >= 0 else b"i-%x" % -value,
-    float: lambda value, depth: b"f" + value.hex().encode(),
-    complex: _by_text(lambda value: f"{value.real.hex()} {value.imag.hex()}"),
-    str: _text,
-    bytes: lambda value, depth: b"b" + value,
-    bytearray: lambda value, depth: b"B" + bytes(value),
-    list: _sequence(b"["),
-    tuple: _sequence(b"("),
-    dict: canonical_mapping,
-    MappingProxyType: canonical_mapping,
-    set: _set(b"<"),
-    frozenset: _set(b">"),
-    Decimal: _by_text(str),
-    Fraction: _by_text(str),
-    UUID: _by_text(str),
-    date: _by_text(date.isoformat),
-    datetime: _moment,
-    time: _moment,
-    timedelta: _by_text(repr),
-    SimpleNamespace: lambda value, depth: _typed(value, vars(value), depth),
-    type(Ellipsis): lambda value, depth: b".",
-    PromptPlaceholder: lambda value, depth: b"?",
+    **SCALARS,
+    **TEXTS,
+    list: writer_of_sequence(b"["),
+    tuple: writer_of_sequence(b"("),
+    dict: write_mapping,
+    MappingProxyType: write_mapping,
+    set: writer_of_set(b"<"),
+    frozenset: writer_of_set(b">"),
+    UnionType: by_parts(lambda value: value.__args__),
+    **{cls: by_parts(lambda value: value.__reduce__()) for cls in (itemgetter, attrgetter, methodcaller)},
+    Replaced: write_replaced,
+    **{cls: instance_writer(cls) for cls in (OrderedDict, defaultdict, deque)},
 }
-
-
-def type_path(kind: type) -> bytes:
-    """Return the dotted path of a class as bytes."""
-    return f"{kind.__module__}.{kind.__qualname__}".encode("utf-8", "surrogatepass")
-
-
-def _typed(value: object, state: object, depth: int) -> bytes:
-    return length_prefixed(b"@", [type_path(type(value)), canonical(state, depth + 1)])
-
-
-def _writer_by_nature(value: object) -> Writer:
-    """Return the writer for a value whose exact type is not in the table."""
-    if isinstance(value, type):
-        return _class
-    if isinstance(value, Enum):
-        return lambda value, depth: length_prefixed(b"e", [type_path(type(value)), canonical(value.value, depth + 1)])
-    for base, writer in _BUILTIN_BASES:
-        if isinstance(value, base):
-            return _subclass_of(writer)
-    if is_dataclass(value):
-        return _dataclass
-    if isinstance(value, PurePath):
-        return _by_text(str)
-    if is_pydantic_model(value):
-        return _pydantic_model
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(value, numpy.ndarray | numpy.generic):
-        return _numpy
-    raise UnfingerprintableError(
-        f"a {type(value).__module__}.{type(value).__qualname__} has no canonical form; "
-        "numbers, texts, dates, containers, dataclasses, enums and pydantic models have one"
-    )
-
-
-_BUILTIN_BASES: tuple[tuple[type, Writer], ...] = tuple(
-    (base, _WRITERS[base]) for base in (int, float, str, bytes, list, tuple, dict, set, frozenset)
-)
-
-
-def _subclass_of(writer: Writer) -> Writer:
-    """Return a writer for a subclass of a built-in: its content under its own type, and its attributes."""
-
-    def write(value: Any, depth: int) -> bytes:
-        parts = [type_path(type(value)), writer(value, depth + 1), canonical(raw_state(value), depth + 1)]
-        return length_prefixed(b"u", parts)
-
-    return write
-
-
-def _dataclass(value: Any, depth: int) -> bytes:
-    return _typed(value, dataclass_values(value) | slot_values(value), depth)
-
-
-def _pydantic_model(value: Any, depth: int) -> bytes:
-    # Pydantic keeps what `model_values` returns in slots of its own.
-    slots = {name: item for name, item in slot_values(value).items() if not name.startswith("__")}
-    state = model_values(value)
-    return _typed(value, (*state, slots) if slots else tuple(state), depth)
-
-
-def _numpy(value: Any, _depth: int) -> bytes:
-    if type(value) is not sys.modules["numpy"].ndarray and not isinstance(value, sys.modules["numpy"].generic):
-        raise UnfingerprintableError(f"a {type(value).__qualname__} is more than its array; use a plain numpy array")
-    if value.dtype.hasobject:
-        raise UnfingerprintableError("a numpy array of objects has no canonical form; use one of numbers")
-    parts = (repr(type(value)), value.dtype.descr, value.shape)
-    return length_prefixed(b"n", [repr(parts).encode(), value.tobytes()])
-
-
-def _class(value: Any, depth: int) -> bytes:
-    """Return a class's path with its schema or with what it defines, so that a redefined class is another."""
-    if "<locals>" in value.__qualname__ and not hasattr(value, "model_json_schema"):
-        raise UnfingerprintableError(f"the local class {value.__qualname__} has no canonical form; move it to a module")
-    if hasattr(value, "model_json_schema"):
-        return length_prefixed(b"c", [type_path(value), canonical(value.model_json_schema())])
-    if depth > MAX_DEPTH:
-        raise UnfingerprintableError(f"the class {value.__qualname__} holds itself, and has no canonical form")
-    return length_prefixed(b"c", [part for kind in value.__mro__ for part in _defined(kind, depth + _CLASS_DEPTH)])
-
-
-def _defined(kind: type, depth: int) -> Iterator[bytes]:
-    """Yield a class's path, and what it defines if a program may have defined it in more than one way."""
-    yield type_path(kind)
-    home = sys.modules.get(kind.__module__)
-    if kind.__module__.partition(".")[0] in sys.stdlib_module_names and getattr(home, kind.__name__, None) is kind:
-        return
-    for name, item in sorted(vars(kind).items()):
-        if name in _INCIDENTAL:
-            continue
-        yield name.encode("utf-8", "surrogatepass")
-        if name == "__annotations__":
-            yield repr(item).encode("utf-8", "surrogatepass")
-        elif isinstance(item, FunctionType):
-            yield item.__code__.co_code
-        else:
-            try:
-                yield canonical(item, depth)
-            except UnfingerprintableError:
-                yield type_path(type(item))
-
-
-_INCIDENTAL = frozenset(
-    """
-    __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __abstractmethods__ _abc_impl
-    __annotations_cache__ __annotate_func__ __hash__
-    """.split()
-)
-"""Names in a class that say nothing of what it does."""
+"""The writers of the types that are told by themselves, not by a base."""

@@ -1,111 +1,253 @@
-"""Chat messages: the text of the last user message is the prompt, everything else must be equal."""
+"""Where the prompt is: the text of the last user message, or the text itself; everything else must be equal.
+
+Messages are understood as people and libraries write them: dicts and objects, ``(role, text)`` pairs, the parts of
+Gemini and pydantic-ai, the messages and prompt values of LangChain, the input items of OpenAI's Responses.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
-from typing import Any, TypeGuard
+from collections.abc import Sequence
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from unicodedata import normalize
 
-from recallm.keying.canonical import PROMPT_PLACEHOLDER, type_path
-from recallm.keying.objects import (
-    dataclass_values,
-    has_declared_fields,
-    is_pydantic_model,
-    model_values,
-    named_values,
-)
+from recallm.keying.objects import RAW_ITEMS, named_values
+from recallm.keying.signature import USUAL_NAMES
+from recallm.keying.stand_ins import PROMPT_PLACEHOLDER, PromptPlaceholder, Replaced
 
-
-def is_chat(value: object) -> TypeGuard[Sequence[Any]]:
-    """Return whether `value` is a sequence of messages, each with a role."""
-    return isinstance(value, list | tuple) and bool(value) and all(_role(message) is not None for message in value)
+_USERS = frozenset({"user", "human"})
+_ROLES = _USERS | {"system", "developer", "assistant", "ai", "tool", "function", "model", "placeholder"}
+_TEXT_TYPES = (None, "text", "input_text")
+_MAX_VISITED = 10_000
+"""How many values are searched for the text that a user's callable made of the arguments."""
 
 
-def split_chat(messages: Sequence[Any]) -> tuple[str, list[object]] | None:
-    """Return the text of the last user message and the conversation without it, or None if there is no such text.
+class Taken(NamedTuple):
+    """A prompt, and what is left where it was.
+
+    Attributes:
+        text: the prompt, in Unicode's composed form.
+        rest: stands for the value that held it.
+    """
+
+    text: str
+    rest: object
+
+
+def take_prompt(value: object) -> Taken | None:
+    """Take the prompt out of the argument that carries it.
 
     Args:
-        messages: mappings or objects with ``role`` and ``content``. The content is a str, or a list of parts:
-            those of text are the prompt, the others (images …) belong to the rest.
+        value: a text, a message, a sequence of messages or of parts, or a mapping with one of the usual names.
 
-    >>> split_chat([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])[0]
+    Returns:
+        The prompt and the rest, or None if there is no text of a user's.
+
+    >>> take_prompt([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]).text
     'Hi'
     """
-    place = next((at for at in range(len(messages) - 1, -1, -1) if _role(messages[at]) == "user"), None)
-    if place is None:
-        return None
-    state = _state(messages[place])
-    text, content = _split_content(state.get("content"))
-    if text is None:
-        return None
-    rest: list[object] = [*messages[:place], {**state, "content": content}, *messages[place + 1 :]]
-    return text, [message if at == place else _readable(message) for at, message in enumerate(rest)]
+    if isinstance(value, str):
+        return Taken(composed(value), _hole(value))
+    if issubclass(type(value), (list, tuple)):
+        return _take_from_sequence(value)  # type: ignore[arg-type]  # it is one
+    held = _members(value)
+    if _is_users(value):
+        return _take_from_message(value)
+    for name in ("messages", "text") if _role(value) is None else ():
+        if name in held and not isinstance(value, dict):
+            return _inside(value, name, take_prompt(held[name]))
+    if isinstance(value, dict) and _role(value) is None:
+        return _take_by_name(value)
+    return None
 
 
-def with_placeholder(value: object, text: str, found: list[object]) -> object:
-    """Return `value` with `PROMPT_PLACEHOLDER` in place of every string that is `text`.
+def composed(text: str) -> str:
+    """Return a text as a plain str in Unicode's composed form, in which equal texts are equal."""
+    plain = str.__str__(text)
+    return plain if plain.isascii() else normalize("NFC", plain)
+
+
+def replace_text(value: object, text: str, found: list[object], seen: set[int] | None = None) -> object:
+    """Return `value` with a placeholder for every string that is `text`; it is `value` itself if there is none.
 
     White space around a string does not count.
 
     Args:
-        value: anything; dicts, lists, tuples, dataclasses and pydantic models are looked into.
+        value: anything; mappings, sequences and objects are looked into.
         text: the prompt.
         found: gets one item for each string that was replaced.
+        seen: ids of what has been looked into.
     """
     if isinstance(value, str):
-        if value.strip() != text.strip():
+        if composed(value).strip() != text.strip():
             return value
-        found.append(PROMPT_PLACEHOLDER)
-        return PROMPT_PLACEHOLDER
-    if type(value) is dict:
-        return {key: with_placeholder(item, text, found) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return (type_path(type(value)), [with_placeholder(item, text, found) for item in value])  # type: ignore[attr-defined]
-    if has_declared_fields(value):
-        return (with_placeholder(dict(_state(value)), text, found),)
-    return value
-
-
-def _role(message: object) -> object:
-    return message.get("role") if isinstance(message, Mapping) else getattr(message, "role", None)
-
-
-def _split_content(content: object) -> tuple[str | None, object]:
-    """Return the text in a message's content, or None, and the content with a placeholder for each text."""
-    if isinstance(content, str):
-        return content, PROMPT_PLACEHOLDER
-    if not isinstance(content, list | tuple):
-        return None, content
-    texts: list[str] = []
-    parts: list[object] = []
-    for part in content:
-        state = {"text": part} if isinstance(part, str) else _state(part)
-        if state.get("type", "text") in ("text", "input_text") and isinstance(state.get("text"), str):
-            texts.append(state["text"])
-            parts.append(PROMPT_PLACEHOLDER if isinstance(part, str) else {**state, "text": PROMPT_PLACEHOLDER})
-        else:
-            parts.append(part)
-    return ("\n".join(texts) if texts else None), parts
-
-
-def _state(value: Any) -> Mapping[str, Any]:
-    """Return by name what a message or part holds; an object's type is under the empty name."""
-    if isinstance(value, Mapping):
+        found.append(value)
+        return _hole(value)
+    seen = set() if seen is None else seen
+    if id(value) in seen or len(seen) > _MAX_VISITED:
         return value
-    kind = type_path(type(value))
-    if is_dataclass(value):
-        return {"": kind, **dataclass_values(value)}
-    if is_pydantic_model(value):
-        fields, extra, private = model_values(value)
-        return {"": kind, **fields, **(extra or {}), **({"": (kind, private)} if private else {})}
-    return {"": kind, **(named_values(value) or _unreadable(value))}
+    seen.add(id(value))
+    changes = {}
+    for key, item in _members(value).items():
+        replaced = replace_text(item, text, found, seen)
+        if replaced is not item:
+            changes[key] = replaced
+    return _replaced(value, changes) if changes else value
 
 
-def _unreadable(value: Any) -> Mapping[str, Any]:
-    # The object itself has no canonical form, which keeps the call out of the cache.
-    return {"role": _role(value), "content": getattr(value, "content", None), "unreadable": value}
+def _members(value: object) -> dict[Any, Any]:
+    """Return what a mapping, sequence or object holds, by key, index or name."""
+    if type(value) is dict:
+        return value
+    if isinstance(value, dict):
+        return dict(dict.items(value))
+    if type(value) is MappingProxyType:
+        return dict(value)
+    if issubclass(type(value), (list, tuple)):
+        return dict(enumerate(value))  # type: ignore[arg-type]  # it is a sequence
+    try:
+        held = named_values(value)
+    except Exception:  # noqa: BLE001  # an object that cannot be read holds no prompt
+        return {}
+    if not held.get(_EXTRA):
+        return held
+    return {**{name: item for name, item in held.items() if name != _EXTRA}, **held[_EXTRA]}
 
 
-def _readable(message: object) -> object:
-    """Return a message as a value that may have a canonical form, which a plain object has not."""
-    return message if isinstance(message, Mapping) or has_declared_fields(message) else _state(message)
+_EXTRA = "__pydantic_extra__"
+"""Where a pydantic model keeps the fields that it does not declare."""
+
+
+def _replaced(value: object, changes: dict[Any, Any]) -> Replaced:
+    """Return a stand-in for a value in which others stand for some of its `_members`."""
+    extra = {} if isinstance(value, str | dict | list | tuple) else named_values(value).get(_EXTRA) or {}
+    undeclared = {name: change for name, change in changes.items() if name in extra}
+    if not undeclared:
+        return Replaced(value, changes)
+    declared = {name: change for name, change in changes.items() if name not in extra}
+    return Replaced(value, {**declared, _EXTRA: Replaced(extra, undeclared)})
+
+
+def _hole(text: str, lines: int = 0) -> object:
+    placeholder = PromptPlaceholder(lines) if lines else PROMPT_PLACEHOLDER
+    return placeholder if type(text) is str else Replaced(text, {None: placeholder})
+
+
+def _inside(value: object, name: object, taken: Taken | None) -> Taken | None:
+    return None if taken is None else Taken(taken.text, _replaced(value, {name: taken.rest}))
+
+
+def _take_by_name(value: dict[Any, Any]) -> Taken | None:
+    held = _members(value)
+    known = ["messages"] if "messages" in held else [name for name in held if name in USUAL_NAMES]
+    return _inside(value, known[0], take_prompt(held[known[0]])) if len(known) == 1 else None
+
+
+def _take_from_sequence(value: Sequence[Any]) -> Taken | None:
+    items = [*RAW_ITEMS[list if isinstance(value, list) else tuple](value)]
+    if _is_pair(value):
+        return _take_from_message(value) if _is_users(value) else None
+    if any(_role(item) is not None or _is_of_gemini(item) or _request_parts(item) is not None for item in items):
+        for at in range(len(items) - 1, -1, -1):
+            item = items[at]
+            taken = _take_from_message(item) if _is_users(item) else _take_from_request(item)
+            if isinstance(item, str):
+                taken = Taken(composed(item), _hole(item))
+            if taken is not None:
+                return _inside(value, at, taken)
+        return None
+    return _take_from_content(value)
+
+
+def _take_from_message(message: Any) -> Taken | None:
+    if _is_pair(message):
+        return _inside(message, 1, _take_from_content(message[1]))
+    held = _members(message)
+    for name in ("content", "parts", "text"):
+        if held.get(name) is not None:
+            return _inside(message, name, _take_from_content(held[name]))
+    return None
+
+
+def _take_from_request(item: Any) -> Taken | None:
+    """Take the prompt out of a request of pydantic-ai, whose parts have the roles."""
+    parts = _request_parts(item)
+    for at in range(len(parts or ()) - 1, -1, -1):
+        held = _members(parts[at])  # type: ignore[index]  # there are some
+        if held.get("part_kind") == "user-prompt":
+            taken = _inside(parts[at], "content", _take_from_content(held.get("content")))  # type: ignore[index]
+            return _inside(item, "parts", _inside(parts, at, taken))
+    return None
+
+
+def _request_parts(item: Any) -> Sequence[Any] | None:
+    held = _members(item) if not isinstance(item, str | dict) else {}
+    parts = held.get("parts")
+    return parts if held.get("kind") == "request" and isinstance(parts, list | tuple) else None
+
+
+def _take_from_content(content: object) -> Taken | None:
+    """Take the text out of the content of a message: a str, a part, or several of which some may be texts."""
+    if isinstance(content, str):
+        return Taken(composed(content), _hole(content))
+    if not issubclass(type(content), (list, tuple)):
+        text = _part_text(content)
+        return None if text is None else _inside(content, "text", Taken(composed(text), _hole(text)))
+    texts = {at: text for at, part in _members(content).items() if (text := _part_text(part)) is not None}
+    if not texts:
+        return None
+    changes = {}
+    last = max(texts)
+    for at, text in texts.items():
+        # Where one part ends and the next begins is told by its number of lines, as the prompt has one for each.
+        hole = _hole(text, 0 if at == last else text.count("\n") + 1)
+        part = _members(content)[at]
+        changes[at] = hole if isinstance(part, str) else _replaced(part, {"text": hole})
+    return Taken("\n".join(map(composed, texts.values())), Replaced(content, changes))
+
+
+def _part_text(part: object) -> str | None:
+    if isinstance(part, str):
+        return part
+    held = _members(part)
+    text = held.get("text")
+    return text if isinstance(text, str) and held.get("type") in _TEXT_TYPES else None
+
+
+def _is_pair(message: object) -> bool:
+    if not isinstance(message, list | tuple) or len(message) != 2:
+        return False
+    role, content = message
+    return isinstance(role, str) and isinstance(content, str | list) and role.lower() in _ROLES
+
+
+def _is_users(message: object) -> bool:
+    role = _role(message)
+    return role in _USERS or (role is None and _is_of_gemini(message))
+
+
+def _is_of_gemini(message: object) -> bool:
+    """Return whether a message has parts and no role, as those of users may in Gemini's contents."""
+    held = _members(message) if not isinstance(message, str | list | tuple) else {}
+    return isinstance(held.get("parts"), list) and held.get("kind") is None
+
+
+def _role(message: object) -> str | None:
+    """Return the role of a message in lower case, or None if it has none."""
+    if type(message) is dict:
+        role: object = message.get("role")
+        if role is None and "content" in message:
+            role = message.get("type")
+    elif _is_pair(message):
+        role = message[0]  # type: ignore[index]  # a pair
+    elif isinstance(message, str) or issubclass(type(message), (list, tuple)):
+        return None
+    else:
+        held = _members(message)
+        role = held.get("role", getattr(type(message), "role", None) if not isinstance(message, dict) else None)
+        if role is None and "content" in held:
+            role = held.get("type")
+    if isinstance(role, Enum):
+        role = role.value
+    return role.lower() if isinstance(role, str) else None

@@ -1,288 +1,217 @@
-"""What a function is: its path, its code and what it closes over, so that no other function shares its answers."""
+"""What a function is at each call, so that no function that may answer otherwise shares its answers."""
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
-from dis import get_instructions
-from functools import lru_cache, partial
+from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
-from itertools import chain
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary, ref
+from types import BuiltinFunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple, TypeAlias
 
-from recallm.keying.canonical import canonical, length_prefixed, type_path
-from recallm.keying.signature import call_method, function_path
+from recallm.keying.bookkeeping import Leave
+from recallm.keying.canonical import ValueReader
+from recallm.keying.definitions import Definitions
+from recallm.keying.ignoring import Ignore
+from recallm.keying.reader import Reader, UnreadableError, encoded, length_prefixed, type_path
+from recallm.keying.scope import Scope, is_of_library
+from recallm.keying.signature import function_path, unwrap_function
+from recallm.keying.tokens import Opaque, Tokens
+from recallm.keying.watch import Watch
+from recallm.keying.wrappers import is_wrapt_wrapper
 
-MAX_HELD = 1024
-"""How many objects that take no weak reference are kept alive, so that their tokens stay their own."""
+MAX_LIVES = 64
+"""How many classes and functions among the arguments of one function are remembered as they were read."""
 
-_LRU_CACHE = type(lru_cache(str))
+_SETTLED = 3
+"""How often a function is read before it is found out in detail which of its variables change all the time."""
+
+_MAX_READINGS = 8
+"""How often a function is read at most until it is known which attributes its methods only keep books in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A function's identity.
+class Identity(NamedTuple):
+    """A function as it was when it was read.
 
     Attributes:
         digest: 20 bytes that differ between functions that may answer differently.
-        process_local: names of what the function depends on and that has no canonical form. A token that only
-            this process knows took its place, so the function shares its answers with no other process.
+        missing: the first module that it imports when it runs and that nobody has imported yet; None: there is none.
+        named: by name, a digest of each variable that it depends on.
     """
 
     digest: bytes
-    process_local: tuple[str, ...] = ()
+    missing: str | None
+    named: dict[str, bytes]
 
 
-class Identities:
-    """Gives every function its identity, and keeps it for as long as the function lives.
-
-    Args:
-        new_token: returns random bytes, which take the place of what has no canonical form.
-    """
-
-    def __init__(self, new_token: Callable[[], bytes]) -> None:
-        self._new_token = new_token
-        self._known: WeakKeyDictionary[Any, dict[frozenset[str], Identity]] = WeakKeyDictionary()
-        self._tokens: dict[int, tuple[ref[Any], bytes]] = {}
-        self._held: OrderedDict[int, tuple[object, bytes]] = OrderedDict()
-
-    def of(self, fn: Callable[..., Any], ignore: Collection[str] = ()) -> Identity:
-        """Return the identity of `fn`, as it was when it was first asked for.
-
-        Args:
-            fn: a function, method, partial or callable object.
-            ignore: names of closed-over variables that do not affect the answer; ``"self"`` stands for
-                the object behind a bound method or a callable object.
-        """
-        if type(fn) is not FunctionType:
-            return self.read(fn, ignore)
-        by_ignore = self._known.setdefault(fn, {})
-        names = frozenset(ignore)
-        if names not in by_ignore:
-            by_ignore[names] = self.read(fn, ignore)
-        return by_ignore[names]
-
-    def reader(self, fn: Callable[..., Any], ignore: Collection[str] = ()) -> Callable[[], Identity]:
-        """Return a function that returns the identity of `fn` at each call.
-
-        A closure is fingerprinted at the first call: variables that the function itself rebinds, such as counters, must
-        not change it. It is fingerprinted again if code outside rebinds a variable that the function never assigns.
-
-        Args:
-            fn: see `of`.
-            ignore: see `of`.
-        """
-        if type(fn) is FunctionType and not fn.__closure__:
-            identity = self.of(fn, ignore)
-            return lambda: identity
-        return _LiveIdentity(self, fn, ignore)
-
-    def read(self, fn: Callable[..., Any], ignore: Collection[str]) -> Identity:
-        """Return the identity of `fn` as it is now. Arguments as for `of`."""
-        fingerprint = _Fingerprint(ignore, self._token)
-        digest = blake2b(fingerprint.of(fn), digest_size=20).digest()
-        return Identity(digest, tuple(dict.fromkeys(fingerprint.process_local)))
-
-    def _token(self, value: Any) -> bytes:
-        """Return a random token for `value`, the same while it lives; equal objects do not share one."""
-        key = id(value)
-        known = self._tokens.get(key) or self._held.get(key)
-        if known is not None:
-            return known[1]
-        token = self._new_token()
-        try:
-            self._tokens[key] = (ref(value, lambda _: self._tokens.pop(key, None)), token)
-        except TypeError:
-            # Nothing tells when it is gone: it is kept, so that no other takes its place in memory.
-            self._held[key] = (value, token)
-            if len(self._held) > MAX_HELD:
-                self._held.popitem(last=False)
-        return token
+_Read: TypeAlias = "tuple[Watch, Identity | UnreadableError]"
+"""What was read, or why it was not, and what notices when that may have changed."""
 
 
-class _Snapshot(NamedTuple):
-    """An identity, and the values that outer variables had when it was read."""
+class _Live:
+    """What was read once, and is read again if anything has changed since."""
 
-    identity: Identity
-    cells: list[CellType]
-    values: list[object]
-
-
-class _LiveIdentity:
-    """The identity of one function, read again if code outside it has set a variable. See `Identities.reader`."""
-
-    def __init__(self, identities: Identities, fn: Callable[..., Any], ignore: Collection[str]) -> None:
-        self._identities = identities
-        self._fn = fn
-        self._ignore = ignore
-        self._snapshot: _Snapshot | None = None
+    def __init__(self, read: Callable[[], _Read]) -> None:
+        self._read = read
+        self._known: _Read | None = None
 
     def __call__(self) -> Identity:
-        snapshot = self._snapshot
-        if snapshot is None or not all(map(_is_unchanged, map(_cell_value, snapshot.cells), snapshot.values)):
-            cells = list(_cells_set_elsewhere(self._fn, self._ignore, set()))
-            values = [_cell_value(cell) for cell in cells]
-            snapshot = self._snapshot = _Snapshot(self._identities.read(self._fn, self._ignore), cells, values)
-        return snapshot.identity
+        known = self._known
+        if known is None or not known[0].unchanged():
+            known = self._known = self._read()
+        if isinstance(known[1], UnreadableError):
+            raise known[1].with_traceback(None)
+        return known[1]
 
 
-def _cell_value(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # the variable is not set
-        return ...
-
-
-def _is_unchanged(value: object, before: object) -> bool:
-    """Return whether a variable holds the same object, or an equal plain scalar.
-
-    Mutation of the object is not detected.
-    """
-    return value is before or (type(value) is type(before) and type(value) in _PLAIN and value == before)
-
-
-_PLAIN = frozenset({str, bytes, int, float, bool})
-
-
-def _cells_set_elsewhere(fn: object, ignore: Collection[str], seen: set[int]) -> Iterator[CellType]:
-    """Yield the cells of a function, and of the functions in them, that none of these functions sets."""
-    if not isinstance(fn, FunctionType) or id(fn) in seen:
-        return
-    seen.add(id(fn))
-    own = set(_variables_set(fn.__code__))
-    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
-        if name not in ignore and name not in own:
-            yield cell
-            yield from _cells_set_elsewhere(_cell_value(cell), ignore, seen)
-
-
-def _variables_set(code: CodeType) -> Iterator[str]:
-    for step in get_instructions(code):
-        if step.opname in ("STORE_DEREF", "DELETE_DEREF"):
-            yield step.argval
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _variables_set(inner)
-
-
-@dataclass(slots=True)
-class _Fingerprint:
-    """Bytes that tell one function from others, gathered from all that it consists of.
+class FunctionIdentity:
+    """The identity of one function, as it is at each call.
 
     Args:
-        ignore: see `Identities.of`.
-        token: returns the bytes that take the place of a value without a canonical form.
+        fn: a function, method, partial, class or callable object.
+        ignore: names of closed-over variables and globals, and of what is in them, that do not affect the answer;
+            ``"self"`` stands for the object behind a bound method or a callable object.
+        tokens: names objects that pass for functions.
+        version: stands for the function, whatever it is; None: it is read.
 
     Attributes:
-        process_local: names of the values for which a token stands.
+        function: the function.
+        of_library: whether the function is a library's, which the program only uses.
+        scope: whose code counts.
     """
 
-    ignore: Collection[str]
-    token: Callable[[Any], bytes]
-    process_local: list[str] = field(default_factory=list)
+    def __init__(self, fn: Callable[..., Any], ignore: Ignore, tokens: Tokens, version: str | None = None) -> None:
+        self.function = fn
+        self._ignore = ignore
+        self._tokens = tokens
+        module = _module(fn)
+        self._version = version
+        self.of_library = is_of_library(module)
+        self.scope = Scope(module, library=version is not None or self.of_library)
+        self._function = _Live(self._read_function)
+        self._leave = Leave()
+        self._opaque = Opaque(tokens)
+        self._readings = 0
+        self._lives: OrderedDict[tuple[object, ...], tuple[object, _Live]] = OrderedDict()
 
-    def of(self, fn: Any, above: tuple[int, ...] = ()) -> bytes:
-        """Return bytes that tell `fn` from others; `above` are the ids of the callables in which it was found."""
-        if id(fn) in above:
-            return b"recursion %d" % above.index(id(fn))
-        above = (*above, id(fn))
-        if id(getattr(fn, "__wrapped__", None)) in above:
-            return b"recursion through a wrapper"
-        return self._of_kind(fn, above)
+    def __call__(self) -> Identity:
+        """Return the function's identity as it is now."""
+        return self._function()
 
-    def _of_kind(self, fn: Any, above: tuple[int, ...]) -> bytes:
-        match fn:
-            case _ if _is_opaque_wrapper(fn):
-                return self._of_wrapper(fn, above)
-            case partial():
-                return self._of_partial(fn, above)
-            case staticmethod() | classmethod():
-                return self.of(fn.__func__, above)
-            case MethodType():
-                parts = [self.of(fn.__func__, above), self.of_value("self", fn.__self__, above)]
-                return length_prefixed(b"method", parts)
-            case FunctionType():
-                return self._of_function(fn, above)
-            case BuiltinFunctionType():
-                owner = b"" if isinstance(fn.__self__, ModuleType | None) else self.of_value("self", fn.__self__, above)
-                return length_prefixed(b"builtin", [_path(fn), owner])
-            case type():
-                return length_prefixed(b"class", [self.of_value("self", fn, above)])
-            case _ if hasattr(fn, "__wrapped__"):
-                return self.of(fn.__wrapped__, above)
-            case _:
-                parts = [self.of(call_method(fn), above), self.of_value("self", fn, above)]
-                return length_prefixed(b"object", parts)
+    def _read_function(self) -> _Read:
+        if self._version is not None:
+            return Watch(), Identity(blake2b(b"version " + encoded(self._version), digest_size=20).digest(), None, {})
+        self._readings += 1
+        path = encoded(function_path(self.function))
+        if _passes_for_a_function(self.function):
+            first = length_prefixed(b"token", [path, self._tokens.of(self.function)])
+            return Watch(), Identity(blake2b(first, digest_size=20).digest(), None, {})
 
-    def _of_wrapper(self, fn: Any, above: tuple[int, ...]) -> bytes:
-        inner = [self.of(fn.__wrapped__, above)] if hasattr(fn, "__wrapped__") else []
-        return length_prefixed(b"wrapper", [self.token_of("self", fn), *inner])
+        def write(definitions: Definitions) -> bytes:
+            return length_prefixed(b"root", [path, definitions.root_form(self.function)])
 
-    def _of_partial(self, fn: partial[Any], above: tuple[int, ...]) -> bytes:
-        args = [self.of_value(f"argument {place}", arg, above) for place, arg in enumerate(fn.args)]
-        named = [(name.encode(), self.of_value(name, arg, above)) for name, arg in sorted(fn.keywords.items())]
-        parts = [self.of(fn.func, above), length_prefixed(b"args", args), *chain.from_iterable(named)]
-        return length_prefixed(b"partial", parts)
+        read, self._leave = self._define(write, None, Leave(), self._opaque)
+        return read
 
-    def _of_function(self, fn: FunctionType, above: tuple[int, ...]) -> bytes:
-        kept = chain(_closed_over(fn), _defaults(fn))
-        parts = [name.encode() + b"=" + self.of_value(name, value, above) for name, value in kept]
-        return length_prefixed(b"function", [_path(fn), _code_bytes(fn.__code__), *parts])
+    def _define(
+        self, write: Callable[[Definitions], bytes], also: str | None, leave: Leave, opaque: Opaque | None
+    ) -> tuple[_Read, Leave]:
+        """Read a function or class, again and again until it is known what its methods only keep books in."""
+        for _ in range(_MAX_READINGS):
+            watch = Watch()
+            definitions = Definitions(
+                self.scope,
+                self._ignore,
+                watch,
+                also=also,
+                leave=leave,
+                opaque=opaque,
+                detailed=self._readings > _SETTLED,
+            )
+            try:
+                digest = definitions.digest(write(definitions))
+            except UnreadableError as error:
+                return (watch, error), leave
+            found = Leave(
+                leave.reached | definitions.reached,
+                leave.counted | definitions.conflicts(),
+                leave.described or definitions.describes,
+            )
+            if found == leave:
+                break
+            leave = found
+        return (watch, Identity(digest, next(iter(definitions.missing), None), definitions.named)), leave
 
-    def of_value(self, name: str, value: object, above: tuple[int, ...]) -> bytes:
-        """Return bytes that tell the value of `name` from others."""
-        if name in self.ignore:
-            return b"ignored"
-        if _is_function_like(value):
-            return self.of(value, above)
-        try:
-            return canonical(value)
-        except Exception:  # noqa: BLE001  # a value that cannot be read is told from others by what it is
-            return self.token_of(name, value)
+    def reader(self) -> Reader:
+        """Return a reader for the arguments of one call."""
+        return _ArgumentReader(self)
 
-    def token_of(self, name: str, value: object) -> bytes:
-        """Return the token of a value that cannot be read."""
-        if name in self.ignore:
-            return b"ignored"
-        self.process_local.append(name)
-        return self.token(value)
+    def part(self, value: Any, left_out: frozenset[str] = frozenset()) -> bytes:
+        """Return the digest of a class or function that is, or lies in, an argument."""
+        key = (id(value), left_out)
+        known = self._lives.get(key)
+        if known is None:
+            known = self._lives[key] = value, _Live(partial(self._read_part, value, left_out))
+            if len(self._lives) > MAX_LIVES:
+                self._lives.popitem(last=False)
+        return known[1]().digest
 
+    def _read_part(self, value: Any, left_out: frozenset[str]) -> _Read:
+        def write(definitions: Definitions) -> bytes:
+            if isinstance(value, type):
+                return definitions.class_value_form(value, left_out)
+            return definitions.function_form(value)
 
-def _path(fn: object) -> bytes:
-    return function_path(fn).encode("utf-8", "surrogatepass")
-
-
-def _is_function_like(value: object) -> bool:
-    return isinstance(value, FunctionType | MethodType | BuiltinFunctionType | partial) or (
-        hasattr(value, "__wrapped__") and callable(value)
-    )
-
-
-def _closed_over(fn: FunctionType) -> Iterator[tuple[str, object]]:
-    for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
-        value = _cell_value(cell)
-        yield name, type_path(value) if name == "__class__" else value
-
-
-def _defaults(fn: FunctionType) -> Iterator[tuple[str, object]]:
-    positional = fn.__code__.co_varnames[: fn.__code__.co_argcount]
-    defaults = fn.__defaults__ or ()
-    yield from zip(positional[len(positional) - len(defaults) :], defaults, strict=True)
-    yield from sorted((fn.__kwdefaults__ or {}).items())
+        read, _ = self._define(write, value.__module__ if isinstance(value, type) else None, self._leave, None)
+        return read
 
 
-def _is_opaque_wrapper(fn: Any) -> bool:
-    """Return whether `fn` is an object around a function, with a state of its own that may change the answers."""
-    if fn.__class__ is not type(fn):  # a proxy, which passes for what it wraps
-        return True
-    plain = isinstance(fn, FunctionType | MethodType | partial | staticmethod | classmethod | _LRU_CACHE)
-    return hasattr(fn, "__wrapped__") and not plain
+class _ArgumentReader(ValueReader):
+    """Reads the arguments of one call; of classes and functions it remembers what they were when last read."""
+
+    __slots__ = ("_identity",)
+
+    def __init__(self, identity: FunctionIdentity) -> None:
+        super().__init__()
+        self._identity = identity
+
+    def is_own(self, module: str) -> bool:
+        return self._identity.scope.owns(module)
+
+    def class_form(self, cls: type) -> bytes:
+        return type_path(cls) + self._identity.part(cls) if self.is_own(cls.__module__) else type_path(cls)
+
+    def class_value_form(self, cls: type, left_out: frozenset[str]) -> bytes:
+        module = sys.modules.get(cls.__module__)
+        of_python = cls.__module__.partition(".")[0] in sys.stdlib_module_names
+        if of_python and getattr(module, cls.__name__, None) is cls and not self.is_own(cls.__module__):
+            return type_path(cls)
+        return type_path(cls) + self._identity.part(cls, left_out)
+
+    def function_form(self, fn: Any) -> bytes:
+        kind = type(fn)
+        if kind is MethodType:
+            return length_prefixed(b"method", [self.function_form(fn.__func__), self.form(fn.__self__)])
+        if issubclass(kind, partial):
+            parts = [self.form(part) for part in (fn.args, fn.keywords)]
+            return length_prefixed(b"partial", [self.form(fn.func), *parts])
+        if kind is BuiltinFunctionType and not isinstance(fn.__self__, type | ModuleType | None):
+            raise UnreadableError("a method of a built-in object is not read")
+        return self._identity.part(fn)
 
 
-def _code_bytes(code: CodeType) -> bytes:
-    constants = [_code_bytes(item) if isinstance(item, CodeType) else canonical(item) for item in code.co_consts]
-    names = " ".join((*code.co_names, "/", *code.co_varnames)).encode()
-    return length_prefixed(b"code", [code.co_code, code.co_exceptiontable, names, *constants])
+def _module(fn: Any) -> str:
+    """Return the module in which the function at the bottom of wrappers is defined."""
+    inner = unwrap_function(fn, through_wrappers=True)
+    inner = getattr(inner, "__func__", inner)
+    namespace = getattr(inner, "__globals__", None)
+    if isinstance(namespace, dict):
+        return str(namespace.get("__name__"))
+    return str(getattr(inner if isinstance(inner, type) else type(inner), "__module__", None))
+
+
+def _passes_for_a_function(fn: Any) -> bool:
+    """Return whether an object only claims to be a function, so that nothing tells what it does."""
+    kinds = {kind.__module__.partition(".")[0] for kind in type(fn).__mro__}
+    return "unittest" in kinds or "mock" in kinds or (fn.__class__ is not type(fn) and not is_wrapt_wrapper(type(fn)))

@@ -1,76 +1,139 @@
-"""What an object holds: the one reader of dataclasses, pydantic models and any other object.
+"""What an object holds: the one reader of instances, whatever defines their class.
 
-`canonical` reads arguments with it, `chat` messages, and `recallm.codec.classes` the classes of responses. Values are
-taken from where they lie, so that a class's own ``__getstate__`` or serialiser can neither hide nor invent any.
+`canonical` and `chat` read arguments and messages with it, `classes` what a class defines, and `recallm.codec.classes`
+the classes of responses. Values are taken from where they lie, so that a class's own ``__getstate__``, property or
+serialiser can neither hide nor invent any, and no code of the object runs.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+BUILTIN_BASES: tuple[type, ...] = (
+    OrderedDict, defaultdict, dict, list, tuple, str, bytes, bytearray, set, frozenset, deque, int, float, complex,
+)  # fmt: skip
+"""The containers and scalars whose subclasses are read by their content, the more special ones first."""
+
+_POINTER_BYTES = 8
+_MANAGED_DICT = 1 << 4
+"""Python's flag of types whose instances keep their ``__dict__`` outside of ``__basicsize__``."""
 
 
-def is_pydantic_model(value: object) -> bool:
-    """Return whether `value` is an instance of a pydantic 2 model."""
-    base = _pydantic_base()
-    return base is not None and isinstance(value, base)
+class Layout(NamedTuple):
+    """Where the instances of one class hold what they hold.
 
-
-def is_pydantic_class(cls: type) -> bool:
-    """Return whether `cls` is a model class of pydantic 2."""
-    base = _pydantic_base()
-    return base is not None and issubclass(cls, base)
-
-
-def has_declared_fields(value: object) -> bool:
-    """Return whether `value` is an instance of a dataclass or of a pydantic model."""
-    return is_dataclass(value) or is_pydantic_model(value)
-
-
-def raw_state(value: object) -> object:
-    """Return what an object holds, as `object` itself reads it.
-
-    Returns:
-        The attributes by name; or a pair of the attributes, or None, and what lies in slots by name; or None if
-        there is neither.
+    Attributes:
+        base: the built-in whose content they have, or None.
+        attributes: reads the ``__dict__`` of an instance, or None if they have none.
+        slots: a name and a descriptor for each slot.
+        whole: whether nothing lies anywhere else, as in the objects of compiled libraries.
+        derived: names of cached properties: what they hold follows from the rest.
     """
-    return object.__getstate__(value)
+
+    base: type | None
+    attributes: GetSetDescriptorType | MemberDescriptorType | None
+    slots: tuple[tuple[str, MemberDescriptorType], ...]
+    whole: bool
+    derived: frozenset[str]
 
 
-def slot_values(value: object) -> dict[str, Any]:
-    """Return by name what an object holds in slots, those of its bases included."""
-    state = raw_state(value)
-    return state[1] if isinstance(state, tuple) else {}
+_LAYOUTS: WeakKeyDictionary[type, Layout] = WeakKeyDictionary()
 
 
-def named_values(value: object) -> Mapping[str, Any]:
+def layout(cls: type, base: type | None = None) -> Layout:
+    """Return where the instances of `cls` hold what they hold.
+
+    Args:
+        cls: the class.
+        base: the base whose content is read by other means; None: the first of `BUILTIN_BASES` that it has.
+    """
+    if base is not None:
+        return _layout(cls, base)
+    known = _LAYOUTS.get(cls)
+    if known is None:
+        builtin = next((each for each in BUILTIN_BASES if issubclass(cls, each)), None)
+        known = _LAYOUTS[cls] = _layout(cls, builtin)
+    return known
+
+
+def _layout(cls: type, base: type | None) -> Layout:
+    own = cls.__mro__[: cls.__mro__.index(base)] if base else cls.__mro__[:-1]
+    slots = tuple(_slots(own))
+    # Some bases, such as `OrderedDict`, take attributes themselves, and their subclasses keep theirs there.
+    attributes = next((vars(kind)["__dict__"] for kind in cls.__mro__ if "__dict__" in vars(kind)), None)
+    readable = attributes is None or isinstance(attributes, GetSetDescriptorType | MemberDescriptorType)
+    expected = (base or object).__basicsize__ + _POINTER_BYTES * len(slots)
+    if base is None or not base.__dictoffset__:
+        expected += _POINTER_BYTES * bool(cls.__dictoffset__ and not cls.__flags__ & _MANAGED_DICT)
+    if base is None or not base.__weakrefoffset__:
+        expected += _POINTER_BYTES * (cls.__weakrefoffset__ > 0)
+    whole = readable and cls.__basicsize__ <= expected and cls.__itemsize__ == (base or object).__itemsize__
+    derived = {name for kind in cls.__mro__ for name, item in vars(kind).items() if isinstance(item, cached_property)}
+    return Layout(base, attributes if readable else None, slots, whole, frozenset(derived))
+
+
+def _slots(classes: tuple[type, ...]) -> Iterator[tuple[str, MemberDescriptorType]]:
+    for kind in classes:
+        if "__slots__" not in vars(kind):
+            continue
+        for name, item in vars(kind).items():
+            if isinstance(item, MemberDescriptorType):
+                yield name, item
+
+
+def state(value: object, where: Layout) -> dict[str, Any]:
+    """Return by name what an instance holds in attributes and slots, as `where` tells.
+
+    The mapping may be the object's own: it is there to be read.
+    """
+    attributes: dict[str, Any] = where.attributes.__get__(value) if where.attributes is not None else {}
+    if not where.slots:
+        return attributes
+    held = dict(attributes)
+    for name, slot in where.slots:
+        try:
+            item = slot.__get__(value)
+        except AttributeError:  # the slot was never filled
+            continue
+        # A class may name a slot of its base again; both are there.
+        held[name if name not in held else f"{name} of {slot.__objclass__.__qualname__}"] = item
+    return held
+
+
+def named_values(value: object) -> dict[str, Any]:
     """Return by name what an object holds in attributes and slots.
 
-    Nothing is found in an object that hides what it holds, as those of compiled libraries do. The mapping may be the
-    object's own: it is there to be read.
+    Nothing is found in an object that hides what it holds, as those of compiled libraries do.
 
     >>> from types import SimpleNamespace
     >>> named_values(SimpleNamespace(role="user"))
     {'role': 'user'}
     """
-    match raw_state(value):
-        case dict() as attributes:
-            return attributes
-        case (None | dict() as attributes, dict() as slots):
-            return {**(attributes or {}), **slots}
-        case _:
-            return {}
+    return state(value, layout(type(value)))
 
 
-def dataclass_values(value: Any) -> dict[str, Any]:
-    """Return by name the fields of a dataclass's instance, and the attributes it holds beside them.
+def unloaded_columns(attributes: dict[str, Any]) -> list[str] | None:
+    """Return what an object mapped by SQLAlchemy would have to fetch from its database, or None if it is none.
 
-    Raises:
-        AttributeError: a field was never set.
+    Args:
+        attributes: what the object holds, by name.
     """
-    return {field.name: getattr(value, field.name) for field in fields(value)} | getattr(value, "__dict__", {})
+    tracked = attributes.get("_sa_instance_state")
+    mapped = getattr(tracked, "manager", None)
+    if mapped is None:
+        return None
+    return [] if getattr(tracked, "key", None) is None else sorted(set(mapped) - attributes.keys())
+
+
+def is_mapped_collection(attributes: dict[str, Any]) -> bool:
+    """Return whether an object with these attributes is a list, set or mapping of what SQLAlchemy has loaded."""
+    return type(attributes.get("_sa_adapter")).__module__.startswith("sqlalchemy.")
 
 
 class ModelValues(NamedTuple):
@@ -88,8 +151,14 @@ class ModelValues(NamedTuple):
 
 
 def model_values(value: Any) -> ModelValues:
-    """Return what a pydantic model holds; what a subclass adds in slots is left to `slot_values`."""
+    """Return what a pydantic model holds; what a subclass adds in slots is left to `state`."""
     return ModelValues(value.__dict__, value.__pydantic_extra__, value.__pydantic_private__)
+
+
+def is_pydantic_class(cls: type) -> bool:
+    """Return whether `cls` is a model class of pydantic 2."""
+    base = getattr(sys.modules.get("pydantic"), "BaseModel", None)
+    return hasattr(base, "__pydantic_validator__") and issubclass(cls, base)  # type: ignore[arg-type]  # it is a class
 
 
 def slot_names(cls: type) -> Iterator[str]:
@@ -106,7 +175,14 @@ def slot_names(cls: type) -> Iterator[str]:
                 yield name
 
 
-def _pydantic_base() -> type | None:
-    """Return ``pydantic.BaseModel``, or None if nobody has imported pydantic 2 and so nothing can be a model."""
-    base = getattr(sys.modules.get("pydantic"), "BaseModel", None)
-    return base if hasattr(base, "__pydantic_validator__") else None
+RAW_ITEMS: dict[type, Callable[[Any], Any]] = {
+    OrderedDict: OrderedDict.items,
+    defaultdict: dict.items,
+    dict: dict.items,
+    list: list.__iter__,
+    tuple: tuple.__iter__,
+    set: set.__iter__,
+    frozenset: frozenset.__iter__,
+    deque: deque.__iter__,
+}
+"""How the content of a container is read past what a subclass makes of it."""

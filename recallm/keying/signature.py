@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from inspect import Parameter
-from types import CodeType
+from operator import attrgetter
+from types import CodeType, FunctionType
 from typing import Any, Literal, TypeAlias
 
 from recallm.errors import InvalidTypeError, InvalidValueError, SignatureMismatchError
+from recallm.keying.reader import module_path
 from recallm.keying.wrappers import hands_on_result
 from recallm.typing import Mode, Prompt
 
@@ -58,7 +60,7 @@ def function_path(fn: Any) -> str:
     """Return ``module.qualname`` of the function at the bottom of partials, wrappers and objects."""
     fn = unwrap_function(fn, through_wrappers=True)
     named = fn if hasattr(fn, "__qualname__") else type(fn)
-    return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
+    return f"{module_path(getattr(named, '__module__', None))}.{named.__qualname__}"
 
 
 def where_defined(fn: Any) -> tuple[str, int]:
@@ -138,11 +140,17 @@ class Binder:
     """
 
     __slots__ = (
-        "_by_keyword", "_defaults", "_extra_name", "_positional", "_required", "_rest_name", "names", "order",
-        "parameters",
+        "_by_keyword", "_code", "_extra_name", "_fn", "_function", "_positional", "_required", "_rest_name",
+        "_successor", "defaults", "names", "order", "parameters",
     )  # fmt: skip
 
     def __init__(self, fn: Callable[..., Any]) -> None:
+        self._fn = fn
+        inner = unwrap_function(fn, through_wrappers=True)
+        inner = getattr(inner, "__func__", inner)
+        self._function: Any = inner if isinstance(inner, FunctionType) else None
+        self._code: tuple[Any, ...] = _READ_WRITTEN(inner) if self._function is not None else ()
+        self._successor: Binder | None = None
         self.parameters = _parameters(fn)
         kinds = self.parameters.values()
         self._positional = tuple(p.name for p in kinds if p.kind in _POSITIONAL)
@@ -151,13 +159,25 @@ class Binder:
         self._extra_name = next((p.name for p in kinds if p.kind is Parameter.VAR_KEYWORD), None)
         self.names = frozenset(p.name for p in kinds if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD))
         self.order = tuple(p.name for p in kinds if p.kind is not Parameter.VAR_KEYWORD)
-        self._defaults = {p.name: p.default for p in kinds if p.default is not Parameter.empty}
-        self._required = self.names - self._defaults.keys()
+        self.defaults = {p.name: p.default for p in kinds if p.default is not Parameter.empty}
+        self._required = self.names - self.defaults.keys()
 
     @property
     def takes_any_keyword(self) -> bool:
         """Whether the function has ``**kwargs``."""
         return self._extra_name is not None
+
+    def current(self) -> Binder:
+        """Return what binds the function's arguments now: another one if its code was replaced in place."""
+        fn, successor = self._function, self._successor
+        if fn is None:
+            return self
+        code, defaults, named_defaults = self._code
+        if fn.__code__ is code and fn.__defaults__ is defaults and fn.__kwdefaults__ is named_defaults:
+            return self
+        if successor is None or successor.current() is not successor:
+            successor = self._successor = Binder(self._fn)
+        return successor
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Return the named arguments and those of ``**kwargs``, or None if the function would refuse the call.
@@ -184,9 +204,21 @@ class Binder:
                 extra[name] = value
         if not named.keys() >= self._required:
             return None
-        for name, value in self._defaults.items():
+        for name, value in self.defaults.items():
             named.setdefault(name, value)
         return named, extra
+
+    def why_not(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """Return why the function would refuse a call, in words of Python's."""
+        try:
+            inspect.signature(self._fn).bind(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            return str(error)
+        return "its arguments do not bind"
+
+
+_READ_WRITTEN = attrgetter("__code__", "__defaults__", "__kwdefaults__")
+"""Reads what a function's parameters and their defaults follow from."""
 
 
 def _parameters(fn: Callable[..., Any]) -> Mapping[str, Parameter]:
@@ -242,7 +274,8 @@ def _inferred_prompt(fn: Callable[..., Any], binder: Binder, ignored: Collection
         return MESSAGES
     if prompts_ignored and not usual:
         raise _ignored_prompt(prompts_ignored, ignored)
-    if binder.takes_any_keyword and not names:
+    if binder.takes_any_keyword and not usual:
+        # A call may bring the prompt under its name.
         return MESSAGES
     candidates = usual or names
     if len(candidates) == 1:
@@ -261,24 +294,41 @@ def _ignored_prompt(names: list[str], ignored: Collection[str]) -> SignatureMism
 
 
 def checked_ignore(fn: Callable[..., Any], binder: Binder, ignore: Collection[str]) -> frozenset[str]:
-    """Return the names of the arguments and closed-over variables that do not affect the answer.
+    """Return the names of what does not affect the answer.
+
+    Args:
+        fn: the function.
+        binder: binds its arguments.
+        ignore: names of arguments, closed-over variables and globals, or dotted names of what is in them.
 
     Raises:
         InvalidTypeError: `ignore` is a str, or no collection of str.
-        SignatureMismatchError: `ignore` names neither a parameter nor a closed-over variable.
+        SignatureMismatchError: `ignore` names nothing that the function has.
     """
     named = isinstance(ignore, Collection) and not isinstance(ignore, str)
     if not named or not all(isinstance(name, str) for name in ignore):
         raise InvalidTypeError(f"ignore={ignore!r} is not a sequence of names; use ignore=('timeout',)")
-    closed_over = getattr(getattr(unwrap_function(fn), "__code__", None), "co_freevars", ())
-    known = {*binder.parameters, *closed_over, "self"}
-    unknown = sorted(set(ignore) - known)
+    inner = unwrap_function(fn, through_wrappers=True)
+    inner = getattr(inner, "__func__", inner)
+    code = getattr(inner, "__code__", None)
+    known = {*binder.parameters, *_names_in(code), *getattr(inner, "__globals__", ()), "self"}
+    unknown = sorted(name for name in set(ignore) if name.partition(".")[0] not in known)
     if unknown and not binder.takes_any_keyword:
         raise SignatureMismatchError(
             f"ignore={ignore!r} names {_listed(unknown)}, no parameter of {function_path(fn)}; "
             f"its parameters are {_listed(list(binder.parameters))}"
         )
     return frozenset(ignore)
+
+
+def _names_in(code: CodeType | None) -> Iterator[str]:
+    """Yield the names of the globals and closed-over variables that code names, and that of inner functions."""
+    if code is None:
+        return
+    yield from (*code.co_freevars, *code.co_names)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _names_in(inner)
 
 
 def _listed(names: Collection[str]) -> str:

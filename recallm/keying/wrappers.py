@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import sys
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dis import Instruction
@@ -16,6 +17,13 @@ _CALLS = ("CALL", "CALL_FUNCTION_EX", "CALL_KW")
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 _CALLABLE_SLOTS = 2
 """How many places of the stack a call's callable takes: itself, and the object that it is bound to or nothing."""
+
+
+def is_wrapt_wrapper(cls: type) -> bool:
+    """Return whether the instances of a class are wrapt's wrappers of functions, whatever they pass for."""
+    wrapt = sys.modules.get("wrapt")
+    kinds = (getattr(wrapt, "FunctionWrapper", None), getattr(wrapt, "BoundFunctionWrapper", None))
+    return any(kind is not None and issubclass(cls, kind) for kind in kinds)
 
 
 def hands_on_result(wrapper: Any) -> bool:

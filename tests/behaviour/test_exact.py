@@ -211,7 +211,12 @@ def test_the_very_prompts_expired_answer_is_served_if_the_function_fails() -> No
         return question.upper()
 
     cached = semantic_cache(
-        context={}, storage=InMemoryStorage(clock=clock), threshold="exact", ttl=10, stale_if_error=100
+        context={},
+        storage=InMemoryStorage(clock=clock),
+        threshold="exact",
+        ttl=10,
+        stale_if_error=100,
+        ignore=("broken",),
     )(answer)
     cached("one two")
     clock.advance(50)

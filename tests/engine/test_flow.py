@@ -37,7 +37,7 @@ from recallm.scoring import normalise
 from recallm.storage.base import Put, Recall, Search
 
 VECTOR = normalise([1.0, 0.0])
-REQUEST = Request("question", "n", b"exact", 60.0, {})
+REQUEST = Request("question", "n", b"exact", 60.0)
 QUERY = REQUEST.query("model")
 CODEC = Codec()
 NOTHING = Recalled(None, epoch=7)

@@ -21,7 +21,7 @@ from recallm.scoring import normalise
 from recallm.storage.base import Put, Recall, Remove, Search
 
 VECTOR = normalise([1.0, 0.0])
-REQUEST = Request("question", "n", b"exact", None, {})
+REQUEST = Request("question", "n", b"exact", None)
 QUERY = REQUEST.query("model")
 CODEC = Codec()
 DOWN = ConnectionError("down")

@@ -6,51 +6,28 @@ import functools
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from operator import itemgetter
-from types import FunctionType
+from pathlib import Path
+from types import FunctionType, MappingProxyType, SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import wrapt
+from support.programs import Function, defined, digest, identity, read, run_python
 
-from recallm.keying.identity import MAX_HELD, Identities, Identity
+from recallm.keying.identity import MAX_LIVES, FunctionIdentity
+from recallm.keying.reader import UnreadableError
+from recallm.keying.tokens import MAX_HELD, Tokens
 
-Function = Callable[..., Any]
-
-
-def identity(fn: Function, ignore: tuple[str, ...] = ()) -> Identity:
-    """Return the identity as a fresh process would see it."""
-    return Identities(partial(os.urandom, 16)).of(fn, ignore)
+PIRATE, LAWYER = "You are a pirate. ", "You are a lawyer. "
 
 
-def digest(fn: Function) -> bytes:
-    """Return the digest as a fresh process would see it."""
-    return identity(fn).digest
-
-
-def defined(source: str) -> Function:
-    """Return the function ``f`` that a source defines, in a module always of the same name."""
-    namespace: dict[str, Any] = {"__name__": "somewhere"}
-    exec(source, namespace)  # noqa: S102  # the sources are the table below
-    fn: Function = namespace["f"]
-    return fn
-
-
-class Client:
-    """A live client: no canonical form, and equal to every other."""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Client)
-
-    def __hash__(self) -> int:
-        return 1
-
-
-@dataclass(frozen=True)
+@dataclass
 class Bot:
     """A callable object whose state is known."""
 
@@ -75,6 +52,23 @@ class WithSystem:
     def __call__(self, question: Any) -> Any:
         """Answer."""
         return self.system + question
+
+
+class Retrying:
+    """A decorator with options, as those of tenacity, that leaves a plain function behind."""
+
+    def __init__(self, system: str) -> None:
+        self.system = system
+
+    def __call__(self, fn: Function) -> Function:
+        """Decorate a function."""
+
+        @functools.wraps(fn)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            return self.system + fn(*args, **kwargs)
+
+        wrapped.retry = self  # type: ignore[attr-defined]  # as tenacity does
+        return wrapped
 
 
 def shout(question: Any, system: Any = "a") -> Any:
@@ -113,11 +107,6 @@ def with_inner_default(system: str) -> Function:
     return ask
 
 
-def with_inner_keyword_default(system: str) -> Function:
-    """Return a function that calls one with a keyword default."""
-    return closing_over(lambda question, *, system=system: system + question)
-
-
 def with_wraps(system: str) -> Function:
     """Return a function decorated as most decorators do."""
 
@@ -149,6 +138,19 @@ def with_local_class(system: str) -> Function:
     return Answer
 
 
+def with_class_attribute(text: str) -> Function:
+    """Return a class method that reads its class."""
+
+    class Service:
+        system = text
+
+        @classmethod
+        def ask(cls, question: Any) -> Any:
+            return cls.system + question
+
+    return Service.ask
+
+
 def mutually_recursive(*, through_itself: bool) -> Function:
     """Return a function whose helper calls either itself or the function."""
 
@@ -162,84 +164,61 @@ def mutually_recursive(*, through_itself: bool) -> Function:
     return ask
 
 
-MAKERS: list[Callable[[str], Function]] = [
-    closing_over,
-    lambda system: closing_over([{"system": (system,)}]),
-    lambda system: closing_over(closing_over(system)),
-    lambda system: closing_over(functools.partial(shout, system=system)),
-    lambda system: closing_over(Bot(system)),
-    lambda system: closing_over(Bot(system).ask),
-    lambda system: closing_over(WithSystem(shout, system)),
-    lambda system: lambda question: system + question,
-    lambda system: functools.partial(shout, system=system),
-    lambda system: functools.partial(closing_over(system)),
-    Bot,
-    lambda system: Bot(system).ask,
-    lambda system: Bot.__call__.__get__(Bot(system)),
-    lambda system: WithSystem(shout, system),
-    with_inner_default,
-    with_inner_keyword_default,
-    with_wraps,
-    with_wrapt,
-    lambda system: closing_over(with_wrapt(system)),
-    with_local_class,
-    lambda system: functools.lru_cache(closing_over(system)),
-    lambda system: staticmethod(closing_over(system)),
-    itemgetter,
-    lambda system: system.join,
-]
+MAKERS: dict[str, Callable[[str], Function]] = {
+    "closure": closing_over,
+    "nested containers": lambda system: closing_over([{"system": (system,)}]),
+    "closure of a closure": lambda system: closing_over(closing_over(system)),
+    "partial in a closure": lambda system: closing_over(partial(shout, system=system)),
+    "callable object in a closure": lambda system: closing_over(Bot(system)),
+    "bound method in a closure": lambda system: closing_over(Bot(system).ask),
+    "class wrapper in a closure": lambda system: closing_over(WithSystem(shout, system)),
+    "namespace in a closure": lambda system: closing_over(SimpleNamespace(system=system)),
+    "read-only mapping in a closure": lambda system: closing_over(MappingProxyType({"system": system})),
+    "lambda": lambda system: lambda question: system + question,
+    "partial": lambda system: partial(shout, system=system),
+    "partial of a closure": lambda system: partial(closing_over(system)),
+    "callable object": Bot,
+    "bound method": lambda system: Bot(system).ask,
+    "bound __call__": lambda system: Bot.__call__.__get__(Bot(system)),
+    "class wrapper": lambda system: WithSystem(shout, system),
+    "decorator with options": lambda system: Retrying(system)(shout),
+    "default of a helper": with_inner_default,
+    "keyword default of a helper": lambda system: closing_over(lambda question, *, system=system: system + question),
+    "functools.wraps": with_wraps,
+    "wrapt": with_wrapt,
+    "wrapt in a closure": lambda system: closing_over(with_wrapt(system)),
+    "class": with_local_class,
+    "class method": with_class_attribute,
+    "lru_cache": lambda system: functools.lru_cache(closing_over(system)),
+    "static method": lambda system: staticmethod(closing_over(system)),
+    "itemgetter": itemgetter,
+    "method of a text": lambda system: system.join,
+    "global": lambda system: defined("def f(q): return SYSTEM + q", SYSTEM=system),
+    "global of a helper": lambda system: defined("def h(): return SYSTEM\ndef f(q): return h() + q", SYSTEM=system),
+    "default": lambda system: defined(f"def f(q, system={system!r}): return system + q"),
+    "keyword default": lambda system: defined(f"def f(q, *, system={system!r}): return system + q"),
+    "attribute of the function": lambda system: defined(f"def f(q): return f.system + q\nf.system = {system!r}"),
+    "constant": lambda system: defined(f"def f(q): return {system!r} + q"),
+}
 
 
-@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_functions_over_different_texts_differ(make: Callable[[str], Function]) -> None:
     """Whatever holds the text that decides the answer, another text makes another function."""
-    identities = Identities(partial(os.urandom, 16))
-    one, other = make("You are a pirate. "), make("You are a lawyer. ")
-    assert identities.of(one).digest != identities.of(other).digest
+    assert digest(make(PIRATE)) != digest(make(LAWYER))
 
 
-KNOWABLE = [closing_over, with_inner_default, with_wraps, Bot, MAKERS[5], MAKERS[8], MAKERS[11], MAKERS[20]]
-
-
-@pytest.mark.parametrize("make", KNOWABLE)
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_the_same_function_made_again_is_the_same(make: Callable[[str], Function]) -> None:
-    """A function made twice of equal parts has one identity in every process."""
-    assert identity(make("x")) == identity(make("x"))
-    assert identity(make("x")).process_local == ()
+    """A function that is made again of equal parts has the same identity for everybody."""
+    assert identity(make(PIRATE)) == identity(make(PIRATE))
 
 
-SOURCES = [
-    "def f(a, b): return a - b",
-    "def f(b, a): return b - a",
-    "def f(a, b): return b - a",
-    "def f(a, b): return a + b",
-    "def f(a, b): return a - b - 1",
-    "def f(a, b): return a - b - 1.0",
-    "def f(a, b): return a - b - True",
-    "def f(a, b): return a.x - b",
-    "def f(a, b): return a.y - b",
-    "def f(a, b): return (lambda: a - b)()",
-    "def f(a, b): return (lambda: b - a)()",
-    "def f(a, b):\n try:\n  g(a)\n  h(b)\n except E:\n  k()",
-    "def f(a, b):\n try:\n  g(a)\n except E:\n  k()\n else:\n  h(b)",
-    "async def f(a, b): return a - b",
-    "def f(a, b): yield a - b",
-    "def g(a, b): return a - b\nf = g",
-    "f = lambda a, b: a - b",
-    "class C:\n def f(a, b): return a - b\nf = C.f",
-]
-
-
-def test_other_code_under_the_same_name_differs() -> None:
-    """Functions of one name differ by operators, constants, names, argument order, exception ranges and nesting."""
-    for one, other in combinations(SOURCES, 2):
-        assert digest(defined(one)) != digest(defined(other)), (one, other)
-
-
-def test_the_same_source_is_the_same_function() -> None:
-    """Compiling a source again, as every process does, changes nothing."""
-    for source in SOURCES:
-        assert digest(defined(source)) == digest(defined(source)), source
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_an_identity_that_is_read_again_stays(make: Callable[[str], Function]) -> None:
+    """As long as nothing changes, the very same identity is returned, without another reading."""
+    current = read(make(PIRATE))
+    assert current() is current()
 
 
 def test_equal_code_under_another_name_or_module_differs() -> None:
@@ -248,113 +227,105 @@ def test_equal_code_under_another_name_or_module_differs() -> None:
     assert len({digest(shout), digest(whisper), digest(moved)}) == 3
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (functools.partial(loose, "system=i1"), functools.partial(loose, ssystem=1)),
-        (functools.partial(shout, "a", "b"), functools.partial(shout, "b", "a")),
-        (functools.partial(shout, "a"), functools.partial(shout, system="a")),
-        (functools.partial(shout), shout),
-        (functools.partial(shout, 1), functools.partial(shout, True)),
-        (closing_over(1), closing_over(True)),
-        (closing_over(1), closing_over("1")),
-        (closing_over(None), closing_over(...)),
-        (closing_over(b"ignored"), closing_over("ignored")),
-        (mutually_recursive(through_itself=True), mutually_recursive(through_itself=False)),
-        (len, max),
-        ("a".join, "a".split),
-    ],
-)
+TWINS: dict[str, tuple[Function, Function]] = {
+    "partial, positional or named": (partial(loose, "system=i1"), partial(loose, ssystem=1)),
+    "partial, order": (partial(shout, "a", "b"), partial(shout, "b", "a")),
+    "partial, place": (partial(shout, "a"), partial(shout, system="a")),
+    "partial or not": (partial(shout), shout),
+    "partial, type": (partial(shout, 1), partial(shout, True)),
+    "1 and True": (closing_over(1), closing_over(True)),
+    "1 and '1'": (closing_over(1), closing_over("1")),
+    "None and ...": (closing_over(None), closing_over(...)),
+    "bytes and str": (closing_over(b"ignored"), closing_over("ignored")),
+    "whom a helper calls": (mutually_recursive(through_itself=True), mutually_recursive(through_itself=False)),
+    "built-in functions": (len, max),
+    "methods of a text": ("a".join, "a".split),
+    "method and object": (Bot("a").ask, Bot("a")),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), TWINS.values(), ids=TWINS)
 def test_near_twins_differ(one: Function, other: Function) -> None:
     """Functions differ if their parts are bound in another way or to something else."""
     assert digest(one) != digest(other)
 
 
-def test_what_cannot_be_read_has_a_token_of_its_own() -> None:
-    """A closed-over client gets a random token, its own while it lives, whatever it claims to equal."""
-    identities, client = Identities(partial(os.urandom, 16)), Client()
-    known = identities.of(closing_over(client))
-    assert known.process_local == ("value",)
-    assert identities.of(closing_over(client)) == known
-    assert identities.of(closing_over(Client())).digest != known.digest
-    assert Identities(partial(os.urandom, 16)).of(closing_over(client)).digest != known.digest
+def test_the_texts_of_many_holders_make_as_many_functions() -> None:
+    """No two ways of holding a text are taken for one another."""
+    digests = [digest(make(text)) for make in MAKERS.values() for text in (PIRATE, LAWYER)]
+    assert all(one != other for one, other in combinations(digests, 2))
+
+
+def test_a_mock_has_a_token() -> None:
+    """A mock, of which nothing tells what it does, is a function of its own while it lives."""
+    tokens, one, other = Tokens(partial(os.urandom, 16)), Mock(spec=shout), Mock(spec=shout)
+    known = FunctionIdentity(one, {}, tokens)()
+    assert FunctionIdentity(one, {}, tokens)() == known
+    assert FunctionIdentity(other, {}, tokens)() != known
+    assert FunctionIdentity(one, {}, Tokens(partial(os.urandom, 16)))() != known
+
+
+class Foreign:
+    """A proxy that passes for a function, of a library that nobody knows."""
+
+    @property  # type: ignore[misc]  # it lies, as proxies do
+    def __class__(self) -> type:
+        """Return what it passes for."""
+        return FunctionType
+
+    def __call__(self, question: Any) -> Any:
+        """Answer."""
+        return question
+
+
+def test_a_foreign_proxy_has_a_token() -> None:
+    """An object that passes for a function without being one shares its answers with nobody."""
+    tokens, proxy = Tokens(partial(os.urandom, 16)), Foreign()
+    known = FunctionIdentity(proxy, {}, tokens)()
+    assert FunctionIdentity(proxy, {}, tokens)() == known
+    assert FunctionIdentity(Foreign(), {}, tokens)() != known
 
 
 def test_a_token_is_not_inherited_by_a_later_object() -> None:
     """An object that comes to lie where a dead one lay gets another token."""
-    identities = Identities(partial(os.urandom, 16))
-    digests, addresses = set(), set()
+    tokens = Tokens(partial(os.urandom, 16))
+    given, addresses = set(), set()
     for _ in range(50):
-        client = Client()
-        addresses.add(id(client))
-        digests.add(identities.of(closing_over(client)).digest)
-        del client
+        value = Bot("a")
+        addresses.add(id(value))
+        given.add(tokens.of(value))
+        del value
     assert len(addresses) < 50
-    assert len(digests) == 50
+    assert len(given) == 50
 
 
-def test_what_holds_no_weak_reference_gets_a_token_too() -> None:
-    """A slotted object that takes no weak reference gets a token that no other object shares."""
-
-    class Closed:
-        __slots__ = ()
-
-    identities = Identities(partial(os.urandom, 16))
-    one, other = closing_over(Closed()), closing_over(Closed())
-    assert identities.of(one).process_local == ("value",)
-    assert identities.of(one) == identities.of(one)
-    assert identities.of(one).digest != identities.of(other).digest
-
-
-def test_the_latest_of_many_objects_without_weak_references_keep_their_tokens() -> None:
+def test_objects_without_weak_references_keep_their_tokens() -> None:
     """Such objects are kept alive for their tokens' sake, but no more than `MAX_HELD` of them."""
 
     class Closed:
         __slots__ = ()
 
-    identities = Identities(partial(os.urandom, 16))
-    objects = [Closed() for _ in range(MAX_HELD + 1)]
-    before = [identities.of(closing_over(each)) for each in objects]
-    assert identities.of(closing_over(objects[-1])) == before[-1]
-    assert identities.of(closing_over(objects[0])) != before[0]
+    tokens, objects = Tokens(partial(os.urandom, 16)), [Closed() for _ in range(MAX_HELD + 1)]
+    given = [tokens.of(each) for each in objects]
+    assert len(set(given)) == len(objects)
+    assert tokens.of(objects[-1]) == given[-1]
+    assert tokens.of(objects[0]) != given[0]
 
 
-def test_a_mock_has_an_identity() -> None:
-    """A mock that passes for a function is process-local, and differs from other mocks."""
-    identities = Identities(partial(os.urandom, 16))
-    one, other = Mock(spec=shout), Mock(spec=shout)
-    assert identities.of(one).process_local == ("self",)
-    assert identities.of(one) == identities.of(one)
-    assert identities.of(one).digest != identities.of(other).digest
+def test_a_version_stands_for_everything() -> None:
+    """With a version neither name, code nor variables count, and another version is another function."""
+    assert identity(closing_over("a"), version="1") == identity(shout, version="1")
+    assert digest(shout, version="1") != digest(shout, version="2")
+    assert digest(shout, version="1") != digest(shout)
 
 
 def test_ignored_variables_do_not_count() -> None:
-    """An ignored closed-over variable makes functions neither different nor process-local."""
-    one, other = closing_over(threading.Lock()), closing_over(Client())
-    assert identity(one, ("value",)) == identity(other, ("value",))
-    assert identity(one, ("value",)).process_local == ()
-    assert identity(one, ("value",)).digest != identity(one).digest
-    assert identity(Bot("a").ask, ("self",)) == identity(Bot("b").ask, ("self",))
-    assert identity(WithSystem(shout, "a"), ("self",)) == identity(WithSystem(shout, "b"), ("self",))
-
-
-def test_the_first_look_counts() -> None:
-    """A counter that a function keeps for itself does not make it another function at each call."""
-
-    def make() -> Function:
-        count = 0
-
-        def ask(question: Any) -> Any:
-            nonlocal count
-            count += 1
-            return question * count
-
-        return ask
-
-    identities, ask = Identities(partial(os.urandom, 16)), make()
-    known = identities.of(ask)
-    ask("x")
-    assert identities.of(ask) is known
+    """Neither the value nor the class of an ignored variable counts."""
+    one, other = closing_over(threading.Lock()), closing_over("a")
+    assert digest(one, "value") == digest(other, "value") != digest(one)
+    assert digest(Bot("a").ask, "self") == digest(Bot("b").ask, "self")
+    assert digest(WithSystem(shout, "a"), "self") == digest(WithSystem(shout, "b"), "self")
+    assert digest(Bot("a").ask, "self.system") == digest(Bot("b").ask, "self.system")
 
 
 def test_recursion_and_unset_variables_end() -> None:
@@ -366,64 +337,15 @@ def test_recursion_and_unset_variables_end() -> None:
     def early(question: Any) -> Any:
         return late(question)
 
-    assert digest(again) == digest(again)
-    assert digest(early) == digest(early)
-    before = digest(early)
+    current = read(early)
+    before = current().digest
     late = shout
-    assert digest(early) != before
-
-
-def test_a_variable_that_is_set_after_the_decoration_counts() -> None:
-    """A variable counts as the first call finds it and as others set it later; own counters and lists do not."""
-    identities = Identities(partial(os.urandom, 16))
-
-    def make(tenant: str) -> tuple[Function, Callable[[str], None]]:
-        calls, log, name = 0, [], tenant
-
-        def ask(question: str) -> str:
-            nonlocal calls
-            calls += 1
-            log.append(question)
-            return f"{name} {settings}: {question}"
-
-        def rename(other: str) -> None:
-            nonlocal name
-            name = other
-
-        readers.append(identities.reader(ask))
-        settings = {"tenant": tenant}
-        return ask, rename
-
-    readers: list[Callable[[], Identity]] = []
-    ask, rename = make("ada")
-    make("bob")
-    ada, bob = (read().digest for read in readers)
-    assert ada != bob
-    ask("q")
-    assert readers[0]().digest == ada
-    rename("bob")
-    assert readers[0]().digest != ada
-
-
-def test_a_variable_of_a_function_that_is_closed_over_counts() -> None:
-    """A variable that a closed-over function closes over counts, unless that function is ignored."""
-    identities, model = Identities(partial(os.urandom, 16)), "small"
-
-    def helper() -> str:
-        return model
-
-    def ask(question: str) -> str:
-        return helper() + question
-
-    read, ignoring = identities.reader(ask), identities.reader(ask, ("helper",))
-    before = read().digest, ignoring().digest
-    model = "large"
-    assert read().digest != before[0]
-    assert ignoring().digest == before[1]
+    assert digest(again) == digest(again)
+    assert current().digest != before
 
 
 def test_a_function_may_close_over_itself_as_decorated() -> None:
-    """A function that closes over its own decorated self shares its answers with other processes."""
+    """A function that closes over its own decorated self is the same whenever it is made."""
 
     def make() -> Function:
         def plain(question: str) -> Any:
@@ -432,5 +354,93 @@ def test_a_function_may_close_over_itself_as_decorated() -> None:
         ask = wrapt.FunctionWrapper(plain, lambda wrapped, instance, args, kwargs: wrapped(*args))
         return plain
 
-    function = make()
-    assert Identities(partial(os.urandom, 16)).reader(function)().process_local == ()
+    assert digest(make()) == digest(make())
+
+
+def test_what_a_function_depends_on_is_named() -> None:
+    """An identity tells by name what changed."""
+    one, other = (identity(defined("def f(q): return A, B, q", A=1, B=value)) for value in (1, 2))
+    assert {name for name in one.named if one.named[name] != other.named[name]} == {"B"}
+
+
+def test_a_class_among_the_arguments_is_read_again_when_it_changes() -> None:
+    """A class in an argument counts as it is now, and is read again only after a change."""
+    source = "class A: x = 1\ndef f(a): return a.x"
+    fn = defined(source)
+    reader, cls = read(fn), fn.__globals__["A"]
+    before = reader.reader().form(cls)
+    assert reader.reader().form(cls) == before == read(defined(source)).reader().form(defined(source).__globals__["A"])
+    cls.x = 2
+    assert reader.reader().form(cls) != before
+
+
+def test_many_classes_among_the_arguments_are_read_rightly() -> None:
+    """Of more classes than are remembered, each still counts by what it is."""
+    reader = read(shout)
+    classes = [type("Local", (), {"__module__": shout.__module__, "x": at}) for at in range(MAX_LIVES + 2)]
+    forms = [reader.reader().form(cls) for cls in classes]
+    assert len(set(forms)) == len(classes)
+    assert [reader.reader().form(cls) for cls in classes] == forms
+
+
+def test_functions_among_the_arguments_count_with_their_docstrings() -> None:
+    """A tool in an argument counts by its code, docstring and bound arguments; what has none is refused."""
+    reader = read(shout).reader()
+    one, other = (defined(f"def f(q):\n '''{text}'''\n return q") for text in ("Look it up.", "Guess."))
+    assert reader.form(one) != reader.form(other)
+    assert reader.form(partial(shout, "a")) != reader.form(partial(shout, "b"))
+    assert reader.form(Bot("a").ask) != reader.form(Bot("b").ask)
+    with pytest.raises(UnreadableError, match="built-in object"):
+        reader.form([].append)
+
+
+def test_threads_read_the_same() -> None:
+    """Threads that ask at once, while another sets a variable back and forth, never see a third identity."""
+    fn = defined("def h(): return A\ndef f(q): return h(), q", A=1)
+    current, known = read(fn), {digest(fn)}
+    fn.__globals__["A"] = 2
+    known.add(digest(fn))
+
+    def turn() -> None:
+        for at in range(300):
+            fn.__globals__["A"] = at % 2 + 1
+
+    with ThreadPoolExecutor(4) as pool:
+        turning = pool.submit(turn)
+        seen = {each.digest for each in pool.map(lambda _: current(), range(300))}
+        turning.result()
+    assert seen <= known
+    assert current().digest == digest(fn)
+
+
+SCRIPT = """
+import sys
+from support.programs import digest
+SYSTEM = "a"
+class Config:
+    model = "small"
+class Answer:
+    def __init__(self, config): self.config = config
+    def ask(self, question): return SYSTEM, self.config.model, question
+def ask(question): return Answer(Config()).ask(question)
+if __name__ in ("__main__", sys.argv[1]):
+    print(digest(ask).hex(), digest(Answer(Config()).ask).hex())
+"""
+
+SPAWNING = """
+    if __name__ == "__mp_main__":
+        sys.exit()
+    import multiprocessing
+    multiprocessing.get_context("spawn").Process(target=int).start()
+"""
+
+
+def test_a_script_is_the_module_that_its_file_would_be(tmp_path: Path) -> None:
+    """Run as a script, by ``-m``, imported, or imported again by a spawned process, a function is the same."""
+    (tmp_path / "app.py").write_text(SCRIPT)
+    as_script = run_python("app.py", "__main__", folder=tmp_path)
+    assert as_script
+    assert run_python("-m", "app", "__main__", folder=tmp_path) == as_script
+    assert run_python("-c", "import app", "app", folder=tmp_path) == as_script
+    (tmp_path / "app.py").write_text(SCRIPT.replace('("__main__",', '("__main__", "__mp_main__",') + SPAWNING)
+    assert run_python("app.py", "-", folder=tmp_path) == as_script * 2

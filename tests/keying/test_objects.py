@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from keying.making import Tagged, with_attributes
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from recallm.keying.objects import (
-    dataclass_values,
-    has_declared_fields,
+    BUILTIN_BASES,
+    RAW_ITEMS,
     is_pydantic_class,
-    is_pydantic_model,
+    layout,
     model_values,
     named_values,
-    raw_state,
     slot_names,
-    slot_values,
+    state,
+    unloaded_columns,
 )
 
 
@@ -43,6 +46,16 @@ class Document(Base):
 
     def __post_init__(self) -> None:
         super(Document, self).__init__()
+
+
+class Again(Base):
+    """Names a slot of its base again, so that both are there."""
+
+    __slots__ = ("tenant",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        vars(Base)["tenant"].__set__(self, "base's")
 
 
 @dataclass
@@ -76,12 +89,45 @@ class Closed(BaseModel):
 
 
 class Evasive:
-    """Hides what it holds from whoever asks by the usual protocol."""
+    """Hides what it holds from whoever asks by the usual ways."""
 
     def __init__(self) -> None:
         self.kept = 1
 
     def __getstate__(self) -> Any:
+        return {"made": "up"}
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __dir__(self) -> Any:
+        return ["made"]
+
+
+class Computing:
+    """Computes what it shows, which must not happen while it is read."""
+
+    kept: int
+
+    def __init__(self) -> None:
+        self.kept = 1
+
+    @property
+    def answer(self) -> int:
+        """Fail."""
+        raise RuntimeError
+
+    @cached_property
+    def cached(self) -> int:
+        """Return what follows from the rest."""
+        return 2
+
+
+class Disguised:
+    """Shows another mapping under ``__dict__`` than the one it has."""
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
         return {"made": "up"}
 
 
@@ -91,48 +137,35 @@ class Single:
     __slots__ = "alone"  # noqa: PLC0205  # a text is allowed, and read
 
 
-class Text(str):
-    """A text that takes attributes."""
-
-
 class Empty:
     """Holds nothing."""
 
     __slots__ = ()
 
 
-def with_attributes(value: Any, **attributes: object) -> Any:
-    """Return `value` after setting attributes on it, whatever it thinks of that."""
-    for name, attribute in attributes.items():
-        object.__setattr__(value, name, attribute)
-    return value
-
-
 @pytest.mark.parametrize(
-    ("value", "model", "declared"),
+    ("value", "is_model"),
     [
-        (Model(), True, True),
-        (Closed(), True, True),
-        (Note("a"), False, True),
-        (Checked("a"), False, True),
-        (SimpleNamespace(text="t"), False, False),
-        ({"text": "t"}, False, False),
-        (None, False, False),
+        (Model(), True),
+        (Closed(), True),
+        (Note("a"), False),
+        (Checked("a"), False),
+        (SimpleNamespace(text="t"), False),
+        ({"text": "t"}, False),
+        (None, False),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_models_and_dataclasses_declare_what_they_hold(value: object, model: bool, declared: bool) -> None:
-    """A pydantic dataclass is a dataclass and no model; mappings and plain objects are neither."""
-    assert is_pydantic_model(value) is model
-    assert is_pydantic_class(type(value)) is model
-    assert has_declared_fields(value) is declared
+def test_a_pydantic_dataclass_is_no_model(value: object, is_model: bool) -> None:
+    """Only models of pydantic are; its dataclasses, mappings and plain objects are not."""
+    assert is_pydantic_class(type(value)) is is_model
 
 
 def test_pydantic_is_not_imported_to_ask_for_models() -> None:
     """In a program that has not imported pydantic nothing is a model, and it stays so."""
     program = (
-        "import sys; from recallm.keying.objects import is_pydantic_class, is_pydantic_model\n"
-        "assert not is_pydantic_model(1) and not is_pydantic_class(int)\n"
+        "import sys; from recallm.keying.objects import is_pydantic_class\n"
+        "assert not is_pydantic_class(int)\n"
         "assert 'pydantic' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -146,28 +179,7 @@ def test_models_of_pydantic_1_are_plain_objects(monkeypatch: pytest.MonkeyPatch)
         pass
 
     monkeypatch.setitem(sys.modules, "pydantic", SimpleNamespace(BaseModel=OldModel))
-    assert not is_pydantic_model(OldModel())
     assert not is_pydantic_class(OldModel)
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (Document("a"), {"name": "a", "tenant": "acme", "_Base__secret": 7}),
-        (with_attributes(Model(), tenant="acme"), {"tenant": "acme"}),
-        (with_attributes(Single(), alone=1), {"alone": 1}),
-        (Single(), {}),
-        (Note("a"), {}),
-        (Empty(), {}),
-        (1, {}),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_slots_are_read_with_those_of_the_bases(value: object, expected: dict[str, Any]) -> None:
-    """Private slots go by the names that Python gives them; a slot without a value is left out."""
-    found = {name: item for name, item in slot_values(value).items() if not name.startswith("__")}
-    assert found == expected
-    assert found.keys() <= set(slot_names(type(value)))
 
 
 @pytest.mark.parametrize(
@@ -191,40 +203,92 @@ def test_a_class_names_its_slots(cls: type, names: set[str]) -> None:
     [
         (SimpleNamespace(role="user"), {"role": "user"}),
         (Evasive(), {"kept": 1}),
-        (with_attributes(Text("t"), language="fr"), {"language": "fr"}),
+        (Computing(), {"kept": 1}),
+        (Note("a"), {"text": "a"}),
+        (with_attributes(Note("a"), unset=1, beside=2), {"text": "a", "unset": 1, "beside": 2}),
+        (with_attributes(Tagged("t"), language="fr"), {"language": "fr"}),
+        (with_attributes(OrderedDict(a=1), language="fr"), {"language": "fr"}),
+        (with_attributes(type("Sub", (OrderedDict,), {})(), language="fr"), {"language": "fr"}),
         (Document("a"), {"name": "a", "tenant": "acme", "_Base__secret": 7}),
+        (Again(), {"tenant": "acme", "tenant of Base": "base's", "_Base__secret": 7}),
         (with_attributes(type("Both", (Single,), {})(), alone=1, beside=2), {"alone": 1, "beside": 2}),
+        (Single(), {}),
         (Empty(), {}),
+        (Disguised(), {}),
         (object(), {}),
+        (1, {}),
+        (iter([]), {}),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_an_objects_attributes_and_slots_are_read_by_name(value: object, expected: dict[str, Any]) -> None:
-    """Attributes and slots are read past the object's own ``__getstate__``; an object that hides both gives nothing."""
+    """What lies in attributes and slots, those of bases too, is read past whatever the object says of itself."""
     assert named_values(value) == expected
 
 
-def test_the_raw_state_tells_attributes_from_slots() -> None:
-    """Attributes and slots come as a pair, and an object without either holds nothing."""
-    assert raw_state(Evasive()) == {"kept": 1}
-    assert raw_state(with_attributes(Single(), alone=1)) == (None, {"alone": 1})
-    assert raw_state(Empty()) is None
+@pytest.mark.parametrize(
+    ("cls", "whole"),
+    [
+        *((Base, True), (Document, True), (Again, True), (Evasive, True), (Computing, True), (Note, True)),
+        *((Single, True), (Empty, True), (Tagged, True), (SimpleNamespace, True), (Model, True), (Closed, True)),
+        *((Disguised, False), (type(iter([])), False), (Exception, False), (type(sys.stdout), False)),
+        *((type("Sub", (Exception,), {}), False), (type("Weak", (), {"__slots__": ("__weakref__",)}), True)),
+    ],
+)  # fmt: skip
+def test_a_class_whose_objects_hide_what_they_hold_is_recognised(cls: type, whole: bool) -> None:
+    """Nothing of an object lies elsewhere than in attributes and slots, unless compiled code keeps it there."""
+    assert layout(cls).whole is whole
 
 
-def test_a_dataclass_holds_its_fields_and_what_was_set_beside_them() -> None:
-    """Of a dataclass, fields in slots, and attributes that are no fields, are read alike."""
-    note = with_attributes(Note("a"), unset=1, beside=2)
-    assert dataclass_values(note) == {"text": "a", "unset": 1, "beside": 2}
-    assert dataclass_values(Document("a")) == {"name": "a"}
+def test_a_layout_names_the_built_in_whose_content_is_there() -> None:
+    """The more special of the built-in bases counts, and a base that is named counts instead."""
+    expected = {OrderedDict: OrderedDict, defaultdict: defaultdict, deque: deque, bool: int, Tagged: str, Note: None}
+    assert {cls: layout(cls).base for cls in expected} == expected
+    assert layout(Document, Base).base is Base
+    assert [name for name, _ in layout(Document, Base).slots] == ["name"]
 
 
-def test_a_field_that_was_never_set_is_an_error_that_names_it() -> None:
-    """A dataclass's instance without a value for a field cannot be read in full."""
-    with pytest.raises(AttributeError, match="unset"):
-        dataclass_values(Note("a"))
+def test_cached_properties_are_told_from_what_an_object_is_given() -> None:
+    """The names of what follows from the rest are known, in subclasses too; what was cached is among the attributes."""
+    value = type("Sub", (Computing,), {})()
+    assert value.cached == 2
+    where = layout(type(value))
+    assert where.derived == {"cached"}
+    assert state(value, where) == {"kept": 1, "cached": 2}
+
+
+@pytest.mark.parametrize("base", sorted(RAW_ITEMS, key=str))
+def test_the_content_of_a_container_is_read_past_its_overrides(base: Any) -> None:
+    """Whatever a subclass makes of its items, those of the built-in are read."""
+    hiding = {name: lambda *_: iter(()) for name in ("__iter__", "items", "keys", "values")}
+    cls = type("Sub", (base,), hiding)
+    value = cls(None, {"a": 1}) if base is defaultdict else cls({"a": 1}) if issubclass(base, dict) else cls("a")
+    assert list(RAW_ITEMS[base](value)) == ([("a", 1)] if issubclass(base, dict) else ["a"])
+    assert base in BUILTIN_BASES
 
 
 def test_a_model_holds_fields_extra_fields_and_private_attributes() -> None:
     """Fields, extra and private ones, which may share names, are kept apart; None: the class rules them out."""
     assert model_values(Model(text="a", more=[1])) == ({"text": "a"}, {"more": [1]}, {"_seen": 1})  # type: ignore[call-arg]
     assert model_values(Closed()) == ({"text": "t"}, None, None)
+
+
+@pytest.mark.parametrize(
+    ("held", "key", "expected"),
+    [
+        ({"id": 1}, ("row",), ["author", "title"]),
+        ({"id": 1, "title": "t", "author": None}, ("row",), []),
+        ({"id": 1}, None, []),
+    ],
+    ids=["expired", "loaded", "new"],
+)
+def test_what_a_mapped_object_would_fetch_is_known(held: dict[str, Any], key: Any, expected: list[str]) -> None:
+    """Of an object that has a row in a database, the columns and relations that are not there would be fetched."""
+    tracked = SimpleNamespace(manager={"id": 0, "title": 0, "author": 0}, key=key)
+    assert unloaded_columns({"_sa_instance_state": tracked, **held}) == expected
+
+
+def test_objects_that_no_database_knows_have_nothing_to_fetch() -> None:
+    """Without the state that SQLAlchemy keeps, or with another library's of that name, an object is not mapped."""
+    assert unloaded_columns({"id": 1}) is None
+    assert unloaded_columns({"_sa_instance_state": 1}) is None

@@ -343,7 +343,8 @@ USUAL = "prompt question query input contents text message user_input user_promp
         (takes("cls", "topic"), "topic"),
         (takes("topic=None", "/"), "topic"),
         (takes("*rest", "topic"), "topic"),
-        (takes("topic", "**options"), "topic"),
+        (takes("topic", "**options"), "messages"),
+        (takes("topic", "model", "**options"), "messages"),
         (takes("**options"), "messages"),
         (takes("*rest", "**options"), "messages"),
         (takes("self", "**options"), "messages"),
@@ -365,7 +366,6 @@ def test_the_prompt_is_found_by_its_name(fn: Callable[..., Any], prompt: str) ->
     [
         (by_type_alone, "'history', 'user_id'", "prompt='<name>'"),
         (two_texts, "'topic', 'style'", "prompt='<name>'"),
-        (takes("topic", "model", "**options"), "'topic', 'model'", "prompt='<name>'"),
         (takes("self", "topic", "model='small'"), "'topic', 'model'", "prompt='<name>'"),
         (takes("*", "model", "input", "prompt"), "'input', 'prompt'", "prompt='input' or prompt='prompt'"),
         (takes("prompt", "question", "**options"), "'prompt', 'question'", "prompt='prompt' or prompt='question'"),

@@ -1,0 +1,93 @@
+"""Whose code is whose: which modules belong to the program around a cached function, and which are libraries."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.machinery import PathFinder
+
+from recallm.keying.reader import module_path
+
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+class Scope:
+    """The modules whose code counts for one function: those of its top-level package.
+
+    Of a script, notebook or other module that lies in no package, these are all modules that are not installed.
+
+    Args:
+        module: the function's module.
+        library: whether the function belongs to a library that the program only uses; then no other code counts.
+    """
+
+    def __init__(self, module: str, *, library: bool = False) -> None:
+        self._top = _top(module)
+        self._loose = not library and _is_loose(module)
+        self._library = library
+        self._known: dict[str, bool] = {}
+
+    def owns(self, module: str | None) -> bool:
+        """Return whether the code of a module counts."""
+        if module is None or self._library:
+            return False
+        known = self._known.get(module)
+        if known is None:
+            known = self._known[module] = _top(module) == self._top or (self._loose and not is_installed(module))
+        return known
+
+
+def _top(module: str) -> str:
+    return module_path(module).partition(".")[0]
+
+
+def _is_loose(module: str) -> bool:
+    """Return whether a module lies in no package, and is neither installed nor Python's own."""
+    if module in ("__main__", "__mp_main__"):
+        return "." not in module_path(module)
+    if "." in module or module in sys.stdlib_module_names or module in sys.builtin_module_names:
+        return False
+    known = sys.modules.get(module)
+    return not hasattr(known, "__path__") and not is_installed(module)
+
+
+def is_installed(module: str) -> bool:
+    """Return whether a module was installed as a package, or comes with Python."""
+    top = module.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return True
+    places = [place.replace("\\", "/") for place in _places(module, top)]
+    return any(f"/{each}/" in place for place in places for each in _INSTALLED)
+
+
+def _places(module: str, top: str) -> list[str]:
+    """Return where a module, or the package that it lies in, was loaded from or would be."""
+    known = sys.modules.get(module) or sys.modules.get(top)
+    if known is not None:
+        return [str(getattr(known, "__file__", None) or "")]
+    found = PathFinder.find_spec(top)
+    return [] if found is None else [str(found.origin), *(found.submodule_search_locations or ())]
+
+
+def is_of_library(module: str) -> bool:
+    """Return whether a function of this module is a library's, which the program that is running only uses.
+
+    A module that is installed is the program's own if its code is being run now: it caches a function of its own.
+    """
+    if not is_installed(module):
+        return False
+    return all(_top(running) != _top(module) for running, _, _ in _frames())
+
+
+def calling_line() -> tuple[str, int]:
+    """Return the file and line of the code that called recallm."""
+    outside = ((file, line) for module, file, line in _frames() if _top(module) != "recallm")
+    return next(outside, ("<unknown>", 1))
+
+
+def _frames() -> Iterator[tuple[str, str, int]]:
+    """Yield the module, file and line of each frame, the innermost first."""
+    frame = sys._getframe(1).f_back
+    while frame is not None:
+        yield str(frame.f_globals.get("__name__")), frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back

@@ -1,0 +1,76 @@
+"""Live objects count by their class, and connections by the server that they go to."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import redis.asyncio
+from support.programs import Function, digest, read
+
+
+def over(value: Any) -> Function:
+    """Return a function that depends on `value`."""
+
+    def ask(question: Any) -> Any:
+        return (value, question)
+
+    return ask
+
+
+class FakeClient:
+    """A client as libraries make them: a live connection, and the server that it goes to."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self.lock = threading.Lock()
+        self.calls = 0
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Return a class of connections in a module that passes for ``httpx``."""
+    module = ModuleType("httpx")
+    kind = type("Client", (FakeClient,), {"__module__": "httpx"})
+    monkeypatch.setattr(module, "Client", kind, raising=False)
+    monkeypatch.setitem(sys.modules, "httpx", module)
+    return kind
+
+
+def test_a_connection_counts_by_its_server_alone(client: Callable[[str], Any]) -> None:
+    """A connection that is made again is the same; one that goes to another server is another."""
+    one, again, other = client("https://one"), client("https://one"), client("https://two")
+    again.calls = 3
+    assert digest(over(one)) == digest(over(again))
+    assert digest(over(one)) != digest(over(other))
+
+
+@pytest.mark.parametrize("kind", [redis.Redis, redis.asyncio.Redis])
+def test_a_redis_client_counts_by_its_server(kind: Callable[..., Any]) -> None:
+    """A client that keeps its server in its pool is told from one of another host, port or database."""
+    clients = [kind(), kind(host="other"), kind(port=6380), kind(db=1)]
+    assert len({digest(over(each)) for each in clients}) == 4
+    assert digest(over(kind())) == digest(over(clients[0]))
+
+
+def test_work_of_a_connection_is_not_noticed(client: Callable[[str], Any]) -> None:
+    """What a connection counts while it works does not make another function."""
+    used = client("https://one")
+    current = read(over(used))
+    before = current().digest
+    used.calls += 1
+    assert current().digest == before
+
+
+LIVE: list[Callable[[], object]] = [threading.Lock, threading.Event, object, lambda: iter(())]
+
+
+@pytest.mark.parametrize("make", LIVE)
+def test_live_objects_count_by_their_class(make: Callable[[], object]) -> None:
+    """What cannot be read counts by its class, so that every process makes the same function of it."""
+    assert digest(over(make())) == digest(over(make()))
+    assert digest(over(make())) != digest(over(None))
