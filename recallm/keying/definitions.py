@@ -50,7 +50,7 @@ from recallm.keying.wrappers import is_wrapt_wrapper
 
 MAX_DEFINITIONS = 500
 """How many functions and classes are read for one function; those further from it than the nearest so many count by
-their names alone."""
+their names and their own code alone."""
 
 _LRU_CACHE = type(lru_cache(str))
 _code_form = lru_cache(maxsize=1024)(code_form)

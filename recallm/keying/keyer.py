@@ -298,7 +298,7 @@ class Keyer:
             named.update(replaced[0])
             extra.update(replaced[1])
             return text, None
-        return text, None if found else partial(_what_covers, derive, arguments, {*extra, *named})
+        return text, None if found else partial(_what_covers, derive, arguments, {**named, **extra})
 
 
 def _decides_no_answer(live: type | None, path: str) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
+import httpx
+import numpy
 import pytest
 import redis.asyncio
 from support.programs import Function, digest, read
@@ -63,6 +67,48 @@ def test_work_of_a_connection_is_not_noticed(client: Callable[[str], Any]) -> No
     current = read(over(used))
     before = current().digest
     used.calls += 1
+    assert current().digest == before
+
+
+class OwnClient(httpx.Client):
+    """A client of the program's own."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__()
+        self.model = model
+
+
+def test_an_own_subclass_of_a_connection_counts_by_its_attributes() -> None:
+    """What the program adds to a connection may decide an answer."""
+    one, again, other = OwnClient("a"), OwnClient("a"), OwnClient("b")
+    assert digest(over(one)) == digest(over(again))
+    assert digest(over(one)) != digest(over(other))
+
+
+VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="a")
+
+
+def test_a_context_variable_counts_by_its_present_value() -> None:
+    """What a context variable holds where the call is made is what the function reads."""
+    current = read(over(VARIABLE))
+    before = current().digest
+    token = VARIABLE.set("b")
+    assert current().digest != before
+    VARIABLE.reset(token)
+    assert current().digest == before
+
+
+@pytest.mark.parametrize("make", [lambda: io.StringIO("a"), lambda: numpy.random.default_rng(1), lambda: iter("a")])
+def test_what_cannot_be_read_is_told_from_what_takes_its_place(make: Callable[[], object]) -> None:
+    """The first object in a place counts by its class, so that processes share; another one makes another function."""
+    holder = [make(), make()]
+    held: list[object] = [holder[0]]
+    current = read(over(held))
+    before = current().digest
+    assert before == digest(over([make()]))
+    held[0] = holder[1]
+    assert current().digest not in (before, digest(over([None])))
+    held[0] = holder[0]
     assert current().digest == before
 
 

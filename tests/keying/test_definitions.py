@@ -81,6 +81,15 @@ HELPED = {
     "docstring of a class handed on": ("class A:\n 'One.'\ndef f(q): return call(A)", "One.", "Two."),
     "annotations of a class handed on": ("class A:\n n: int\ndef f(q): return call(A)", "int", "str"),
     "docstring that is read": ("def h():\n 'One.'\ndef f(q): return h.__doc__", "One.", "Two."),
+    "docstring of a helper that is looked up": (
+        "import inspect\ndef h():\n 'One.'\ndef f(q): return h(), inspect.getdoc(D[q])\nD = {}", "One.", "Two."
+    ),
+    "annotations of a helper, if any are looked at": (
+        "import typing\ndef h(n: int): return n\ndef f(q): return h(q), typing.get_type_hints(q)", "int", "str"
+    ),
+    "docstring of a helper, if a helper looks at any": (
+        "def g(q): return q.__doc__\ndef h():\n 'One.'\ndef f(q): return g(q), h()", "One.", "Two."
+    ),
     "docstring of a class that is read": ("class A:\n 'One.'\ndef f(q): return A.__doc__", "One.", "Two."),
 }  # fmt: skip
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import queue
 import socket
 import sqlite3
+import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +24,7 @@ from keying.making import TOKENS, Plain, Point, form
 from pydantic import BaseModel
 
 from recallm.keying.identity import FunctionIdentity
-from recallm.keying.live import address, holds_connection, is_connection, is_live
+from recallm.keying.live import address, holds_connection, is_connection, is_live, settings_of
 from recallm.keying.reader import UnreadableError
 
 
@@ -35,7 +38,8 @@ def of_package(package: str, name: str) -> type:
     [
         *(type(threading.Lock()), threading.Thread, threading.local, socket.socket),
         *(logging.Logger, sqlite3.Connection, asyncio.Queue, asyncio.Semaphore, queue.Queue),
-        *(httpx.Client, httpx.AsyncClient),
+        *(httpx.Client, httpx.AsyncClient, of_package("celery.app.task", "Task"), of_package("flask.app", "Flask")),
+        *(of_package("fastapi.applications", "FastAPI"), of_package("django.db.models.query", "Prefetch")),
         *(of_package("redis.client", "Redis"), of_package("psycopg2.pool", "ThreadedConnectionPool")),
         *(of_package("sqlalchemy.engine.base", "Engine"), of_package("urllib3.poolmanager", "PoolManager")),
         *(of_package("opentelemetry.trace", "Tracer"), type("Own", (httpx.Client,), {})),
@@ -51,6 +55,7 @@ def test_connections_locks_and_the_like_are_live(cls: type) -> None:
     "cls",
     [
         *(int, str, dict, Point, Path, datetime, BaseModel, SimpleNamespace, httpx.URL, httpx.Headers, httpx.Timeout),
+        *(io.StringIO, weakref.WeakSet, subprocess.CompletedProcess),
         *(of_package("shop.models", "Client"), of_package("shop.http", "Session"), of_package("ioquake", "Thing")),
         *(of_package("sqlalchemy.engine.row", "Row"), of_package("redisson", "Client"), of_package("h", "Event")),
     ],
@@ -86,6 +91,14 @@ def test_of_a_client_the_server_that_it_talks_to_counts(attributes: dict[str, An
     assert dict(address(attributes)) == expected
 
 
+def test_of_a_client_its_settings_count_too() -> None:
+    """What a client sends and may answer by counts; its rights, patience and own state do not."""
+    with httpx.Client() as connection:
+        counted = {"base_url": "https://a", "model": "m", "_default_headers": {"a": "b"}, "_client": connection}
+        left_out = {"api_key": "k", "token": "t", "timeout": 3, "max_retries": 2, "verbose": True, "_calls": 7}
+        assert settings_of({**counted, **left_out}) == counted
+
+
 def digest(client: Any) -> bytes:
     """Return the digest of a function that closes over a client."""
 
@@ -108,6 +121,8 @@ def client(**held: Any) -> Any:
         (lambda: client(base_url="https://a"), lambda: client(base_url="https://a"), True),
         (lambda: client(base_url="https://a"), lambda: client(base_url="https://b"), False),
         (lambda: client(api_key="a"), lambda: client(api_key="b"), True),
+        (lambda: client(model="a"), lambda: client(model="b"), False),
+        (lambda: client(_calls=1), lambda: client(_calls=2), True),
         (lambda: httpx.Client(base_url="https://a"), lambda: httpx.Client(base_url="https://a"), True),
         (lambda: httpx.Client(base_url="https://a"), lambda: httpx.Client(base_url="https://b"), False),
         (lambda: httpx.Client(timeout=1), lambda: httpx.Client(timeout=2), True),
