@@ -64,7 +64,7 @@ class Entry(NamedTuple):
         vector: the prompt's embedding, or None if the prompt may match exactly only.
         payload: the encoded response.
         seconds: how long the function took.
-        tokens: the tokens that the function reported as ``usage.total_tokens``; 0 if it reported none.
+        tokens: the tokens, in and out, that the function's response says it took; 0 if it says nothing.
         fresh_for: seconds for which it is served, if it is kept for longer in case the function fails; None: for as
             long as it is kept.
     """
