@@ -22,6 +22,7 @@ from recallm.config import CacheConfig
 from recallm.decorator import semantic_cache
 from recallm.errors import RecallmError, RecallmWarning
 from recallm.guards.default import DEFAULT_GUARDS
+from recallm.keying.completeness import is_complete
 from recallm.records import Candidate, Entry, Explanation, Recalled, Stored
 from recallm.registry import (
     get_default_embedder,
@@ -92,6 +93,7 @@ __all__ = [
     "get_default_embedder",
     "get_storage",
     "invalidate_namespace",
+    "is_complete",
     "record",
     "register_scheme",
     "register_storage",

@@ -178,7 +178,7 @@ class SemanticCache:
             threshold=self.config.threshold,
             guards=self.guards,
             codec=Codec.for_function(inner, settings["response_type"]),
-            store_if=settings["store_if"],
+            store_if=settings["store_if"],  # type: ignore[arg-type]  # its check has replaced None
             verifier=settings["verify"],
             coalesce=settings["coalesce"],
             stale_seconds=checks.ttl(settings["stale_if_error"]),

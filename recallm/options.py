@@ -18,6 +18,7 @@ from recallm import checks
 from recallm.config import CacheConfig
 from recallm.errors import InvalidTypeError
 from recallm.guards.default import DEFAULT_GUARDS
+from recallm.keying.completeness import is_complete
 from recallm.storage.base import StorageBackend
 from recallm.typing import Context, EmbedderLike, Guard, Mode, Namespace, Prompt, Seconds, StoreIf, Threshold, Verifier
 
@@ -116,8 +117,10 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             lambda value: value if value is NOT_GIVEN else checks.ttl(value),
         ),
         "store_if": Option(
-            "predicate of the response; None: everything but None is stored.",
-            check=lambda value: checks.optional_callable(value, "store_if"),
+            "predicate of the response: what it refuses is not stored; None: `recallm.is_complete`, "
+            "which refuses empty answers, and those that were cut off, refused, filtered, or that tell of an error.",
+            is_complete,
+            lambda value: is_complete if value is None else checks.optional_callable(value, "store_if"),
         ),
         "verify": Option(
             "asked last about a similar prompt's answer: ``(prompt, cached_prompt, response) -> bool``, sync or async, "

@@ -388,6 +388,22 @@ def test_store_if_chooses_what_is_kept(counting: Counting) -> None:
     assert cached.stats().stored == 1
 
 
+@pytest.mark.parametrize("given", [{}, {"store_if": None}], ids=["not given", "None"])
+def test_a_cut_off_answer_is_asked_for_again(given: dict[str, Any]) -> None:
+    """By default what is cut off, or empty, is returned and not stored; what it took and is stored is counted."""
+    finishes = iter(["length", "stop"])
+    kept = options(**given)
+
+    @semantic_cache(**kept)
+    def chat(prompt: str) -> dict[str, Any]:
+        choice = {"finish_reason": next(finishes), "message": {"role": "assistant", "content": "Within"}}
+        return {"object": "chat.completion", "choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}
+
+    answers = [chat("a b"), chat("b a"), chat("a b")]
+    assert [answer["choices"][0]["finish_reason"] for answer in answers] == ["length", "stop", "stop"]
+    assert (chat.stats().stored, chat.stats().hits, chat.stats().saved_tokens) == (1, 1, 8)
+
+
 def test_a_name_is_what_the_statistics_are_asked_by(counting: Counting) -> None:
     """`recallm.stats` reports a function under its name, which is its path if none is given."""
     cached = decorated(counting, name="support")

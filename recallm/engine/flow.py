@@ -65,7 +65,7 @@ class Plan:
         threshold: a profile, the cosine that a candidate must reach, or ``"exact"``: nothing is embedded.
         guards: asked in order about each candidate at or above the threshold.
         codec: turns responses into bytes and back.
-        store_if: predicate of the responses that are stored; None: all but None.
+        store_if: predicate of the responses that are stored.
         verifier: asked last about a similar prompt's answer; None: there is none.
         coalesce: whether calls that want the same answer at the same time wait for one to compute it.
         stale_seconds: how long after its expiry an answer may be served if the function raises; None: not at all.
@@ -74,7 +74,7 @@ class Plan:
     threshold: Threshold
     guards: tuple[Guard, ...]
     codec: Codec
-    store_if: StoreIf | None
+    store_if: StoreIf
     verifier: Verifier | None = None
     coalesce: bool = False
     stale_seconds: float | None = None
@@ -355,7 +355,7 @@ def remember(plan: Plan, request: Request, miss: Miss, called: Called) -> Flow[N
 
 def _entry_to_store(plan: Plan, request: Request, miss: Miss, called: Called) -> Entry | None:
     try:
-        keep = called.response is not None if plan.store_if is None else plan.store_if(called.response)
+        keep = plan.store_if(called.response)
     except Exception as error:
         raise _StageError("store_if", error) from error
     if not keep:

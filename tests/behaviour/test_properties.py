@@ -269,7 +269,9 @@ def test_a_hit_never_aliases(asynchronous: bool, response: Any) -> None:
     async def later(prompt: str) -> Any:
         return response
 
-    cached: Any = semantic_cache(**options(ignore=("response",)))(later if asynchronous else answer)
+    cached: Any = semantic_cache(**options(ignore=("response",), store_if=lambda _: True))(
+        later if asynchronous else answer
+    )
 
     async def scenario() -> None:
         for question in ("what is it", "what is it", "is it what", "what is it"):

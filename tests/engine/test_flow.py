@@ -15,6 +15,7 @@ from recallm.codec.codec import Codec
 from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, LoadModel, Verify
 from recallm.engine.flow import CANDIDATES, EXACT_MODEL, Flow, Plan, answer, bypass
 from recallm.errors import OddVectorError, UnstorableResponseError
+from recallm.keying.completeness import is_complete
 from recallm.keying.keyer import Request
 from recallm.records import (
     Bypass,
@@ -60,7 +61,7 @@ def raises(*_: object) -> bool:
 
 def plan(**changes: Any) -> Plan:
     """Return how a function is cached."""
-    return Plan(**{"threshold": 0.9, "guards": (), "codec": CODEC, "store_if": None, **changes})
+    return Plan(**{"threshold": 0.9, "guards": (), "codec": CODEC, "store_if": is_complete, **changes})
 
 
 def entry(prompt: str = "question", response: object = "cached", **changes: Any) -> Entry:
@@ -299,10 +300,10 @@ def test_a_refresh_calls_whatever_is_stored() -> None:
 @pytest.mark.parametrize(
     ("store_if", "response", "kept"),
     [
-        (None, "fresh", True),
-        (None, None, False),
-        (None, "", True),
-        (None, 0, True),
+        (is_complete, "fresh", True),
+        (is_complete, None, False),
+        (is_complete, "", False),
+        (is_complete, 0, True),
         (lambda response: True, None, True),
         (lambda response: False, "fresh", False),
         (lambda response: 0, "fresh", False),
@@ -310,7 +311,7 @@ def test_a_refresh_calls_whatever_is_stored() -> None:
     ],
 )
 def test_what_is_kept_is_the_users_choice(store_if: Any, response: object, kept: bool) -> None:
-    """`store_if` decides what is stored; without it, everything but None is."""
+    """`store_if` decides what is stored; the default keeps what is complete."""
     returned, effects = drive(answer(plan(store_if=store_if), REQUEST), {Call: Called(response, 0.0)})
     assert returned is response
     assert (Put in steps(effects)) is kept
@@ -416,7 +417,10 @@ troubled_replies = st.fixed_dictionaries(
 
 
 @given(
-    troubled_replies, st.sampled_from([(), (refuses,), (raises,)]), st.sampled_from([None, raises, bool]), st.booleans()
+    troubled_replies,
+    st.sampled_from([(), (refuses,), (raises,)]),
+    st.sampled_from([is_complete, raises, bool]),
+    st.booleans(),
 )
 def test_whatever_fails_the_caller_gets_an_answer(replies: Any, guards: Any, store_if: Any, reuse: bool) -> None:
     """Whatever fails, the caller gets a hit or the function's own object, and the call is counted once."""
@@ -448,9 +452,10 @@ def test_a_verifier_is_asked_last_about_the_similar_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "counted"), [(False, Veto("verify")), (0, Veto("verify")), (ODD, Failure("verify", ODD))]
+    ("reply", "counted"),
+    [(False, Veto("verify")), (0, Veto("verify")), (ODD, Failure("verify", ODD))],
 )
-def test_what_a_verifier_does_not_agree_to_is_a_miss(reply: Any, counted: Event) -> None:
+def test_what_a_verifier_does_not_agree_to_is_a_miss(reply: Any, counted: object) -> None:
     """A verifier's refusal is a veto and its failure an error; both are misses, and the new answer is stored."""
     response, effects = verified(reply)
     assert response == "fresh"

@@ -15,6 +15,7 @@ from recallm.engine.effects import Call, Called, Effect, Embed, Emit, LoadModel
 from recallm.engine.flow import Flow, Plan, answer
 from recallm.engine.maintenance import explain, forget
 from recallm.errors import OddVectorError
+from recallm.keying.completeness import is_complete
 from recallm.keying.keyer import Request
 from recallm.records import Bypass, Candidate, Entry, Explanation, Hit, Miss, ModelInfo, Recalled, Stored
 from recallm.scoring import normalise
@@ -34,7 +35,7 @@ def refuses(prompt: str, cached_prompt: str) -> bool:
 
 def plan(*guards: Any) -> Plan:
     """Return how a function is cached."""
-    return Plan(0.9, guards, CODEC, None)
+    return Plan(0.9, guards, CODEC, is_complete)
 
 
 def candidate(
