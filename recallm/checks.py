@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +219,27 @@ def optional_callable(value: Any, field: str, *, use: str = "use a callable that
     raise _wrong_type(value, field, use)
 
 
+def predicate(value: Any, field: str) -> Any:
+    """Return a callable whose result is a verdict as it is, without being awaited.
+
+    Raises:
+        InvalidTypeError: `value` cannot be called, or is an async function, a partial of one, or an object with one.
+    """
+    use = "use a callable that returns a bool"
+    if not callable(value):
+        raise _wrong_type(value, field, use)
+    if _is_async(value):
+        raise InvalidTypeError(f"{field}={value!r} is async, and would never be awaited; {use}, or verify= to await")
+    return value
+
+
+def _is_async(function: Any) -> bool:
+    while isinstance(function, partial | partialmethod):
+        function = function.func
+    call = getattr(type(function), "__call__", None)  # noqa: B004  # its code is looked at; it is not called
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in (function, call))
+
+
 def encryption(encrypt: Any, decrypt: Any) -> tuple[Any, Any]:
     """Return two callables of bytes that undo each other, or None twice.
 
@@ -267,10 +290,10 @@ def guards(value: object) -> tuple[Guard, ...]:
     """Return guards.
 
     Raises:
-        InvalidTypeError: `value` is not a sequence of callables.
+        InvalidTypeError: `value` is not a sequence of callables, or one of them is async.
     """
     if isinstance(value, Sequence) and not isinstance(value, str) and all(callable(guard) for guard in value):
-        return tuple(value)
+        return tuple(predicate(guard, "guards") for guard in value)
     raise InvalidTypeError(f"guards={value!r}; use a sequence of callables (prompt, cached_prompt) -> bool")
 
 

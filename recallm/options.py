@@ -117,10 +117,10 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             lambda value: value if value is NOT_GIVEN else checks.ttl(value),
         ),
         "store_if": Option(
-            "predicate of the response: what it refuses is not stored; None: `recallm.is_complete`, "
+            "predicate of the response, not async: what it refuses is not stored; None: `recallm.is_complete`, "
             "which refuses empty answers, and those that were cut off, refused, filtered, or that tell of an error.",
             is_complete,
-            lambda value: is_complete if value is None else checks.optional_callable(value, "store_if"),
+            lambda value: is_complete if value is None else checks.predicate(value, "store_if"),
         ),
         "verify": Option(
             "asked last about a similar prompt's answer: ``(prompt, cached_prompt, response) -> bool``, sync or async, "

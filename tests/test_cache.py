@@ -332,6 +332,7 @@ WRAPPING_MISTAKES: list[tuple[dict[str, Any], type[Exception], str, str]] = [
     ({"ignore": ("prompt",)}, SignatureMismatchError, "'prompt', which carries the prompt", "leave it out"),
     ({"ttl": 0}, InvalidValueError, "ttl=0 is not positive", SECONDS),
     ({"ttl": "1h"}, InvalidTypeError, "ttl='1h' is a str", SECONDS),
+    ({"store_if": asyncio.sleep}, InvalidTypeError, "is async", "use a callable that returns a bool"),
     ({"store_if": True}, InvalidTypeError, "store_if=True is a bool", "use a callable that returns a bool"),
     ({"verify": "yes"}, InvalidTypeError, "verify='yes' is a str", "use a callable that returns a bool"),
     ({"response_type": 7}, InvalidTypeError, "response_type=7 is a int", "use a class or a type expression"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -40,6 +43,50 @@ def test_what_is_no_embedder_is_refused(embedder: Any, missing: str) -> None:
     """An object without `embed` or `model_id` is refused with a message that says what an embedder has."""
     with pytest.raises(InvalidTypeError, match=rf"{missing}.*an embedder has model_id: str and embed"):
         checks.embedder(embedder)
+
+
+async def later(*_: object) -> bool:
+    """Agree, later."""
+    return True
+
+
+async def several(*_: object) -> AsyncIterator[bool]:
+    """Agree, several times."""
+    yield True
+
+
+class Later:
+    """Agrees, later."""
+
+    async def __call__(self, *_: object) -> bool:
+        """Agree, later."""
+        return True
+
+    async def agree(self, *_: object) -> bool:
+        """Agree, later."""
+        return True
+
+
+ASYNC = [
+    later, several, Later(), Later().agree, partial(later, 1), partial(partial(Later(), 1), 2), partial(Later().agree),
+    AsyncMock(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("predicate", ASYNC, ids=lambda value: type(value).__name__)
+def test_an_async_predicate_is_refused(predicate: Any) -> None:
+    """A predicate that nothing would await is refused, however it is held, alone and among guards."""
+    with pytest.raises(InvalidTypeError, match=r"store_if=.* is async, .*; use a callable that returns a bool"):
+        checks.predicate(predicate, "store_if")
+    with pytest.raises(InvalidTypeError, match=r"guards=.* is async"):
+        checks.guards([bool, predicate])
+
+
+@pytest.mark.parametrize("predicate", [bool, as_it_is, partial(as_it_is), FakeEmbedder, Mock(), "x".startswith])
+def test_a_predicate_is_returned_as_it_is(predicate: Any) -> None:
+    """A sync callable of any kind is a predicate."""
+    assert checks.predicate(predicate, "store_if") is predicate
+    assert checks.guards([predicate]) == (predicate,)
 
 
 def test_an_embedder_is_returned_as_it_is() -> None:

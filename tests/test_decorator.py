@@ -65,6 +65,11 @@ def decorated(counting: Counting, **changes: Any) -> Any:
     return semantic_cache(**options(ignore=("self", *changes.pop("ignore", ())), **changes))(counting.function())
 
 
+async def later(*_: object) -> bool:
+    """Agree, later."""
+    return True
+
+
 class Embedless:
     """Has a model id and nothing to embed with."""
 
@@ -142,6 +147,8 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]
     ({"guards": "numbers"}, InvalidTypeError, TypeError, "guards='numbers'", "use a sequence of callables"),
     ({"guards": ["numbers"]}, InvalidTypeError, TypeError, "guards=['numbers']", "use a sequence of callables"),
     ({"guards": None}, InvalidTypeError, TypeError, "guards=None", "use a sequence of callables"),
+    ({"guards": [later]}, InvalidTypeError, TypeError, "later", "use a callable that returns a bool, or verify="),
+    ({"store_if": later}, InvalidTypeError, TypeError, "later", "use a callable that returns a bool, or verify="),
     ({"store_if": True}, InvalidTypeError, TypeError, "store_if=True", "use a callable that returns a bool"),
     ({"verify": "yes"}, InvalidTypeError, TypeError, "verify='yes'", "use a callable that returns a bool"),
     ({"config": {"ttl": 1}}, InvalidTypeError, TypeError, "config={'ttl': 1}", "use a CacheConfig"),

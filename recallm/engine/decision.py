@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from inspect import iscoroutine
 from math import inf
 
 from recallm.records import Candidate, Entry, Query
@@ -81,13 +82,29 @@ def _refusal(prompt: str, cached_prompt: str, guards: Sequence[Guard], doubts: l
         return None
     for guard in guards:
         try:
-            allowed = guard(prompt, cached_prompt)
+            allowed = truth(guard(prompt, cached_prompt))
         except Exception as error:  # noqa: BLE001  # doubt about an answer is a miss
             doubts.append(error)
             allowed = False
         if not allowed:
             return guard_name(guard)
     return None
+
+
+def truth(verdict: object) -> bool:
+    """Return the verdict of a guard, of ``store_if`` or of a verifier as a bool.
+
+    Raises:
+        TypeError: it has yet to be awaited, which nobody does here; every coroutine would pass for True.
+        Exception: whatever its own truth raises.
+    """
+    if verdict is True or verdict is False:
+        return verdict
+    if isinstance(verdict, Awaitable):
+        if iscoroutine(verdict):
+            verdict.close()
+        raise TypeError(f"a verdict is a {type(verdict).__name__}, which nothing awaits; return a bool")
+    return bool(verdict)
 
 
 def guard_name(guard: Guard) -> str:

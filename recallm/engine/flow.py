@@ -12,7 +12,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from recallm.config import resolve_threshold
-from recallm.engine.decision import Decision, answers, decide, is_fresh
+from recallm.engine.decision import Decision, answers, decide, is_fresh, truth
 from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, LoadModel, Verify
 from recallm.errors import CircuitOpenError, CorruptPayloadError, OddVectorError
 from recallm.keying.responses import is_stream, total_tokens
@@ -286,7 +286,7 @@ def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) 
     if plan.verifier is None:
         return True
     try:
-        agreed = bool((yield Verify(plan.verifier, query.text, candidate.entry.prompt, response)))
+        agreed = truth((yield Verify(plan.verifier, query.text, candidate.entry.prompt, response)))
     except Exception as error:  # noqa: BLE001  # doubt about an answer is a miss
         yield Emit(Failure("verify", error))
         return False
@@ -355,7 +355,7 @@ def remember(plan: Plan, request: Request, miss: Miss, called: Called) -> Flow[N
 
 def _entry_to_store(plan: Plan, request: Request, miss: Miss, called: Called) -> Entry | None:
     try:
-        keep = plan.store_if(called.response)
+        keep = truth(plan.store_if(called.response))
     except Exception as error:
         raise _StageError("store_if", error) from error
     if not keep:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from asyncio import Future, new_event_loop
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recallm.engine.decision import answers, decide, guard_name
+from recallm.engine.decision import answers, decide, guard_name, truth
 from recallm.records import Candidate, Entry, Query
 
 QUERY = Query("question", "n", "p", "k")
@@ -120,6 +121,40 @@ def test_a_guard_that_raises_refuses() -> None:
 def test_a_verdict_counts_by_its_truth(verdict: Any, serves: bool) -> None:
     """A verdict counts by its truth value: a guard that forgets to return refuses."""
     assert bool(decide(QUERY, [candidate("a", 1.0)], 0.9, (lambda one, other: verdict,)).served) is serves
+
+
+async def later() -> bool:
+    """Agree, later."""
+    return True
+
+
+class Undecided:
+    """A verdict without a truth."""
+
+    def __bool__(self) -> bool:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("verdict", "error"), [(later, TypeError), (Undecided, ZeroDivisionError)])
+def test_a_verdict_that_is_none_refuses(verdict: Any, error: type[Exception]) -> None:
+    """A guard whose verdict has yet to be awaited, or has no truth, refuses, and that is a doubt; nothing warns."""
+    decision = decide(QUERY, [candidate("a", 1.0)], 0.9, (lambda *_: verdict(),))
+    assert not decision.served
+    assert [type(doubt) for doubt in decision.doubts] == [error]
+
+
+def test_a_coroutine_for_a_verdict_is_closed() -> None:
+    """A coroutine that nothing will await is closed; anything else that can be awaited is left as it is."""
+    coroutine = later()
+    with pytest.raises(TypeError, match="a verdict is a coroutine, which nothing awaits; return a bool"):
+        truth(coroutine)
+    with pytest.raises(RuntimeError, match="cannot reuse already awaited"):
+        coroutine.send(None)
+    future: Future[bool] = Future(loop=new_event_loop())
+    with pytest.raises(TypeError, match="Future"):
+        truth(future)
+    assert not future.done()
+    future.get_loop().close()
 
 
 def test_guards_are_not_asked_about_the_very_same_prompt() -> None:

@@ -436,6 +436,28 @@ def test_whatever_fails_the_caller_gets_an_answer(replies: Any, guards: Any, sto
         assert steps(effects).count(Call) == 1
 
 
+async def later(*_: object) -> bool:
+    """Agree, later."""
+    return True
+
+
+class Undecided:
+    """A verdict without a truth."""
+
+    def __bool__(self) -> bool:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("verdict", "error"), [(later, TypeError), (lambda _: Undecided(), ZeroDivisionError)])
+def test_what_is_no_verdict_keeps_nothing(verdict: Any, error: type[Exception]) -> None:
+    """A verdict of `store_if` that has yet to be awaited, or has no truth, is counted, and nothing is stored."""
+    response, effects = drive(answer(plan(store_if=verdict), REQUEST))
+    assert response == "fresh"
+    (failure,) = [event for event in emitted(effects) if isinstance(event, Failure)]
+    assert (failure.stage, type(failure.error)) == ("store_if", error)
+    assert Put not in steps(effects)
+
+
 def verified(reply: Any) -> tuple[Any, list[Effect]]:
     """Return what a call gets whose one candidate a verifier judges."""
     return drive(answer(plan(verifier=raises), REQUEST), {Search: [near()], Verify: reply})
@@ -453,7 +475,7 @@ def test_a_verifier_is_asked_last_about_the_similar_answer() -> None:
 
 @pytest.mark.parametrize(
     ("reply", "counted"),
-    [(False, Veto("verify")), (0, Veto("verify")), (ODD, Failure("verify", ODD))],
+    [(False, Veto("verify")), (0, Veto("verify")), (ODD, Failure("verify", ODD)), (Undecided(), "verify")],
 )
 def test_what_a_verifier_does_not_agree_to_is_a_miss(reply: Any, counted: object) -> None:
     """A verifier's refusal is a veto and its failure an error; both are misses, and the new answer is stored."""
@@ -462,7 +484,8 @@ def test_what_a_verifier_does_not_agree_to_is_a_miss(reply: Any, counted: object
     (missed,) = outcomes(effects)
     assert isinstance(missed, Miss)
     assert missed.reason == "refused"
-    assert [event for event in emitted(effects) if isinstance(event, Veto | Failure)] == [counted]
+    (refusal,) = [event for event in emitted(effects) if isinstance(event, Veto | Failure)]
+    assert (refusal.stage if counted == "verify" and isinstance(refusal, Failure) else refusal) == counted
     assert put(effects).entry.payload == CODEC.encode("fresh")
 
 
