@@ -117,8 +117,9 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             lambda value: value if value is NOT_GIVEN else checks.ttl(value),
         ),
         "store_if": Option(
-            "predicate of the response, not async: what it refuses is not stored; None: `recallm.is_complete`, "
-            "which refuses empty answers, and those that were cut off, refused, filtered, or that tell of an error.",
+            "predicate of the response, not async: what it refuses is not stored, and if it is stored already, not "
+            "served; None: `recallm.is_complete`, which refuses empty answers, and those that were cut off, refused, "
+            "filtered, or that tell of an error.",
             is_complete,
             lambda value: is_complete if value is None else checks.predicate(value, "store_if"),
         ),

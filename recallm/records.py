@@ -19,13 +19,13 @@ Stage: TypeAlias = Literal[
 """A part of a call that may fail; failures are counted by it."""
 
 MissReason: TypeAlias = Literal[
-    "unlike", "vetoed", "refused", "corrupt", "exact_only", "refresh", "odd_vector", "changed"
+    "unlike", "vetoed", "unwanted", "refused", "corrupt", "exact_only", "refresh", "odd_vector", "changed"
 ]
 """Why no stored answer served.
 
-No candidate reached the threshold; guards, or the verifier, refused those that did; none could be read; the prompt may
-match exactly only, and does not; the call was to be answered anew; the embedding was malformed; the arguments, or what
-the function depends on, changed while the call waited, so the answer is not stored.
+No candidate reached the threshold; guards, ``store_if`` or the verifier refused those that did; none could be read; the
+prompt may match exactly only, and does not; the call was to be answered anew; the embedding was malformed; the
+arguments, or what the function depends on, changed while the call waited, so the answer is not stored.
 """
 
 BypassReason: TypeAlias = (
@@ -119,7 +119,7 @@ class ModelInfo(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """The most similar candidate that was not served, and who refused it: a guard, ``"verify"``, or None."""
+    """The most similar candidate that was not served, and who refused it: a guard, a predicate's option, or None."""
 
     candidate: Candidate
     refused_by: str | None
@@ -173,7 +173,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Veto:
-    """A guard, or the verifier (``"verify"``), refused a candidate."""
+    """A guard refused a candidate, or ``"store_if"`` or ``"verify"`` its answer."""
 
     guard: str
 
@@ -194,7 +194,7 @@ class Compared:
         cached_prompt: the prompt of the candidate served, else of the most similar one.
         similarity: cosine of the two prompts' embeddings.
         outcome: what the call got.
-        vetoed_by: the guard that refused this candidate, ``"verify"``, or None.
+        vetoed_by: the guard that refused this candidate, ``"store_if"``, ``"verify"``, or None.
     """
 
     prompt: str
@@ -229,7 +229,7 @@ class Explanation:
         similarity: cosine of the best candidate, or None if there is none.
         threshold: the cosine asked for, or None if the embedder is not known yet.
         cached_prompt: the prompt of the best candidate, or of the entry that would be served.
-        vetoed_by: name of the guard that refused the best candidate, or None.
+        vetoed_by: name of the guard that refused the best candidate, ``"store_if"``, ``"verify"``, or None.
         namespace: where the call looks, or None for a bypass.
         age: seconds since the entry of `cached_prompt` was stored, or None.
         detail: the argument, attribute or exception behind the reason, or None.

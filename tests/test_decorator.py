@@ -411,6 +411,25 @@ def test_a_cut_off_answer_is_asked_for_again(given: dict[str, Any]) -> None:
     assert (chat.stats().stored, chat.stats().hits, chat.stats().saved_tokens) == (1, 1, 8)
 
 
+def test_what_was_stored_and_is_unwanted_now_is_replaced() -> None:
+    """A stored answer that `store_if` refuses by now is not served, as `explain` tells, and the new one replaces it."""
+    drafts = iter(["draft", "final"])
+    shared: dict[str, Any] = {**options(), "namespace": "n", "version": "1"}
+    wanted = {"draft", "final"}
+
+    @semantic_cache(**shared, store_if=lambda response: response in wanted)
+    def write(prompt: str) -> str:
+        return next(drafts)
+
+    assert [write("a"), write("a")] == ["draft", "draft"]
+    wanted.remove("draft")
+    explanation = write.explain("a")
+    assert (explanation.outcome, explanation.reason, explanation.vetoed_by) == ("miss", "unwanted", "store_if")
+    assert [write("a"), write("a")] == ["final", "final"]
+    assert write.stats().vetoes == {"store_if": 1}
+    assert write.stats().namespace_sizes == {"n": 1}
+
+
 def test_a_name_is_what_the_statistics_are_asked_by(counting: Counting) -> None:
     """`recallm.stats` reports a function under its name, which is its path if none is given."""
     cached = decorated(counting, name="support")

@@ -6,7 +6,7 @@ that may fail is an effect of these flows, so failing open is written once.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Sequence
+from collections.abc import Awaitable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -46,9 +46,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Flow: TypeAlias = Generator[Effect, Any, T]
+Unserved: TypeAlias = Sequence[tuple[Candidate, MissReason]]
+"""The candidates that reached the threshold and that no guard refused, each with why it was not served all the same."""
 
 CANDIDATES = 16
 """How many candidates a look-up asks for: guards may refuse the first ones."""
+
+REFUSERS: Mapping[MissReason, str] = {"refused": "verify", "unwanted": "store_if"}
+"""The predicates that may refuse a decoded answer, by the reason of the miss."""
 
 EXACT_MODEL = ModelInfo("recallm/exact", {})
 """Stands for the model if only the very same prompt matches, so that no other look-up finds what is stored then."""
@@ -65,7 +70,7 @@ class Plan:
         threshold: a profile, the cosine that a candidate must reach, or ``"exact"``: nothing is embedded.
         guards: asked in order about each candidate at or above the threshold.
         codec: turns responses into bytes and back.
-        store_if: predicate of the responses that are stored.
+        store_if: predicate of the responses that are stored; a stored one that it refuses now is not served.
         verifier: asked last about a similar prompt's answer; None: there is none.
         coalesce: whether calls that want the same answer at the same time wait for one to compute it.
         stale_seconds: how long after its expiry an answer may be served if the function raises; None: not at all.
@@ -188,9 +193,9 @@ def _look_up(
 ) -> Flow[Hit | Miss]:
     try:
         recalled: Recalled = yield Recall(query.namespace, query.key)
-        hit = (yield from _exact_hit(plan, query, recalled)) if reuse else None
+        hit, unserved = (yield from _exact_hit(plan, query, recalled)) if reuse else (None, ())
         if hit is None and coalesce:
-            recalled, hit = yield from _await_role(plan, query, recalled)
+            recalled, hit, unserved = yield from _await_role(plan, query, recalled, unserved)
         if hit is not None:
             return hit
         epoch = recalled.epoch
@@ -203,51 +208,67 @@ def _look_up(
     if not reuse:
         return Miss("refresh", query, epoch, vector)
     if vector is None:
-        return _exact_miss(query, recalled)
+        return _exact_miss(query, recalled, unserved)
     try:
-        return (yield from _search(plan, query, recalled, vector, model, floor))
+        return (yield from _search(plan, query, recalled, unserved, vector, model, floor))
     except Exception as error:
         raise _StageError("storage", error) from error
 
 
 def _search(
-    plan: Plan, query: Query, recalled: Recalled, vector: Vector, model: ModelInfo, floor: float | None
+    plan: Plan,
+    query: Query,
+    recalled: Recalled,
+    unserved: Unserved,
+    vector: Vector,
+    model: ModelInfo,
+    floor: float | None,
 ) -> Flow[Hit | Miss]:
-    """Return the most similar answer that may serve as a hit, or a miss with the reason why none may."""
+    """Return the most similar answer that may serve as a hit, or a miss with the reason why none may.
+
+    What the exact look-up found and could not serve, `unserved`, is not asked about again.
+    """
     threshold = resolve_threshold(plan.threshold, model.thresholds)
     least = threshold if floor is None else min(threshold, floor)
     found: Sequence[Candidate] = yield Search(query.namespace, query.partition, vector, least, CANDIDATES)
     fresh = [candidate for candidate in found if is_fresh(candidate)]
     decision = decide(query, fresh, threshold, plan.guards)
     yield from _emit_refusals(decision)
-    hit, refused = yield from _first_servable(plan, query, decision.served, exact=False)
+    known = {candidate.entry.key for candidate, _ in unserved}
+    others = [candidate for candidate in decision.served if candidate.entry.key not in known]
+    hit, also_unserved = yield from _first_servable(plan, query, others, exact=False)
     if hit is not None:
         return hit
+    unserved = [*unserved, *also_unserved]
     expired = [candidate for candidate in (recalled.candidate, *found) if candidate and not is_fresh(candidate)]
     if_it_raises = decide(query, expired, threshold, plan.guards)
     stale = next(iter(if_it_raises.served), None)
-    refusals = [*decision.refusals, *if_it_raises.refusals, *((candidate, "verify") for candidate in refused)]
-    nearest = _nearest(query, fresh or found, refusals)
-    return Miss(_why(plan, decision), query, recalled.epoch, vector, stale=stale, nearest=nearest)
+    refused = [(candidate, REFUSERS[why]) for candidate, why in unserved if why in REFUSERS]
+    nearest = _nearest(query, fresh or found, [*decision.refusals, *if_it_raises.refusals, *refused])
+    return Miss(_why(decision, unserved), query, recalled.epoch, vector, stale=stale, nearest=nearest)
 
 
-def _exact_hit(plan: Plan, query: Query, recalled: Recalled) -> Flow[Hit | None]:
+def _exact_hit(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Hit | None, Unserved]]:
     candidate = recalled.candidate
     if candidate is None or not answers(candidate, query) or not is_fresh(candidate):
-        return None
-    hit, _ = yield from _first_servable(plan, query, [candidate], exact=True)
-    return hit
+        return None, ()
+    return (yield from _first_servable(plan, query, [candidate], exact=True))
 
 
-def _exact_miss(query: Query, recalled: Recalled) -> Miss:
+def _exact_miss(query: Query, recalled: Recalled, unserved: Unserved) -> Miss:
     """Return the miss of a prompt that may match exactly only; its own answer may have expired."""
+    if unserved:
+        candidate, why = unserved[0]
+        return Miss(why, query, recalled.epoch, nearest=Nearest(candidate, REFUSERS.get(why)))
     found = recalled.candidate
     if found is None or is_fresh(found) or not answers(found, query):
         return Miss("exact_only", query, recalled.epoch)
     return Miss("exact_only", query, recalled.epoch, stale=found, nearest=Nearest(found, None))
 
 
-def _await_role(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Recalled, Hit | None]]:
+def _await_role(
+    plan: Plan, query: Query, recalled: Recalled, unserved: Unserved
+) -> Flow[tuple[Recalled, Hit | None, Unserved]]:
     """Wait while another call computes this answer, and look for it again."""
     while True:
         try:
@@ -255,31 +276,49 @@ def _await_role(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Reca
         except TimeoutError:
             role = "alone"
         if recalled.candidate is not None and role != "waited":
-            return recalled, None
+            return recalled, None, unserved
         # A new leader looks again too: the leader before it may have ended since the first look.
         recalled = yield Recall(query.namespace, query.key)
-        hit = yield from _exact_hit(plan, query, recalled)
+        hit, unserved = yield from _exact_hit(plan, query, recalled)
         if hit is not None and role == "waited":
             yield Emit(Coalesced())
         if hit is not None or role != "waited":
-            return recalled, hit
+            return recalled, hit, unserved
 
 
 def _first_servable(
     plan: Plan, query: Query, candidates: Sequence[Candidate], *, exact: bool
-) -> Flow[tuple[Hit | None, Sequence[Candidate]]]:
-    """Return the first candidate that can be decoded and that the verifier accepts, and those that it refused."""
-    refused: list[Candidate] = []
+) -> Flow[tuple[Hit | None, Unserved]]:
+    """Return the first candidate that can be decoded and that `store_if` and the verifier accept, and those before it.
+
+    The verifier is not asked about the very prompt's own answer.
+    """
+    unserved: list[tuple[Candidate, MissReason]] = []
     for candidate in candidates:
         try:
             response = plan.codec.decode(candidate.entry.payload)
         except CorruptPayloadError as error:
             yield Emit(Failure("codec", error))
+            unserved.append((candidate, "corrupt"))
             continue
-        if exact or (yield from _verified(plan, query, candidate, response)):
-            return Hit(candidate, exact, response), refused
-        refused.append(candidate)
-    return None, refused
+        if not (yield from _wanted(plan, response)):
+            unserved.append((candidate, "unwanted"))
+        elif exact or (yield from _verified(plan, query, candidate, response)):
+            return Hit(candidate, exact, response), unserved
+        else:
+            unserved.append((candidate, "refused"))
+    return None, unserved
+
+
+def _wanted(plan: Plan, response: object) -> Flow[bool]:
+    try:
+        wanted = truth(plan.store_if(response))
+    except Exception as error:  # noqa: BLE001  # doubt about an answer is a miss
+        yield Emit(Failure("store_if", error))
+        return False
+    if not wanted:
+        yield Emit(Veto("store_if"))
+    return wanted
 
 
 def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) -> Flow[bool]:
@@ -295,10 +334,10 @@ def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) 
     return agreed
 
 
-def _why(plan: Plan, decision: Decision) -> MissReason:
-    """Return the reason of a miss."""
-    if decision.served:
-        return "corrupt" if plan.verifier is None else "refused"
+def _why(decision: Decision, unserved: Unserved) -> MissReason:
+    """Return the reason of a miss, which is that of the best candidate."""
+    if unserved:
+        return unserved[0][1]
     return "vetoed" if decision.refusals else "unlike"
 
 
@@ -310,7 +349,7 @@ def _nearest(
     if not ours:
         return None
     best = max(ours, key=lambda found: found.similarity)
-    return Nearest(best, next((by for refused, by in refusals if refused is best), None))
+    return Nearest(best, next((by for refused, by in refusals if refused.entry.key == best.entry.key), None))
 
 
 def _emit_refusals(decision: Decision) -> Flow[None]:

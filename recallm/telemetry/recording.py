@@ -143,7 +143,7 @@ def record(path: str | Path) -> Recording:
     Each call that is not answered by its very prompt gives a line with the candidate that was served, else
     with the most similar one, if its cosine is at least 0.7 (or the threshold, if that is lower):
     ``prompt``, ``cached_prompt``, ``similarity``, ``outcome`` ("hit" or "miss"), ``vetoed_by`` (the guard
-    that refused it, "verify", or null) and ``same``.
+    that refused it, "store_if", "verify", or null) and ``same``.
 
     Args:
         path: a JSONL file, which is appended to. A recording to the same file that is under way ends.

@@ -38,7 +38,7 @@ class CacheStats:
         similarity_sum: sum of the hits' cosines (exact hits count as 1).
         bypasses: reason → calls for which the cache stood aside.
         errors: stage → errors kept from callers.
-        vetoes: guard → candidates it refused.
+        vetoes: guard → candidates it refused; ``"store_if"`` and ``"verify"`` stand for theirs.
         stored: answers stored.
         evicted: entries removed to make room for others.
         coalesced: hits of calls that waited for another call to compute the answer.

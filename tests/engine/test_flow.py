@@ -217,7 +217,7 @@ def test_an_odd_vector_is_a_miss_and_never_stored(effect: type, stage: Stage) ->
         ({"guards": (raises,)}, {Search: [near()]}, "vetoed", [Veto("raises"), "guard"]),
         ({}, {Search: [near(payload=b"garbage")]}, "corrupt", ["codec"]),
         ({}, {Search: [near(payload=b"")]}, "corrupt", ["codec"]),
-        ({}, {Recall: exactly(payload=b"garbage")}, "unlike", ["codec"]),
+        ({}, {Recall: exactly(payload=b"garbage")}, "corrupt", ["codec"]),
         ({}, {Recall: exactly(prompt="other", key=QUERY.key)}, "unlike", []),
         ({}, {Recall: exactly(partition="other")}, "unlike", []),
         ({}, {Recall: exactly(key="other")}, "unlike", []),
@@ -446,6 +446,77 @@ class Undecided:
 
     def __bool__(self) -> bool:
         raise ZeroDivisionError
+
+
+def declines(response: object) -> bool:
+    """Want nothing that was stored."""
+    return response != "cached"
+
+
+UNWANTED: list[tuple[Any, type[Exception] | None]] = [
+    (declines, None),
+    (lambda response: 0 if response == "cached" else 1, None),
+    (lambda response: raises() if response == "cached" else True, ZeroDivisionError),
+    (lambda response: later() if response == "cached" else True, TypeError),
+    (lambda response: Undecided() if response == "cached" else True, ZeroDivisionError),
+]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{Search: [near()]}, {Recall: exactly(), Search: [exactly().candidate]}, {Recall: exactly(), Embed: None}],
+    ids=["similar", "exact", "exact only"],
+)
+@pytest.mark.parametrize(("store_if", "error"), UNWANTED)
+def test_a_stored_answer_that_store_if_refuses_now_is_a_miss(
+    store_if: Any, error: type[Exception] | None, found: dict[type, Any]
+) -> None:
+    """An unwanted answer, exact or similar, is not served, and the new one is stored; doubt counts as an error."""
+    response, effects = drive(answer(plan(store_if=store_if), REQUEST), found)
+    assert response == "fresh"
+    (missed,) = outcomes(effects)
+    assert isinstance(missed, Miss)
+    assert missed.reason == "unwanted"
+    assert missed.nearest is not None
+    assert missed.nearest.refused_by == "store_if"
+    (refusal,) = [event for event in emitted(effects) if isinstance(event, Veto | Failure)]
+    if error is None:
+        assert refusal == Veto("store_if")
+    else:
+        assert isinstance(refusal, Failure)
+        assert (refusal.stage, type(refusal.error)) == ("store_if", error)
+    assert put(effects).entry.key == QUERY.key
+
+
+def test_the_very_prompts_unwanted_answer_is_asked_about_once() -> None:
+    """What the exact look-up found unwanted is passed over in the search, where a wanted answer may serve."""
+    found = {Recall: exactly(), Search: [Candidate(entry(), 1.0, 1.0), near(response="wanted")]}
+    response, effects = drive(answer(plan(store_if=declines), REQUEST), found)
+    assert response == "wanted"
+    assert [event for event in emitted(effects) if isinstance(event, Veto)] == [Veto("store_if")]
+    assert Call not in steps(effects)
+
+
+def test_a_verifier_is_not_asked_about_an_unwanted_answer() -> None:
+    """`store_if` costs less than a verifier, and goes first."""
+    _, effects = drive(answer(plan(store_if=declines, verifier=raises), REQUEST), {Search: [near()]})
+    assert Verify not in steps(effects)
+
+
+def test_an_unwanted_answer_that_another_call_made_is_computed_again() -> None:
+    """A call that waited for another call's answer, and does not want it, calls for itself."""
+    replies = {Recall: InTurn([NOTHING, exactly(), exactly()]), Coalesce: InTurn(["waited", "leading"])}
+    response, effects = drive(answer(plan(store_if=declines, coalesce=True), REQUEST), replies)
+    assert response == "fresh"
+    assert Coalesced() not in emitted(effects)
+
+
+def test_an_unwanted_answer_does_not_stand_in_if_the_function_fails() -> None:
+    """An expired answer that `store_if` refuses is not served; the function's exception reaches the caller."""
+    expired = Recalled(Candidate(entry(fresh_for=0.5), 1.0, 1.0), epoch=7)
+    replies = {Recall: expired, Search: [expired.candidate], Call: AsResult(DOWN)}
+    with pytest.raises(ConnectionError, match="down"):
+        drive(answer(plan(store_if=declines, stale_seconds=60.0), REQUEST), replies)
 
 
 @pytest.mark.parametrize(("verdict", "error"), [(later, TypeError), (lambda _: Undecided(), ZeroDivisionError)])
