@@ -54,6 +54,23 @@ class CorruptPayloadError(RecallmError, ValueError):
     """Stored bytes are not a response this function can return."""
 
 
+class UnknownTypeError(CorruptPayloadError, LookupError):
+    """A stored answer is of a class that this process does not know; others may.
+
+    Args:
+        path: the class's dotted path as it was stored; empty: it is no such path.
+        of_process: whether it is a local class of another process, which has to make its answers for itself.
+    """
+
+    def __init__(self, path: str, *, of_process: bool = False) -> None:
+        super().__init__(
+            f"a stored answer is a {path or 'class'}, which this process does not know; import its module, or pass "
+            "response_type="
+        )
+        self.path = path
+        self.of_process = of_process
+
+
 class BusyError(RecallmError, RuntimeError):
     """Every worker is stuck in an operation that has outlived its time limit."""
 

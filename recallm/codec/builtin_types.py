@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import struct
-import sys
 from base64 import b64decode, b64encode
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from recallm.errors import UnstorableResponseError
+from recallm.codec.bounds import Work, check_decimal, check_digits, check_fraction
+from recallm.codec.moments import clock, datetime_of, load_zone, time_of, zone_key, zone_of
+from recallm.codec.refusals import Refusal
+from recallm.errors import UnknownTypeError
 
 Parts: TypeAlias = list[Any]
 
-# A zone's key is a path: only these cannot lead out of the directory of zones.
-_ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 _FACTORIES = {"": None} | {cls.__name__: cls for cls in (bool, bytes, dict, float, int, list, set, str, tuple)}
 
 
@@ -33,6 +35,7 @@ class TypeCodec(NamedTuple):
         parts_type: `str` or `list`: the type of what `to_parts` returns.
         to_parts: returns a value's text, or its parts, which may be any storable values.
         from_parts: returns the value of a text, or of parts that have been decoded already.
+        charge: counts the work that `from_parts` takes, before it is done; None: its size bounds it.
     """
 
     cls: type
@@ -40,15 +43,7 @@ class TypeCodec(NamedTuple):
     parts_type: type
     to_parts: Callable[[Any], Any]
     from_parts: Callable[[Any], Any]
-
-
-def unstorable(cls: type, why: str = "") -> UnstorableResponseError:
-    """Return the error for a value of a type that cannot be stored; it does not quote the value."""
-    return UnstorableResponseError(
-        f"a {cls!r}{why} cannot be stored; texts, bytes, numbers, dates, UUIDs, enums, lists, tuples, dicts, sets, "
-        "named tuples, dataclasses and pydantic models of these can; return one of those, or leave such responses "
-        "out with store_if="
-    )
+    charge: Callable[[Work, Any], object] | None = None
 
 
 def _pairs(value: dict[Any, Any]) -> list[list[Any]]:
@@ -57,7 +52,7 @@ def _pairs(value: dict[Any, Any]) -> list[list[Any]]:
 
 def _ordered_pairs(value: OrderedDict[Any, Any]) -> list[list[Any]]:
     if vars(value):
-        raise unstorable(OrderedDict, " with attributes of its own")
+        raise Refusal(OrderedDict, "which has attributes of its own")
     return _pairs(value)
 
 
@@ -65,19 +60,7 @@ def _factory_and_pairs(value: defaultdict[Any, Any]) -> Parts:
     for name, factory in _FACTORIES.items():
         if factory is value.default_factory:
             return [name, _pairs(value)]
-    raise unstorable(defaultdict, " with a default factory that is no built-in type")
-
-
-def _zone_key(zone: ZoneInfo) -> str:
-    if zone.key is None:
-        raise unstorable(ZoneInfo, " without a key")
-    return zone.key
-
-
-def _zone(key: str) -> ZoneInfo:
-    if _ZONE_KEY.fullmatch(key) is None:
-        raise ValueError("not the key of a time zone")
-    return ZoneInfo(key)
+    raise Refusal(defaultdict, "whose default factory is no built-in type")
 
 
 def _distinct(make: Callable[[Parts], Any]) -> Callable[[Parts], Any]:
@@ -104,7 +87,7 @@ def _typed(make: Callable[..., Any], *types: type) -> Callable[[Parts], Any]:
 
 
 def _decimal(text: str) -> Decimal:
-    made = Decimal(text)
+    made = Decimal(check_digits(text))
     if str(made) != text:
         # A context without traps turns any text into NaN.
         raise ValueError("not a decimal number")
@@ -115,38 +98,74 @@ def _defaultdict(factory: str, pairs: Parts) -> defaultdict[Any, Any]:
     return defaultdict(_FACTORIES[factory], _distinct(dict)(pairs))
 
 
-def _clock(value: datetime | time) -> Parts:
-    zone: Any = value.tzinfo
-    if type(zone) is _pydantic_zone():
-        zone = int(zone.utcoffset(None).total_seconds())
-    return [value.hour, value.minute, value.second, value.microsecond, value.fold, zone]
+def _fraction(numerator: int, denominator: int) -> Fraction:
+    check_fraction(numerator, denominator)
+    made = Fraction(numerator, denominator)
+    if made.denominator != denominator:
+        raise ValueError("a fraction that is not in its lowest terms")
+    return made
 
 
-def _pydantic_zone() -> Any:
-    """Return the type of the zones that pydantic parses, or None if nobody has imported pydantic."""
-    return getattr(sys.modules.get("pydantic_core"), "TzInfo", None)
+def _fraction_parts(value: Fraction) -> Parts:
+    check_fraction(value.numerator, value.denominator)
+    return [value.numerator, value.denominator]
 
 
-def _time(hour: int, minute: int, second: int, microsecond: int, fold: int, zone: tzinfo | int | None) -> time:
-    if isinstance(zone, int):
-        made = _pydantic_zone()
-        zone = timezone(timedelta(seconds=zone)) if made is None else made(zone)
-    elif zone is not None and type(zone) not in (timezone, ZoneInfo):
-        raise TypeError("not a time zone")
-    return time(hour, minute, second, microsecond, zone, fold=fold)
+def _deque(maxlen: int | None, items: Parts) -> deque[Any]:
+    if maxlen is not None and len(items) > maxlen:
+        raise ValueError("more items than there may be")
+    return deque(items, maxlen)
 
 
-def _datetime(year: int, month: int, day: int, *clock: Any) -> datetime:
-    return datetime.combine(date(year, month, day), _time(*clock))
+def _pattern(text: str | bytes, flags: int) -> re.Pattern[Any]:
+    if flags & re.DEBUG:
+        raise ValueError("a pattern that prints")
+    made = re.compile(text, flags)
+    if made.flags != flags:
+        raise ValueError("a pattern has other flags")
+    return made
 
+
+def _in_this_system(cls: type[PurePath]) -> Callable[[str], PurePath]:
+    """Return what makes a path of a class, which another operating system may not have."""
+
+    def made(text: str) -> PurePath:
+        try:
+            return cls(text)
+        except NotImplementedError:
+            raise UnknownTypeError(f"pathlib.{cls.__name__}") from None
+
+    return made
+
+
+def _hash_keys(work: Work, pairs: Parts) -> None:
+    work.hash([key for key, _ in pairs])
+
+
+_PATHS = (PurePosixPath, PureWindowsPath, PosixPath, WindowsPath)
+_ADDRESSES = (
+    ipaddress.IPv4Address,
+    ipaddress.IPv4Interface,
+    ipaddress.IPv4Network,
+    ipaddress.IPv6Address,
+    ipaddress.IPv6Interface,
+    ipaddress.IPv6Network,
+)
 
 TYPES = (
     TypeCodec(tuple, "$t", list, list, tuple),
-    TypeCodec(set, "$s", list, list, _distinct(set)),
-    TypeCodec(frozenset, "$S", list, list, _distinct(frozenset)),
-    TypeCodec(dict, "$m", list, _pairs, _distinct(dict)),
-    TypeCodec(OrderedDict, "$M", list, _ordered_pairs, _distinct(OrderedDict)),
-    TypeCodec(defaultdict, "$n", list, _factory_and_pairs, _typed(_defaultdict, str, list)),
+    TypeCodec(set, "$s", list, list, _distinct(set), Work.hash),
+    TypeCodec(frozenset, "$S", list, list, _distinct(frozenset), Work.hash),
+    TypeCodec(dict, "$m", list, _pairs, _distinct(dict), _hash_keys),
+    TypeCodec(OrderedDict, "$M", list, _ordered_pairs, _distinct(OrderedDict), _hash_keys),
+    TypeCodec(
+        defaultdict,
+        "$n",
+        list,
+        _factory_and_pairs,
+        _typed(_defaultdict, str, list),
+        lambda work, parts: _hash_keys(work, parts[1]),
+    ),
     TypeCodec(bytes, "$b", str, lambda value: b64encode(value).decode(), lambda text: b64decode(text, validate=True)),
     TypeCodec(
         bytearray,
@@ -155,7 +174,7 @@ TYPES = (
         lambda value: b64encode(value).decode(),
         lambda text: bytearray(b64decode(text, validate=True)),
     ),
-    TypeCodec(int, "$i", str, lambda value: f"{value:x}", lambda text: int(text, 16)),
+    TypeCodec(int, "$i", str, lambda value: check_digits(f"{value:x}"), lambda text: int(check_digits(text), 16)),
     TypeCodec(
         float,
         "$f",
@@ -164,17 +183,17 @@ TYPES = (
         lambda text: struct.unpack(">d", bytes.fromhex(text))[0],
     ),
     TypeCodec(complex, "$c", list, lambda value: [value.real, value.imag], _typed(complex, float, float)),
-    TypeCodec(Decimal, "$d", str, str, _decimal),
-    TypeCodec(Fraction, "$q", list, lambda value: [value.numerator, value.denominator], _typed(Fraction, int, int)),
+    TypeCodec(Decimal, "$d", str, check_decimal, _decimal),
+    TypeCodec(Fraction, "$q", list, _fraction_parts, _typed(_fraction, int, int)),
     TypeCodec(UUID, "$u", str, lambda value: value.hex, UUID),
     TypeCodec(date, "$D", list, lambda value: [value.year, value.month, value.day], _typed(date, int, int, int)),
-    TypeCodec(time, "$h", list, _clock, lambda parts: _time(*parts)),
+    TypeCodec(time, "$h", list, clock, lambda parts: time_of(*parts[:6])),
     TypeCodec(
         datetime,
         "$H",
         list,
-        lambda value: [value.year, value.month, value.day, *_clock(value)],
-        lambda parts: _datetime(*parts),
+        lambda value: [value.year, value.month, value.day, *clock(value)],
+        lambda parts: datetime_of(*parts),
     ),
     TypeCodec(
         timedelta,
@@ -184,7 +203,20 @@ TYPES = (
         _typed(timedelta, int, int, int),
     ),
     TypeCodec(timezone, "$z", list, lambda value: list(value.__getinitargs__()), lambda parts: timezone(*parts)),
-    TypeCodec(ZoneInfo, "$Z", str, _zone_key, _zone),
+    TypeCodec(ZoneInfo, "$Z", str, zone_key, zone_of, load_zone),
+    TypeCodec(range, "$r", list, lambda value: [value.start, value.stop, value.step], _typed(range, int, int, int)),
+    TypeCodec(slice, "$k", list, lambda value: [value.start, value.stop, value.step], lambda parts: slice(*parts)),
+    TypeCodec(deque, "$Q", list, lambda value: [value.maxlen, list(value)], lambda parts: _deque(*parts)),
+    TypeCodec(
+        re.Pattern,
+        "$R",
+        list,
+        lambda value: [value.pattern, value.flags],
+        lambda parts: _pattern(*parts),
+        lambda work, parts: work.compile(parts[0]),
+    ),
+    *(TypeCodec(cls, f"${cls.__name__}", str, str, _in_this_system(cls)) for cls in _PATHS),
+    *(TypeCodec(cls, f"${cls.__name__}", str, str, cls) for cls in _ADDRESSES),
 )
 TYPES_BY_CLASS = {codec.cls: codec for codec in TYPES}
 TYPES_BY_TAG = {codec.tag: codec for codec in TYPES}

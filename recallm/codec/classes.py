@@ -1,28 +1,34 @@
 """Instances of classes, taken apart into named values and put together again without running their code.
 
 What an instance held is restored attribute by attribute: no ``__init__``, ``__post_init__``, validator or property
-setter runs.
+setter runs. Only msgspec makes its objects itself, of classes without a ``__post_init__``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cached_property
 from types import FunctionType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_origin
 
-from recallm.keying.objects import is_pydantic_class, model_values, slot_names
+from recallm.codec.lookup import is_model_class, is_struct_class, static
+from recallm.codec.refusals import Refusal
+from recallm.keying.objects import layout, model_values, slot_names, state
 
 Values: TypeAlias = dict[str, Any]
 
-_REST = {"attributes", "unset", "set", "extra", "private"}
+_REST = {"attributes", "unset", "generic", "set", "extra", "private"}
 """What an instance may hold besides the values of its fields.
 
-``attributes``: by name, what was set beside the fields; ``unset``: names of fields without a value; and of pydantic
-models ``set``: names of the fields that were given, ``extra`` and ``private``: those fields and attributes by name.
+``attributes``: by name, what was set beside the fields; ``unset``: names of fields without a value; ``generic``: as
+which of its parametrised forms a generic class was called, such as ``Box[int]``; and of pydantic models ``set``: names of the fields that were given, ``extra`` and ``private``: those fields and attributes by name.
 """
+
+
+_FORM = "__orig_class__"
+_MAX_FORMS = 1000
 
 
 class ClassCodec:
@@ -37,6 +43,7 @@ class ClassCodec:
         self.cls = cls
         self.names = frozenset(names)
         self._slots = frozenset(slot_names(cls))
+        self._forms: dict[str, Any] = {}
 
     def to_parts(self, value: Any) -> tuple[Values, Values]:
         """Return the values of the fields by name, and the rest, by the keys of `_REST`; it is mostly empty."""
@@ -60,7 +67,10 @@ class ClassCodec:
             return held, {}
         values = {name: item for name, item in held.items() if name in self.names}
         more = {name: item for name, item in held.items() if name not in self.names and not self._cached(name)}
+        form = self._form(more.pop(_FORM)) if _FORM in more else ""
         rest: Values = {"attributes": more} if more else {}
+        if form:
+            rest["generic"] = form
         if len(values) < len(self.names):
             rest["unset"] = sorted(self.names - values.keys())
         return values, rest
@@ -68,14 +78,26 @@ class ClassCodec:
     def _cached(self, name: str) -> bool:
         return isinstance(getattr(self.cls, name, None), cached_property)
 
+    def _form(self, form: Any) -> str:
+        """Return the name of a parametrised form, which is remembered: a payload must not say what it is made of."""
+        if len(self._forms) >= _MAX_FORMS or get_origin(form) is not self.cls:
+            return ""
+        name = repr(form)
+        if self._forms.setdefault(name, form) != form:
+            self._forms[name] = None
+        return name
+
     def _check(self, values: Values, rest: Values) -> None:
         if values.keys() != self.names and sorted([*values, *rest.get("unset", ())]) != sorted(self.names):
             raise ValueError("the fields are not those of the class")
-        if not rest.keys() <= _REST:
+        if not rest.keys() <= _REST or _FORM in rest.get("attributes", ()):
             raise ValueError("an instance has parts that are unknown")
 
     def _fill(self, made: Any, values: Values, rest: Values) -> None:
         held = values | rest["attributes"] if "attributes" in rest else values
+        form = self._forms.get(rest["generic"]) if "generic" in rest else None
+        if form is not None:
+            held = {**held, _FORM: form}
         if self._slots:
             for name in self._slots & held.keys():
                 object.__setattr__(made, name, held[name])
@@ -135,20 +157,88 @@ class ModelCodec(ClassCodec):
             object.__setattr__(made, "__pydantic_private__", private)
 
 
+class AttrsCodec(ClassCodec):
+    """Takes instances of one attrs class apart."""
+
+    def _sorted(self, held: Values) -> tuple[Values, Values]:
+        if _ATTRS_HASH in held:
+            # The hashes of texts differ between processes.
+            held = {**held, _ATTRS_HASH: None}
+        return super()._sorted(held)
+
+
+class StructCodec(ClassCodec):
+    """Takes msgspec's structs of one class apart."""
+
+    def to_parts(self, value: Any) -> tuple[Values, Values]:
+        """Return the values of the fields by name, and the attributes that were set beside them."""
+        return self._sorted(dict(state(value, layout(self.cls))))
+
+    def from_parts(self, values: Values, rest: Values) -> Any:
+        """Return a new struct; only msgspec can make one, and it runs no code of the class."""
+        self._check(values, rest)
+        made = self.cls(**values)
+        self._fill(made, {}, rest)
+        return made
+
+
+class ScalarCodec(ClassCodec):
+    """Takes apart instances of a class derived from `str`, `bytes`, `int` or `float`, if they hold nothing else."""
+
+    def __init__(self, cls: type, base: type) -> None:
+        super().__init__(cls, iter([""]))
+        self._base = base
+
+    def to_parts(self, value: Any) -> tuple[Values, Values]:
+        """Return the content, as an instance of the base."""
+        if state(value, layout(self.cls)):
+            raise Refusal(self.cls, "which has attributes of its own")
+        return {"": _PLAIN[self._base](value)}, {}
+
+    def from_parts(self, values: Values, rest: Values) -> Any:
+        """Return a new instance of that content."""
+        self._check(values, rest)
+        if rest or type(values[""]) is not self._base:
+            raise ValueError("the content is of another type")
+        return self._base.__new__(self.cls, values[""])
+
+
+_ATTRS_HASH = "_attrs_cached_hash"
+_PLAIN: dict[type, Callable[[Any], Any]] = {
+    str: str.__str__,
+    bytes: lambda value: bytes.__getitem__(value, slice(None)),
+    int: int.__int__,
+    float: float.__float__,
+}
+"""How the content of a scalar is read past what a subclass makes of it."""
+
+
 def class_codec(cls: type) -> ClassCodec | None:
     """Return what takes instances of `cls` apart, or None if they cannot be stored, or are members of an enum."""
-    if any(hasattr(cls, name) for name in ("__next__", "__anext__", "__await__")):
+    if any(static(cls, name) is not None for name in ("__next__", "__anext__", "__await__")) or issubclass(cls, Enum):
         return None
     if issubclass(cls, tuple):
-        names = getattr(cls, "_fields", None)
+        names = static(cls, "_fields")
         return NamedTupleCodec(cls, iter(names)) if isinstance(names, tuple) else None
-    if issubclass(cls, Enum) or not (cls.__new__ is object.__new__ or isinstance(cls.__new__, FunctionType)):
+    base = next((base for base in _PLAIN if issubclass(cls, base)), None)
+    if base is not None:
+        return ScalarCodec(cls, base) if cls not in (base, bool) and layout(cls).whole else None
+    return _record_codec(cls)
+
+
+def _record_codec(cls: type) -> ClassCodec | None:
+    if is_struct_class(cls):
+        runs_code = any(isinstance(static(cls, name), FunctionType) for name in ("__init__", "__post_init__"))
+        return None if runs_code else StructCodec(cls, iter(cls.__struct_fields__))  # type: ignore[attr-defined]
+    new = static(cls, "__new__")
+    if new is not object.__new__ and not isinstance(getattr(new, "__func__", new), FunctionType):
         return None
-    if is_pydantic_class(cls):
+    if is_model_class(cls):
         return ModelCodec(cls, iter(cls.model_fields))  # type: ignore[attr-defined]  # a pydantic model's
     if is_dataclass(cls):
         return ClassCodec(cls, (field.name for field in fields(cls)))
-    return None
+    attributes = static(cls, "__attrs_attrs__")
+    return None if attributes is None else AttrsCodec(cls, (attribute.name for attribute in attributes))
 
 
 def _with_text_keys(held: Mapping[Any, Any]) -> Values:

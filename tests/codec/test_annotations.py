@@ -323,8 +323,8 @@ def test_an_annotation_that_says_nothing_leaves_the_list_to_what_is_stored(fn: A
 
 
 def test_annotation_metadata_is_not_allowed() -> None:
-    """Classes beside the type proper, such as those in Annotated, are not responses."""
-    codec = Codec.for_function(unannotated, Annotated[Answer, Frozen("x"), Pair])
+    """Classes beside the type proper, such as those in Annotated, are not among the responses of a closed list."""
+    codec = Codec.for_function(unannotated, None, [Annotated[Answer, Frozen("x"), Pair]])
 
     with pytest.raises(CorruptPayloadError):
         codec.decode(Codec().encode(Pair(1, 2)))

@@ -19,7 +19,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     RootModel,
-    SecretStr,
+    Secret,
     computed_field,
     create_model,
     field_validator,
@@ -43,7 +43,7 @@ from support.responses import (
 )
 
 from recallm.codec.codec import Codec
-from recallm.errors import CorruptPayloadError, UnstorableResponseError
+from recallm.errors import CorruptPayloadError, UnknownTypeError, UnstorableResponseError
 
 VALUES: list[Any] = [
     Point(1.0, -0.0),
@@ -182,24 +182,28 @@ def class_elsewhere(name: str, *names: str) -> type:
     return cls
 
 
-def test_of_two_classes_with_one_path_the_latest_wins_if_its_fields_match() -> None:
-    """A redefined class takes over old payloads that fit it, and refuses the others."""
-    first, equal, other = class_elsewhere("C", "x"), class_elsewhere("C", "x"), class_elsewhere("C", "x", "y")
-    payload = Codec().encode(first(1))
+def test_of_two_classes_with_one_path_neither_is_restored() -> None:
+    """Two classes that lie nowhere and share a path cannot be told apart: neither is stored, nor made of a payload."""
+    first, second = class_elsewhere("C", "x"), class_elsewhere("C", "x")
+    codec = Codec()
+    payload = codec.encode(first(1))
 
-    assert type(Codec([first, equal]).decode(payload)) is equal
-    with pytest.raises(CorruptPayloadError):
-        Codec([first, other]).decode(payload)
+    with pytest.raises(UnstorableResponseError, match="two classes"):
+        codec.encode(second(1))
+    with pytest.raises(UnstorableResponseError, match="two classes"):
+        codec.encode(first(1))
+    with pytest.raises(UnknownTypeError):
+        codec.decode(payload)
+    with pytest.raises(UnknownTypeError):
+        Codec([first, second]).decode(payload)
+
+
+def test_a_class_of_other_fields_refuses_the_payload() -> None:
+    """A redefined class refuses payloads that do not fit it."""
+    first, other = class_elsewhere("C", "x"), class_elsewhere("C", "x", "y")
+
     with pytest.raises(CorruptPayloadError):
         Codec([first]).decode(Codec().encode(other(1, 2)))
-
-
-def test_encoding_makes_its_class_the_latest() -> None:
-    """Of two classes with one path, the one that was encoded last is restored."""
-    first, second = class_elsewhere("C", "x"), class_elsewhere("C", "x")
-    codec = Codec([first, second])
-
-    assert type(there_and_back(first(1), codec)) is first
 
 
 CORRUPT = {
@@ -363,14 +367,14 @@ def test_private_attributes_that_cannot_be_stored_make_the_model_unstorable() ->
     value: Any = private()
     value._seen = object()
 
-    with pytest.raises(UnstorableResponseError, match="<class 'object'>"):
+    with pytest.raises(UnstorableResponseError, match=r"answer\._seen \(builtins\.object\)"):
         Codec().encode(value)
 
 
 def test_a_field_of_a_type_that_is_not_storable_is_refused() -> None:
-    """A model with a field of one of pydantic's own value types, such as a secret, is unstorable."""
-    with pytest.raises(UnstorableResponseError, match="SecretStr"):
-        Codec().encode(Box(item=SecretStr("hush")))
+    """A model with a field of a type that hides what it holds is unstorable, and the error names the field."""
+    with pytest.raises(UnstorableResponseError, match=r"answer\.item\[1\] \(pydantic\.types\.Secret\)"):
+        Codec().encode(Box(item=[1, Secret(b"hush")]))
 
 
 def completion() -> Completion: ...

@@ -47,8 +47,9 @@ from support.responses import (
     there_and_back,
 )
 
-from recallm.codec.codec import MAX_DEPTH, Codec
-from recallm.errors import CorruptPayloadError, UnstorableResponseError
+from recallm.codec.bounds import MAX_DEPTH
+from recallm.codec.codec import Codec
+from recallm.errors import CorruptPayloadError, UnknownTypeError, UnstorableResponseError
 
 VALUES: list[Any] = [
     None,
@@ -214,12 +215,14 @@ def test_a_hit_never_aliases_another() -> None:
 
 
 @pytest.mark.parametrize("value", [Answer("a"), Point(1.0), Colour.RED, Frozen("f"), [Rights.READ]])
-def test_a_class_that_is_not_allowed_is_not_restored(value: Any) -> None:
-    """A payload's classes are looked up in the allow-list alone, importable or not."""
+def test_a_closed_list_allows_no_other_class(value: Any) -> None:
+    """With a closed list, a payload's classes are looked up there alone, loaded or not, and no others are stored."""
     payload = Codec().encode(value)
 
-    with pytest.raises(CorruptPayloadError, match="response_type="):
-        Codec().decode(payload)
+    with pytest.raises(UnknownTypeError, match="response_type="):
+        Codec([Link], closed=True).decode(payload)
+    with pytest.raises(UnstorableResponseError, match="response_types="):
+        Codec([Link], closed=True).encode(value)
 
 
 def test_nothing_is_imported_on_the_word_of_a_payload() -> None:
