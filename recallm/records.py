@@ -19,13 +19,14 @@ Stage: TypeAlias = Literal[
 """A part of a call that may fail; failures are counted by it."""
 
 MissReason: TypeAlias = Literal[
-    "unlike", "vetoed", "unwanted", "refused", "corrupt", "exact_only", "refresh", "odd_vector", "changed"
+    "unlike", "vetoed", "refused", "corrupt", "exact_only", "refresh", "odd_vector", "changed", "unknown_type"
 ]
 """Why no stored answer served.
 
-No candidate reached the threshold; guards, ``store_if`` or the verifier refused those that did; none could be read; the
-prompt may match exactly only, and does not; the call was to be answered anew; the embedding was malformed; the
-arguments, or what the function depends on, changed while the call waited, so the answer is not stored.
+No candidate reached the threshold; guards, or the verifier, refused those that did; none could be read; the prompt may
+match exactly only, and does not; the call was to be answered anew; the embedding was malformed; the arguments, or what
+the function depends on, changed while the call waited, so the answer is not stored; an answer is stored, of a class
+that this process does not know.
 """
 
 BypassReason: TypeAlias = (
@@ -137,6 +138,8 @@ class Miss:
         storable: False if the embedding was malformed, so no answer is stored.
         stale: an expired entry to serve if the function raises (see ``stale_if_error``).
         nearest: the candidate that came nearest, if the look-up saw any.
+        detail: the path of the class that this process does not know; empty: it is no path; None: there is none.
+        unread: the payload of such a class that is stored for this very prompt.
     """
 
     reason: MissReason
@@ -146,6 +149,8 @@ class Miss:
     storable: bool = True
     stale: Candidate | None = None
     nearest: Nearest | None = None
+    detail: str | None = field(default=None, compare=False)
+    unread: bytes | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ MAX_DIGITS = 20_000
 """How many hexadecimal digits an integer may have, and how many characters a decimal number."""
 
 MAX_FRACTION_BITS = 4096
-"""How long the parts of a fraction may be; cancelling two of them takes 30 µs, and quadratically more for longer ones."""
+"""How long the parts of a fraction may be; cancelling two of them takes 30 µs, and if they were longer the square."""
 
 MAX_KEYS = 20_000
 """How many items and keys of sets and mappings may be other than texts and bytes.

@@ -23,7 +23,8 @@ _REST = {"attributes", "unset", "generic", "set", "extra", "private"}
 """What an instance may hold besides the values of its fields.
 
 ``attributes``: by name, what was set beside the fields; ``unset``: names of fields without a value; ``generic``: as
-which of its parametrised forms a generic class was called, such as ``Box[int]``; and of pydantic models ``set``: names of the fields that were given, ``extra`` and ``private``: those fields and attributes by name.
+which of its parametrised forms a generic class was called, such as ``Box[int]``; and of pydantic models ``set``: names
+of the fields that were given, ``extra`` and ``private``: those fields and attributes by name.
 """
 
 

@@ -21,7 +21,7 @@ from recallm.codec.writing import Writer, is_json, too_deep, unreadable
 from recallm.errors import CorruptPayloadError, UnknownTypeError, UnstorableResponseError
 
 SLOW_BYTES = 65_536
-"""From which size on a payload of JSON may take longer to decode than an event loop should stand still: a millisecond."""
+"""From which size on JSON may take longer to decode than an event loop should stand still: a millisecond or two."""
 
 _VERSION = b"\x01"
 _TEXT, _BYTES, _JSON, _TAGGED = _VERSION + b"s", _VERSION + b"b", _VERSION + b"j", _VERSION + b"t"

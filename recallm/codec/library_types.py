@@ -1,30 +1,20 @@
-"""Values of libraries that hide what they hold, taken apart by what they say of themselves: URLs, secrets, numbers.
+"""Values of libraries that hide what they hold, taken apart by what they say of themselves: URLs, secrets, arrays.
 
-A library's class is found in the modules that are loaded; none is imported.
+A library's class is found in the modules that are loaded; none is imported, but NumPy if an array was stored.
 """
 
 from __future__ import annotations
 
-import math
-import re
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from recallm.codec.lookup import loaded_class, path_of
 from recallm.codec.refusals import Refusal
 from recallm.errors import UnknownTypeError
 
-MAX_ARRAY_BYTES = 32 * 2**20
-"""How large an array may be."""
-
 _MAX_URL = 65_536
-_PLAIN_DTYPE = re.compile(
-    r"\|b1|[<>|](?:[iu][1248]|f[248]|c8|c16|[SU][1-9]\d{0,8}|[mM]8(?:\[\d{0,9}[a-zA-Zμ]{1,7}\])?)"
-)
-_LAST_CHARACTER = 0x10FFFF
 
 
 class Row(NamedTuple):
@@ -81,10 +71,11 @@ def leaf_parts(value: Any) -> list[Any] | None:
         Refusal: it would not come back equal.
     """
     cls = type(value)
-    if cls is np.ndarray:
-        return ["numpy.ndarray", _array_parts(value)]
-    if isinstance(value, np.generic):
-        return _scalar_parts(value)
+    if "numpy" in sys.modules:
+        from recallm.codec.arrays import array_parts
+
+        if (found := array_parts(value)) is not None:
+            return found
     path = path_of(cls)
     row = ROWS.get(path)
     if row is None or loaded_class(path) is not cls:
@@ -106,49 +97,12 @@ def leaf(path: str, parts: Any) -> Any:
     Raises:
         UnknownTypeError: its library is not loaded.
     """
-    if path == "numpy.ndarray":
-        return _array(*parts)
-    if path == "numpy.generic":
-        return _array(parts[0], [], parts[1])[()]
+    if path.startswith("numpy."):
+        from recallm.codec.arrays import array_of
+
+        return array_of(path, parts)
     row = ROWS[path]
     cls = loaded_class(path)
     if cls is None:
         raise UnknownTypeError(path)
     return row.from_text(cls, parts)
-
-
-def _array_parts(array: Any) -> list[Any]:
-    """Return dtype, shape and content of an array."""
-    kind = array.dtype.str
-    if array.dtype.fields is not None or array.dtype.subdtype is not None or _PLAIN_DTYPE.fullmatch(kind) is None:
-        raise Refusal(np.ndarray, f"whose dtype is {array.dtype.kind!r}")
-    if array.nbytes > MAX_ARRAY_BYTES:
-        raise Refusal(np.ndarray, f"of more than {MAX_ARRAY_BYTES:,} bytes")
-    return [kind, list(array.shape), b64encode(array.tobytes()).decode()]
-
-
-def _scalar_parts(value: Any) -> list[Any]:
-    array = np.asarray(value)
-    cls = type(value)
-    if array.dtype.type is not cls or array.dtype.fields is not None or array.dtype.itemsize == 0:
-        raise Refusal(cls)
-    try:
-        kind, _, content = _array_parts(array)
-    except Refusal:
-        raise Refusal(cls) from None
-    return ["numpy.generic", [kind, content]]
-
-
-def _array(kind: str, shape: list[int], content: str) -> Any:
-    if _PLAIN_DTYPE.fullmatch(kind) is None:
-        raise ValueError("not a plain dtype")
-    if any(type(length) is not int or length < 0 for length in shape):
-        raise ValueError("not a shape")
-    dtype, data = np.dtype(kind), b64decode(content, validate=True)
-    if len(data) != dtype.itemsize * math.prod(shape):
-        raise ValueError("an array has another size")
-    if dtype.kind == "b" and data.strip(b"\x00\x01"):
-        raise ValueError("not truth values")
-    if dtype.kind == "U" and np.frombuffer(data, dtype.byteorder + "u4").max(initial=0) > _LAST_CHARACTER:
-        raise ValueError("not characters")
-    return np.frombuffer(data, dtype).reshape(shape).copy() if data else np.empty(shape, dtype)

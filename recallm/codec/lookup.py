@@ -17,7 +17,7 @@ MAX_PATH = 1000
 """How long a path may be."""
 
 _MAIN = ("__main__", "__mp_main__")
-_MODULE_NAMES = ModuleType.__dict__["__dict__"].__get__
+_MODULE_NAMES: Any = vars(ModuleType)["__dict__"].__get__
 _CLASS_NAMES: Any = vars(type)["__dict__"].__get__
 _MODULE_OF: Any = vars(type)["__module__"].__get__
 _QUALNAME_OF: Any = vars(type)["__qualname__"].__get__
@@ -107,5 +107,6 @@ def _walk(names: Any, parts: list[str]) -> type | None:
 
 def _parametrised(generic: type, path: str) -> type | None:
     """Return the one class that a generic pydantic model has made for the type arguments in a path."""
-    made = [cls for cls in type.__subclasses__(generic) if path_of(cls) == path]
+    subclasses: list[type] = type.__subclasses__(generic)
+    made = [cls for cls in subclasses if path_of(cls) == path]
     return made[0] if len(made) == 1 else None

@@ -77,7 +77,7 @@ def _zone(value: datetime | time) -> list[Any]:
             return [zone] if offset is None else [zone, int(offset.total_seconds())]
         return [_fixed(value, offset)]
     except Exception as error:  # noqa: BLE001  # zones are anybody's code
-        why = f"({type(error).__name__} while it was read)" if not isinstance(error, _InconstantError) else str(error)
+        why = f"{type(error).__name__} while it was read" if not isinstance(error, _InconstantError) else str(error)
         raise Refusal(type(zone), why).within(".tzinfo") from None
 
 

@@ -53,7 +53,7 @@ class Writer:
             return {codec.tag: self._parts(codec, value, depth)}
         if issubclass(cls, Enum):
             return {"$e": self._member_parts(value, depth)}
-        if (leaf := leaf_parts(value)) is not None:
+        if cls not in self._classes and (leaf := leaf_parts(value)) is not None:
             return {"$x": leaf}
         return {"$o": self._instance_parts(value, depth)}
 
@@ -61,7 +61,7 @@ class Writer:
         nodes: Parts = []
         try:
             for item in items:
-                nodes.append(self.node(item, depth))  # noqa: PERF401  # their number tells where a refusal lies
+                nodes.append(self.node(item, depth))  # their number tells where a refusal lies
         except Refusal as refusal:
             raise refusal.within(step.format(len(nodes))) from None
         return nodes
@@ -71,7 +71,7 @@ class Writer:
             return {"$m": self._pairs(value, depth)}
         nodes, key = {}, ""
         try:
-            for key, item in value.items():  # noqa: B007  # a refusal needs it
+            for key, item in value.items():  # a refusal needs it
                 nodes[key] = self.node(item, depth)
         except Refusal as refusal:
             raise refusal.within(step(key)) from None
@@ -80,7 +80,7 @@ class Writer:
     def _pairs(self, value: Mapping[Any, Any], depth: int) -> list[Parts]:
         nodes, key = [], None
         try:
-            for key, item in value.items():  # noqa: B007  # a refusal needs it
+            for key, item in value.items():  # a refusal needs it
                 nodes.append([self.node(key, depth + 1), self.node(item, depth + 1)])
         except Refusal as refusal:
             raise refusal.within(key_step(key)) from None

@@ -13,7 +13,7 @@ from recallm.concurrency.coalescing import Leadership, Role, SingleFlight
 from recallm.concurrency.timeouts import Pending, PendingAwaitable, PendingFuture, submit
 from recallm.concurrency.workers import Workers
 from recallm.engine.core import Core
-from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, LoadModel, Verify
+from recallm.engine.effects import Call, Called, Coalesce, Decode, Effect, Embed, Emit, LoadModel, Verify
 from recallm.engine.flow import Flow
 from recallm.keying.signature import call_kind
 from recallm.records import Bypass, Embedded, Event, Hit, Miss
@@ -26,6 +26,12 @@ STORAGE_WORKERS = Workers("recallm-storage", size=16)
 
 VERIFY_WORKERS = Workers("recallm-verify", size=8)
 """A verifier computes, or waits for a model that does: more at once would be slower each."""
+
+CODEC_WORKERS = Workers("recallm-codec", size=2)
+"""Decoding holds Python's lock most of the time: two large answers at once take as long as one after the other."""
+
+DECODE_SECONDS = 2.0
+"""How long an async call waits for a large answer; 8 MB of pydantic models take about a second."""
 
 THREADS, TASKS = SingleFlight(), SingleFlight()
 """The answers that sync calls (in threads) and async calls (in tasks) are computing."""
@@ -90,6 +96,8 @@ class EffectHandler:
                 return self._join(effect.key)
             case Verify():
                 return self._verify(effect)
+            case Decode():
+                return self._decode(effect)
             case Call():
                 raise AssertionError("the driver calls the function")
             case _:
@@ -148,6 +156,11 @@ class EffectHandler:
         if self._asynchronous and call_kind(effect.verifier) == "async":
             return PendingAwaitable(effect.verifier(effect.prompt, effect.cached_prompt, effect.response), timeout)
         return submit(VERIFY_WORKERS, lambda: _verdict(effect), timeout)
+
+    def _decode(self, effect: Decode) -> Any:
+        if not self._asynchronous:
+            return effect.codec.decode(effect.payload)
+        return submit(CODEC_WORKERS, lambda: effect.codec.decode(effect.payload), DECODE_SECONDS)
 
     def function_raised(self, effect: Call, error: BaseException) -> Exception:
         """Return the exception if the flow may serve a stale entry for it; else count the call and raise it."""

@@ -9,6 +9,7 @@ from recallm.records import Event
 from recallm.storage.base import StorageOperation
 
 if TYPE_CHECKING:
+    from recallm.codec.codec import Codec
     from recallm.typing import Verifier
 
 
@@ -42,6 +43,14 @@ class Verify:
     prompt: str
     cached_prompt: str
     response: object
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Decode an answer that is so large that an event loop should not wait for it. Result: the answer."""
+
+    codec: Codec
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +91,4 @@ class Emit:
     event: Event
 
 
-Effect: TypeAlias = LoadModel | Embed | Coalesce | Verify | Call | Emit | StorageOperation
+Effect: TypeAlias = LoadModel | Embed | Coalesce | Verify | Decode | Call | Emit | StorageOperation

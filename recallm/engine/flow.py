@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
+from recallm.codec.codec import is_slow
 from recallm.config import resolve_threshold
-from recallm.engine.decision import Decision, answers, decide, is_fresh, truth
-from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, LoadModel, Verify
-from recallm.errors import CircuitOpenError, CorruptPayloadError, OddVectorError
+from recallm.engine.decision import Decision, answers, decide, is_fresh
+from recallm.engine.effects import Call, Called, Coalesce, Decode, Effect, Embed, Emit, LoadModel, Verify
+from recallm.errors import BusyError, CircuitOpenError, CorruptPayloadError, OddVectorError, UnknownTypeError
 from recallm.keying.responses import is_stream, total_tokens
 from recallm.records import (
     Bypass,
@@ -83,6 +84,20 @@ class Plan:
     verifier: Verifier | None = None
     coalesce: bool = False
     stale_seconds: float | None = None
+
+
+class Tried(NamedTuple):
+    """What came of the candidates that may serve.
+
+    Attributes:
+        hit: the first one that does; None: none does.
+        refused: those that the verifier refused.
+        unknown: the path of a class that kept one from being read; None: there is none.
+    """
+
+    hit: Hit | None = None
+    refused: Sequence[Candidate] = ()
+    unknown: str | None = None
 
 
 class _StageError(Exception):
@@ -193,11 +208,11 @@ def _look_up(
 ) -> Flow[Hit | Miss]:
     try:
         recalled: Recalled = yield Recall(query.namespace, query.key)
-        hit, unserved = (yield from _exact_hit(plan, query, recalled)) if reuse else (None, ())
-        if hit is None and coalesce:
-            recalled, hit, unserved = yield from _await_role(plan, query, recalled, unserved)
-        if hit is not None:
-            return hit
+        tried = (yield from _exact_hit(plan, query, recalled)) if reuse else Tried()
+        if tried.hit is None and coalesce:
+            recalled, tried = yield from _await_role(plan, query, recalled, tried)
+        if tried.hit is not None:
+            return tried.hit
         epoch = recalled.epoch
     except Exception as error:
         raise _StageError("storage", error) from error
@@ -208,11 +223,19 @@ def _look_up(
     if not reuse:
         return Miss("refresh", query, epoch, vector)
     if vector is None:
-        return _exact_miss(query, recalled, unserved)
+        return _unread(_exact_miss(query, recalled), tried, recalled)
     try:
-        return (yield from _search(plan, query, recalled, unserved, vector, model, floor))
+        sought = yield from _search(plan, query, recalled, vector, model, floor)
     except Exception as error:
         raise _StageError("storage", error) from error
+    return _unread(sought, tried, recalled) if isinstance(sought, Miss) else sought
+
+
+def _unread(miss: Miss, tried: Tried, recalled: Recalled) -> Miss:
+    """Return the miss of a prompt whose own answer is stored, but of a class that this process does not know."""
+    if tried.unknown is None or recalled.candidate is None:
+        return miss
+    return replace(miss, reason="unknown_type", detail=tried.unknown, unread=recalled.candidate.entry.payload)
 
 
 def _search(
@@ -234,24 +257,22 @@ def _search(
     fresh = [candidate for candidate in found if is_fresh(candidate)]
     decision = decide(query, fresh, threshold, plan.guards)
     yield from _emit_refusals(decision)
-    known = {candidate.entry.key for candidate, _ in unserved}
-    others = [candidate for candidate in decision.served if candidate.entry.key not in known]
-    hit, also_unserved = yield from _first_servable(plan, query, others, exact=False)
-    if hit is not None:
-        return hit
-    unserved = [*unserved, *also_unserved]
+    tried = yield from _first_servable(plan, query, decision.served, exact=False)
+    if tried.hit is not None:
+        return tried.hit
     expired = [candidate for candidate in (recalled.candidate, *found) if candidate and not is_fresh(candidate)]
     if_it_raises = decide(query, expired, threshold, plan.guards)
     stale = next(iter(if_it_raises.served), None)
-    refused = [(candidate, REFUSERS[why]) for candidate, why in unserved if why in REFUSERS]
-    nearest = _nearest(query, fresh or found, [*decision.refusals, *if_it_raises.refusals, *refused])
-    return Miss(_why(decision, unserved), query, recalled.epoch, vector, stale=stale, nearest=nearest)
+    refusals = [*decision.refusals, *if_it_raises.refusals, *((candidate, "verify") for candidate in tried.refused)]
+    nearest = _nearest(query, fresh or found, refusals)
+    why = _why(plan, decision, tried)
+    return Miss(why, query, recalled.epoch, vector, stale=stale, nearest=nearest, detail=tried.unknown)
 
 
-def _exact_hit(plan: Plan, query: Query, recalled: Recalled) -> Flow[tuple[Hit | None, Unserved]]:
+def _exact_hit(plan: Plan, query: Query, recalled: Recalled) -> Flow[Tried]:
     candidate = recalled.candidate
     if candidate is None or not answers(candidate, query) or not is_fresh(candidate):
-        return None, ()
+        return Tried()
     return (yield from _first_servable(plan, query, [candidate], exact=True))
 
 
@@ -266,9 +287,7 @@ def _exact_miss(query: Query, recalled: Recalled, unserved: Unserved) -> Miss:
     return Miss("exact_only", query, recalled.epoch, stale=found, nearest=Nearest(found, None))
 
 
-def _await_role(
-    plan: Plan, query: Query, recalled: Recalled, unserved: Unserved
-) -> Flow[tuple[Recalled, Hit | None, Unserved]]:
+def _await_role(plan: Plan, query: Query, recalled: Recalled, tried: Tried) -> Flow[tuple[Recalled, Tried]]:
     """Wait while another call computes this answer, and look for it again."""
     while True:
         try:
@@ -276,49 +295,40 @@ def _await_role(
         except TimeoutError:
             role = "alone"
         if recalled.candidate is not None and role != "waited":
-            return recalled, None, unserved
+            return recalled, tried
         # A new leader looks again too: the leader before it may have ended since the first look.
         recalled = yield Recall(query.namespace, query.key)
-        hit, unserved = yield from _exact_hit(plan, query, recalled)
-        if hit is not None and role == "waited":
+        tried = yield from _exact_hit(plan, query, recalled)
+        if tried.hit is not None and role == "waited":
             yield Emit(Coalesced())
-        if hit is not None or role != "waited":
-            return recalled, hit, unserved
+        if tried.hit is not None or role != "waited":
+            return recalled, tried
 
 
-def _first_servable(
-    plan: Plan, query: Query, candidates: Sequence[Candidate], *, exact: bool
-) -> Flow[tuple[Hit | None, Unserved]]:
-    """Return the first candidate that can be decoded and that `store_if` and the verifier accept, and those before it.
-
-    The verifier is not asked about the very prompt's own answer.
-    """
-    unserved: list[tuple[Candidate, MissReason]] = []
+def _first_servable(plan: Plan, query: Query, candidates: Sequence[Candidate], *, exact: bool) -> Flow[Tried]:
+    """Return the first candidate that can be decoded and that the verifier accepts, and what came of the others."""
+    refused: list[Candidate] = []
+    unknown: str | None = None
     for candidate in candidates:
         try:
-            response = plan.codec.decode(candidate.entry.payload)
-        except CorruptPayloadError as error:
+            response = yield from _decoded(plan, candidate.entry.payload)
+        except UnknownTypeError as error:
+            unknown = error.path if unknown is None else unknown
+            continue
+        except (CorruptPayloadError, TimeoutError, BusyError) as error:
             yield Emit(Failure("codec", error))
             unserved.append((candidate, "corrupt"))
             continue
-        if not (yield from _wanted(plan, response)):
-            unserved.append((candidate, "unwanted"))
-        elif exact or (yield from _verified(plan, query, candidate, response)):
-            return Hit(candidate, exact, response), unserved
-        else:
-            unserved.append((candidate, "refused"))
-    return None, unserved
+        if exact or (yield from _verified(plan, query, candidate, response)):
+            return Tried(Hit(candidate, exact, response), refused, unknown)
+        refused.append(candidate)
+    return Tried(None, refused, unknown)
 
 
-def _wanted(plan: Plan, response: object) -> Flow[bool]:
-    try:
-        wanted = truth(plan.store_if(response))
-    except Exception as error:  # noqa: BLE001  # doubt about an answer is a miss
-        yield Emit(Failure("store_if", error))
-        return False
-    if not wanted:
-        yield Emit(Veto("store_if"))
-    return wanted
+def _decoded(plan: Plan, payload: bytes) -> Flow[object]:
+    if is_slow(payload):
+        return (yield Decode(plan.codec, payload))
+    return plan.codec.decode(payload)
 
 
 def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) -> Flow[bool]:
@@ -334,10 +344,12 @@ def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) 
     return agreed
 
 
-def _why(decision: Decision, unserved: Unserved) -> MissReason:
-    """Return the reason of a miss, which is that of the best candidate."""
-    if unserved:
-        return unserved[0][1]
+def _why(plan: Plan, decision: Decision, tried: Tried) -> MissReason:
+    """Return the reason of a miss."""
+    if tried.unknown is not None:
+        return "unknown_type"
+    if decision.served:
+        return "corrupt" if plan.verifier is None else "refused"
     return "vetoed" if decision.refusals else "unlike"
 
 
@@ -374,7 +386,7 @@ def _serve_stale(plan: Plan, miss: Miss, error: Exception) -> Flow[object]:
     hit = None
     if miss.stale is not None:
         exact = miss.stale.entry.key == miss.query.key
-        hit, _ = yield from _first_servable(plan, miss.query, [miss.stale], exact=exact)
+        hit = (yield from _first_servable(plan, miss.query, [miss.stale], exact=exact)).hit
     if hit is None:
         raise error
     yield Emit(ServedStale())
@@ -385,11 +397,24 @@ def remember(plan: Plan, request: Request, miss: Miss, called: Called) -> Flow[N
     """Store the function's answer, unless the user or the codec declines it."""
     try:
         entry = _entry_to_store(plan, request, miss, called)
-        if entry is not None:
+        if entry is not None and not (yield from _is_for_others(plan, miss)):
             yield Emit((yield from _put(plan, request, entry, miss.epoch)))
     except _StageError as failed:
         if not isinstance(failed.error, CircuitOpenError):
             yield Emit(Failure(failed.stage, failed.error))
+
+
+def _is_for_others(plan: Plan, miss: Miss) -> Flow[bool]:
+    """Return whether the key holds an answer that only other processes can read, even now that a new one is known."""
+    if miss.unread is None:
+        return False
+    try:
+        yield from _decoded(plan, miss.unread)
+    except UnknownTypeError as error:
+        return not error.of_process
+    except (CorruptPayloadError, TimeoutError, BusyError):
+        return False
+    return False
 
 
 def _entry_to_store(plan: Plan, request: Request, miss: Miss, called: Called) -> Entry | None:

@@ -71,6 +71,8 @@ class Advice:
                         f"what an answer of {self._path} depends on changed while the call waited, so the answer was "
                         "not stored; pass copies of what others change meanwhile",
                     )
+                case Miss("unknown_type", detail=path):
+                    self.once("unknown_type", _unknown_type(self._path, path or ""))
                 case Miss():
                     self._watch(describe())
         except Exception as error:  # noqa: BLE001  # advice must not decide over the call
@@ -143,6 +145,17 @@ class Advice:
 
 READ = " (read by the function)"
 """Follows the name of a variable in the description of a call."""
+
+def _unknown_type(function: str, path: str) -> str:
+    """Return what to do if another process has stored an answer of a class that this one does not know."""
+    module, _, name = path.rpartition(".")
+    remedy = f"response_type={name or '...'}" if "<locals>" not in path else "response_type=..."
+    imported = f", or import {module} before the first call" if module and "<locals>" not in path else ""
+    return (
+        f"an answer of {function} is stored as a {path or 'class'}, which this process does not know, so the function "
+        f"is called again; pass {remedy}{imported}"
+    )
+
 
 _EXPLAIN = ".explain(...).detail"
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 import decimal
 import io
 import math
+import re
 import struct
+import sys
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -60,6 +64,21 @@ VALUES: list[Any] = [
     OrderedDict([("b", 1), ("a", (2,))]),
     defaultdict(list, {"a": [1], 2: []}),
     defaultdict(None, {}),
+    deque([1, (2,)], 3),
+    deque(),
+    range(1, 10, 3),
+    slice(1, None, (2,)),
+    re.compile(r"\w+", re.IGNORECASE),
+    re.compile(b"[a-z]"),
+    PurePosixPath("/a/../b"),
+    PureWindowsPath("C:/a b"),
+    Path("a/b"),
+    IPv4Address("1.2.3.4"),
+    IPv6Address("fe80::1%eth0"),
+    IPv4Interface("10.0.0.1/8"),
+    IPv6Interface("::1/64"),
+    IPv4Network("10.0.0.0/8"),
+    IPv6Network("2001:db8::/32"),
 ]
 
 
@@ -104,6 +123,12 @@ UNSTORABLE = {
     "own tzinfo": datetime(2024, 1, 1, tzinfo=odd_zone),
     "zone of a file": ZoneInfo.from_file(io.BytesIO(zone_file())),
     "own factory": defaultdict(lambda: 1),
+    "many digits": 1 << 100_000,
+    "many decimals": Decimal("1" * 30_000),
+    "long fraction": Fraction(1, 1 << 5000),
+    "many keys": set(range(30_000)),
+    "keys of one hash": {number * sys.hash_info.modulus for number in range(1, 2000)},
+    "long pattern": re.compile("a" * 3000),
     "ordered with attributes": ordered_with_attributes,
     "struct sequence": __import__("time").gmtime(0),
 }

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from recallm import CacheConfig, InMemoryStorage, SemanticCache, registry
+from recallm.codec.codec import Codec
 from recallm.embedders.managed import ManagedEmbedder
 from recallm.engine.core import Core
 from recallm.engine.drivers import EffectHandler, arun, awaited, run
-from recallm.engine.effects import Call, Called, Effect, Embed, Emit, LoadModel, Verify
+from recallm.engine.effects import Call, Called, Decode, Effect, Embed, Emit, LoadModel, Verify
 from recallm.engine.flow import Flow
 from recallm.errors import ModelUnavailableError, OddVectorError
 from recallm.records import Bypass, Candidate, Embedded, Entry, Event, ModelInfo, Recalled, Stored
@@ -579,3 +580,24 @@ def test_a_result_is_awaited_where_it_can_be() -> None:
     """`awaited` awaits an awaitable and returns everything else as it is."""
     assert asyncio.run(awaited("answer")) == "answer"
     assert asyncio.run(awaited(aanswer())) == "answer"
+
+
+class Watched(Codec):
+    """A codec that knows who decodes."""
+
+    threads: set[int]
+
+    def decode(self, payload: bytes) -> Any:
+        """Record the thread."""
+        self.threads = {threading.get_ident()}
+        return super().decode(payload)
+
+
+def test_large_answers_are_decoded_off_the_event_loop() -> None:
+    """An async call has a worker decode a large answer; a sync one decodes it itself."""
+    codec, place = Watched(), Place()
+    effect = Decode(codec, codec.encode([1]))
+    assert in_place(asking(effect), place) == [[1]]
+    assert codec.threads == {threading.get_ident()}
+    assert on_a_loop(asking(effect), place) == [[1]]
+    assert codec.threads != {threading.get_ident()}

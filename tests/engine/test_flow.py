@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from support import driving
 from support.driving import AsResult, InTurn, by_type
 
-from recallm.codec.codec import Codec
-from recallm.engine.effects import Call, Called, Coalesce, Effect, Embed, Emit, LoadModel, Verify
+from recallm.codec.codec import SLOW_BYTES, Codec
+from recallm.engine.effects import Call, Called, Coalesce, Decode, Effect, Embed, Emit, LoadModel, Verify
 from recallm.engine.flow import CANDIDATES, EXACT_MODEL, Flow, Plan, answer, bypass
-from recallm.errors import OddVectorError, UnstorableResponseError
-from recallm.keying.completeness import is_complete
+from recallm.errors import CorruptPayloadError, OddVectorError, UnstorableResponseError
 from recallm.keying.keyer import Request
 from recallm.records import (
     Bypass,
@@ -234,6 +233,63 @@ def test_doubt_about_an_answer_is_a_miss(
     assert missed.reason == reason
     troubles = [event for event in emitted(effects) if isinstance(event, Veto | Failure)]
     assert [event.stage if isinstance(event, Failure) else event for event in troubles] == counted
+    assert put(effects).entry.key == QUERY.key
+
+
+ELSEWHERE = b'\x01t{"$o":["elsewhere.Gone",{}]}'
+LOCAL = b'\x01t{"$o":["elsewhere.ask.<locals>.Gone@ab",{}]}'
+
+
+@pytest.mark.parametrize(
+    ("replies", "changes", "detail", "stored"),
+    [
+        ({Recall: exactly(payload=ELSEWHERE)}, {}, "elsewhere.Gone", False),
+        ({Recall: exactly(payload=ELSEWHERE), Embed: None}, {}, "elsewhere.Gone", False),
+        ({Recall: exactly(payload=ELSEWHERE), Coalesce: "leading"}, {"coalesce": True}, "elsewhere.Gone", False),
+        ({Recall: exactly(payload=LOCAL)}, {}, "elsewhere.ask.<locals>.Gone", True),
+        ({Search: [near(payload=ELSEWHERE)]}, {}, "elsewhere.Gone", True),
+        ({Recall: exactly(payload=b'\x01t{"$o":["a secret!",{}]}')}, {}, "", False),
+    ],
+)
+def test_an_answer_of_an_unknown_class_is_a_miss_and_stays_for_others(
+    replies: dict[type, Any], changes: dict[str, Any], detail: str, stored: bool
+) -> None:
+    """Such an answer is no failure; its entry is left to those who know the class, unless only one process does."""
+    response, effects = drive(answer(plan(**changes), REQUEST), replies)
+    assert response == "fresh"
+    (missed,) = outcomes(effects)
+    assert isinstance(missed, Miss)
+    assert (missed.reason, missed.detail) == ("unknown_type", detail)
+    assert not [event for event in emitted(effects) if isinstance(event, Failure)]
+    assert (Put in steps(effects)) is stored
+
+
+def test_refreshing_overwrites_an_answer_of_an_unknown_class() -> None:
+    """Whoever asks for a new answer gets it stored."""
+    _, effects = drive(answer(plan(), REQUEST, reuse=False), {Recall: exactly(payload=ELSEWHERE)})
+    assert put(effects).entry.key == QUERY.key
+
+
+LARGE = [["text", 1.5]] * SLOW_BYTES
+
+
+def test_a_large_answer_is_decoded_by_the_driver() -> None:
+    """What takes long to decode is an effect, so that an event loop need not wait for it; texts never do."""
+    large = CODEC.encode(LARGE)
+    response, effects = drive(answer(plan(), REQUEST), {Recall: exactly(payload=large), Decode: "decoded"})
+    assert response == "decoded"
+    assert Decode(CODEC, large) in effects
+    _, effects = drive(answer(plan(), REQUEST), {Recall: exactly(response="x" * SLOW_BYTES * 2)})
+    assert Decode not in steps(effects)
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), CorruptPayloadError()])
+def test_a_large_answer_that_cannot_be_decoded_in_time_is_a_miss(error: Exception) -> None:
+    """An answer that takes too long, or cannot be read, is counted and not served."""
+    replies = {Recall: exactly(payload=CODEC.encode(LARGE)), Decode: error}
+    response, effects = drive(answer(plan(), REQUEST), replies)
+    assert response == "fresh"
+    assert Failure("codec", error) in emitted(effects)
     assert put(effects).entry.key == QUERY.key
 
 

@@ -60,6 +60,15 @@ def misses(told: Advice, calls: Iterable[Described]) -> None:
         (Bypass("generator", None, "return the whole answer"), r"generates its answer; return the whole answer"),
         (Failure("keying", KeyError("a secret")), r"raised KeyError while the call was read; see \.explain"),
         (UNSTORABLE, r"module\.ask returned what cannot be stored: a socket"),
+        (
+            Miss("unknown_type", MISS.query, 0, detail="shop.types.Answer"),
+            r"is stored as a shop\.types\.Answer, .* pass response_type=Answer, or import shop\.types before",
+        ),
+        (
+            Miss("unknown_type", MISS.query, 0, detail="shop.ask.<locals>.Out"),
+            r"ask\.<locals>\.Out.*response_type=\.\.\.$",
+        ),
+        (Miss("unknown_type", MISS.query, 0, detail=""), r"is stored as a class, .* pass response_type=\.\.\.$"),
         (Miss("changed", MISS.query, 0), r"changed while the call waited, so the answer was not stored"),
     ],
 )
