@@ -177,8 +177,13 @@ class SemanticCache:
         return Plan(
             threshold=self.config.threshold,
             guards=self.guards,
-            codec=Codec.for_function(inner, settings["response_type"]),
-            store_if=settings["store_if"],  # type: ignore[arg-type]  # its check has replaced None
+            codec=Codec.for_function(
+                inner,
+                settings["response_type"],
+                settings["response_types"],
+                process=registry.tokens.of(Codec).hex(),
+            ),
+            store_if=settings["store_if"],
             verifier=settings["verify"],
             coalesce=settings["coalesce"],
             stale_seconds=checks.ttl(settings["stale_if_error"]),

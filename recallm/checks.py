@@ -324,6 +324,19 @@ def response_type(value: object) -> object:
     return value
 
 
+def response_types(value: object) -> tuple[object, ...] | None:
+    """Return a collection of classes and type expressions as a tuple, or None.
+
+    Raises:
+        InvalidTypeError: `value` is no collection, or something in it is plain data.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
+        raise _wrong_type(value, "response_types", "use a collection of classes, such as (Answer, Refusal)")
+    return tuple(response_type(each) for each in value)
+
+
 def embedder(value: object) -> EmbedderLike:
     """Return an embedder: an object with ``model_id`` and ``embed``.
 

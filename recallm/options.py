@@ -63,6 +63,7 @@ class WrapOptions(TypedDict, total=False):
     store_if: StoreIf | None
     verify: Verifier | None
     response_type: Any
+    response_types: Collection[Any] | None
     coalesce: bool
     stale_if_error: Seconds | None
 
@@ -130,6 +131,11 @@ ROWS: Mapping[str, Option] = MappingProxyType(
         ),
         "response_type": Option(
             "type of the responses, if the return annotation does not say it.", check=checks.response_type
+        ),
+        "response_types": Option(
+            "classes, or type expressions, that the responses may have besides what the return annotation says, and no "
+            "others; None: every data class in a module that is imported.",
+            check=checks.response_types,
         ),
         "coalesce": Option(
             "whether calls that want the same answer at the same time wait for one to compute it.",
