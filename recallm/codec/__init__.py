@@ -4,7 +4,7 @@
 `library_types` and `arrays` the values of libraries, and `classes` instances of dataclasses, named tuples, pydantic
 models, attrs and msgspec. `known` says which class a path means (`lookup` follows it), `annotations` which ones a
 function may return, `bounds` how much work a payload may ask for, and `refusals` what cannot be stored and where it
-lies. `writing` and `reading` put them together. The engine's flow encodes before it stores and decodes before it serves.
+lies. `writing` and `reading` put them together. The flow encodes before it stores and decodes before it serves.
 
 To add a type, add a row to `builtin_types.TYPES` or `library_types.ROWS`; to add a kind of class, a subclass of
 `ClassCodec`.

@@ -26,6 +26,14 @@ Parts: TypeAlias = list[Any]
 _FACTORIES = {"": None} | {cls.__name__: cls for cls in (bool, bytes, dict, float, int, list, set, str, tuple)}
 
 
+BUILTINS: dict[Any, str] = {
+    cls: cls.__name__ for cls in (bool, bytes, dict, float, frozenset, int, list, object, set, str, tuple, type(None))
+}
+"""The built-in types by which generic classes are parametrised, and their names."""
+
+BUILTINS_BY_NAME: dict[str, Any] = {name: cls for cls, name in BUILTINS.items()}
+
+
 class TypeCodec(NamedTuple):
     """Takes values of one built-in type apart.
 

@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cached_property
 from types import FunctionType
-from typing import Any, TypeAlias, get_origin
+from typing import Any, Generic, TypeAlias, get_args, get_origin
 
 from recallm.codec.lookup import is_model_class, is_struct_class, static
 from recallm.codec.refusals import Refusal
@@ -22,14 +22,16 @@ Values: TypeAlias = dict[str, Any]
 _REST = {"attributes", "unset", "generic", "set", "extra", "private"}
 """What an instance may hold besides the values of its fields.
 
-``attributes``: by name, what was set beside the fields; ``unset``: names of fields without a value; ``generic``: as
-which of its parametrised forms a generic class was called, such as ``Box[int]``; and of pydantic models ``set``: names
-of the fields that were given, ``extra`` and ``private``: those fields and attributes by name.
+``attributes``: by name, what was set beside the fields; ``unset``: names of fields without a value; ``generic``: the
+type arguments with which a generic class was called, as in ``Box[int](1)``; and of pydantic models ``set``: names of
+the fields that were given, ``extra`` and ``private``: those fields and attributes by name.
 """
 
 
+GENERIC = "generic"
+"""The key of the type arguments in the rest of an instance; whoever stores it names them, and finds them again."""
+
 _FORM = "__orig_class__"
-_MAX_FORMS = 1000
 
 
 class ClassCodec:
@@ -44,7 +46,6 @@ class ClassCodec:
         self.cls = cls
         self.names = frozenset(names)
         self._slots = frozenset(slot_names(cls))
-        self._forms: dict[str, Any] = {}
 
     def to_parts(self, value: Any) -> tuple[Values, Values]:
         """Return the values of the fields by name, and the rest, by the keys of `_REST`; it is mostly empty."""
@@ -68,25 +69,16 @@ class ClassCodec:
             return held, {}
         values = {name: item for name, item in held.items() if name in self.names}
         more = {name: item for name, item in held.items() if name not in self.names and not self._cached(name)}
-        form = self._form(more.pop(_FORM)) if _FORM in more else ""
+        form = more.pop(_FORM, None)
         rest: Values = {"attributes": more} if more else {}
-        if form:
-            rest["generic"] = form
+        if get_origin(form) is self.cls:
+            rest[GENERIC] = get_args(form)
         if len(values) < len(self.names):
             rest["unset"] = sorted(self.names - values.keys())
         return values, rest
 
     def _cached(self, name: str) -> bool:
         return isinstance(getattr(self.cls, name, None), cached_property)
-
-    def _form(self, form: Any) -> str:
-        """Return the name of a parametrised form, which is remembered: a payload must not say what it is made of."""
-        if len(self._forms) >= _MAX_FORMS or get_origin(form) is not self.cls:
-            return ""
-        name = repr(form)
-        if self._forms.setdefault(name, form) != form:
-            self._forms[name] = None
-        return name
 
     def _check(self, values: Values, rest: Values) -> None:
         if values.keys() != self.names and sorted([*values, *rest.get("unset", ())]) != sorted(self.names):
@@ -96,9 +88,8 @@ class ClassCodec:
 
     def _fill(self, made: Any, values: Values, rest: Values) -> None:
         held = values | rest["attributes"] if "attributes" in rest else values
-        form = self._forms.get(rest["generic"]) if "generic" in rest else None
-        if form is not None:
-            held = {**held, _FORM: form}
+        if rest.get(GENERIC) and static(self.cls, "__class_getitem__") is vars(Generic)["__class_getitem__"]:
+            held = {**held, _FORM: self.cls[rest[GENERIC]]}  # type: ignore[index]  # a generic class
         if self._slots:
             for name in self._slots & held.keys():
                 object.__setattr__(made, name, held[name])
@@ -114,7 +105,7 @@ class NamedTupleCodec(ClassCodec):
         """Return the items by name, and the attributes that were set beside them."""
         own = dict(zip(self.cls._fields, value, strict=True))  # type: ignore[attr-defined]  # a named tuple's
         held = getattr(value, "__dict__", None)
-        return own, {"attributes": dict(held)} if held else {}
+        return self._sorted({**own, **held}) if held else (own, {})
 
     def from_parts(self, values: Values, rest: Values) -> Any:
         """Return a new tuple that holds what `to_parts` returned."""

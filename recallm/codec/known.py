@@ -99,7 +99,10 @@ class KnownClasses:
             return self._declared[path] if is_declared else None if self._mark else self._met.get(path)
         if is_declared or self._met.get(path) is found:
             return found
-        return found if not self._closed and is_data_class(found) else None
+        if self._closed or not is_data_class(found):
+            return None
+        self._met[path] = found
+        return found
 
 
 def shown_path(path: str) -> str:

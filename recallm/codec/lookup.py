@@ -6,7 +6,7 @@ Nothing is imported, and no code of a module or class runs while a path is follo
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import EnumType
 from types import ModuleType
 from typing import Any
@@ -86,11 +86,12 @@ def loaded_class(path: str) -> type | None:
 
 
 def _modules(name: str) -> Iterator[ModuleType]:
-    names: Iterable[str] = (name, *(main for main in _MAIN if name not in _MAIN and module_path(main) == name))
-    for each in names:
-        module = sys.modules.get(each)
-        if module is not None and ModuleType in _MRO_OF(type(module)):
-            yield module
+    module = sys.modules.get(name)
+    if module is not None and ModuleType in _MRO_OF(type(module)):
+        yield module
+    for main in _MAIN:
+        if main in sys.modules and name != main and module_path(main) == name:
+            yield sys.modules[main]
 
 
 def _walk(names: Any, parts: list[str]) -> type | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from enum import Enum, Flag
-from typing import Any
+from typing import Any, Generic
 
 from recallm.codec.bounds import Work
-from recallm.codec.builtin_types import TYPES_BY_TAG
-from recallm.codec.classes import ClassCodec
+from recallm.codec.builtin_types import BUILTINS, BUILTINS_BY_NAME, TYPES_BY_TAG
+from recallm.codec.classes import GENERIC, ClassCodec
 from recallm.codec.known import KnownClasses
 from recallm.codec.library_types import leaf
 from recallm.codec.lookup import static
@@ -62,7 +62,25 @@ class Reader:
         codec = self._classes.get(name)
         if codec is None:
             codec = self._classes[name] = self._codec(name)
+        if rest and GENERIC in rest:
+            rest = self._with_arguments(rest)
         return codec.from_parts(values, rest or {})  # type: ignore[union-attr]  # enums have names of their own
+
+    def _with_arguments(self, rest: dict[str, Any]) -> dict[str, Any]:
+        """Return the rest with the classes that its type arguments name; without them if one is not known."""
+        try:
+            return {**rest, GENERIC: tuple(map(self._argument, rest[GENERIC]))}
+        except UnknownTypeError:
+            return {**rest, GENERIC: ()}
+
+    def _argument(self, name: Any) -> Any:
+        if type(name) is str:
+            return BUILTINS_BY_NAME.get(name) or self._known.find(name)
+        origin, *arguments = map(self._argument, name)
+        subscript = static(origin, "__class_getitem__")
+        if subscript is not vars(Generic)["__class_getitem__"] and origin not in BUILTINS:
+            raise TypeError("not a generic class")
+        return origin[tuple(arguments)]
 
     def _codec(self, name: str) -> ClassCodec:
         try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from math import isnan
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from recallm.codec.bounds import MAX_DEPTH, TooMuchError, Work
-from recallm.codec.builtin_types import TYPES_BY_CLASS, Parts, TypeCodec
-from recallm.codec.classes import ClassCodec
+from recallm.codec.builtin_types import BUILTINS, TYPES_BY_CLASS, Parts, TypeCodec
+from recallm.codec.classes import GENERIC, ClassCodec, Values
 from recallm.codec.known import KnownClasses
 from recallm.codec.library_types import leaf_parts
 from recallm.codec.refusals import Refusal, key_step
@@ -116,8 +116,25 @@ class Writer:
             raise
         except Exception as error:  # noqa: BLE001  # reading a value may run code of its class
             raise unreadable(cls, error) from None
+        if GENERIC in rest:
+            rest = self._with_arguments(rest)
         parts = [name, self._mapping(values, depth + 1, _attribute_step)]
         return [*parts, self._rest(rest, depth + 1)] if rest else parts
+
+    def _with_arguments(self, rest: Values) -> Values:
+        """Return the rest with the names of its type arguments, or without them if they are no classes."""
+        try:
+            return {**rest, GENERIC: [self._argument(each) for each in rest[GENERIC]]}
+        except LookupError:
+            return {key: held for key, held in rest.items() if key != GENERIC}
+
+    def _argument(self, argument: Any) -> str | list[Any]:
+        origin = get_origin(argument)
+        if isinstance(origin, type):
+            return [self._argument(origin), *(self._argument(each) for each in get_args(argument))]
+        if not isinstance(argument, type):
+            raise LookupError("not a class")  # noqa: TRY004  # as for a class that is not known
+        return BUILTINS.get(argument) or self._known.name(argument)
 
     def _rest(self, rest: Mapping[str, Any], depth: int) -> dict[str, Any]:
         return {

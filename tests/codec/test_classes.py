@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, make_dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import pytest
 from pydantic import (
@@ -45,6 +45,8 @@ from support.responses import (
 from recallm.codec.codec import Codec
 from recallm.errors import CorruptPayloadError, UnknownTypeError, UnstorableResponseError
 
+T = TypeVar("T")
+
 VALUES: list[Any] = [
     Point(1.0, -0.0),
     Pair([1], {2}),
@@ -53,6 +55,8 @@ VALUES: list[Any] = [
     {Frozen("key"): [Frozen("value")]},
     Inherited("a", [], {"b": Answer("c")}),
     Page([Page([1]), (2,)]),
+    Page[int]([1]),
+    Page[Page[list[int]]]([Page[list[int]]([[1]])]),
 ]
 
 
@@ -76,6 +80,31 @@ def test_a_dataclass_comes_back_as_it_was_without_its_code_running_again() -> No
     assert not hasattr(restored, "never_set")
     assert "lock" not in vars(restored)
     assert RAN == []
+
+
+class Pages(NamedTuple, Generic[T]):
+    item: T
+
+
+class OpenPages(Pages[T]):
+    """A generic named tuple with room for attributes."""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Page[int]([1]), Page[int]),
+        (Page[dict[str, Page[Answer]]]([]), Page[dict[str, Page[Answer]]]),
+        (Page[Literal["a"]]([]), None),
+        (Page[Any]([]), None),
+        (OpenPages[int](1), None),
+    ],
+)
+def test_the_type_arguments_of_a_generic_class_are_kept(value: Any, expected: Any) -> None:
+    """In another process too; what is no class is left out, as it does not make two values differ."""
+    restored = Codec([Page, OpenPages, Answer]).decode(Codec().encode(value))
+    assert restored == value
+    assert getattr(restored, "__orig_class__", None) == expected
 
 
 class NamedPoint(Point):
@@ -212,6 +241,12 @@ CORRUPT = {
     "field too many": f'\x01t{{"$o":["{path_of(Point)}",{{"x":1,"y":2,"z":3}}]}}'.encode(),
     "unknown rest": f'\x01t{{"$o":["{path_of(Point)}",{{"x":1,"y":2}},{{"code":3}}]}}'.encode(),
     "attribute of slots": f'\x01t{{"$o":["{path_of(Point)}",{{"x":1,"y":2}},{{"attributes":{{"z":3}}}}]}}'.encode(),
+    "generic of a value": f'\x01t{{"$o":["{path_of(Page)}",{{"items":[]}},{{"generic":[1]}}]}}'.encode(),
+    "generic of many": f'\x01t{{"$o":["{path_of(Page)}",{{"items":[]}},{{"generic":["int","int"]}}]}}'.encode(),
+    "no generic": f'\x01t{{"$o":["{path_of(Page)}",{{"items":[]}},{{"generic":[["int","int"]]}}]}}'.encode(),
+    "form set past it": (
+        f'\x01t{{"$o":["{path_of(Page)}",{{"items":[]}},{{"attributes":{{"__orig_class__":1}}}}]}}'.encode()
+    ),
     "attribute without a name": (
         f'\x01t{{"$o":["{path_of(Answer)}",{{"text":1,"sources":2}},{{"attributes":{{"$m":[[1,2]]}}}}]}}'.encode()
     ),
@@ -222,9 +257,6 @@ CORRUPT = {
 def test_parts_that_do_not_fit_the_class_are_corrupt(payload: Any) -> None:
     """Fields, attributes and other parts that a class does not have: never another error."""
     assert_corrupt(payload)
-
-
-T = TypeVar("T")
 
 
 class Message(BaseModel):
