@@ -237,7 +237,7 @@ class Explanation:
         vetoed_by: name of the guard that refused the best candidate, ``"store_if"``, ``"verify"``, or None.
         namespace: where the call looks, or None for a bypass.
         age: seconds since the entry of `cached_prompt` was stored, or None.
-        detail: the argument, attribute or exception behind the reason, or None.
+        detail: the argument, attribute, class or exception behind the reason, or None.
         differs: what keeps the call from the nearest of those that this process answered lately, such as
             ``("context['user']", "model")``; empty: only the prompt, or there was no such call.
     """

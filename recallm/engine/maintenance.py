@@ -37,7 +37,8 @@ def explain(plan: Plan, request: Request) -> Flow[Explanation]:
         found, reason = sought.candidate, "exact" if sought.exact else "similar"
         hit = Explanation("hit", reason, sought.exact, threshold=threshold, namespace=found.entry.namespace)
         return _with_candidate(hit, found)
-    miss = Explanation("miss", sought.reason, threshold=threshold, namespace=sought.query.namespace)
+    namespace = sought.query.namespace
+    miss = Explanation("miss", sought.reason, threshold=threshold, namespace=namespace, detail=sought.detail)
     if sought.nearest is None:
         return replace(miss, reason="empty") if sought.reason == "unlike" and saw_all else miss
     return _with_candidate(replace(miss, vetoed_by=sought.nearest.refused_by), sought.nearest.candidate)

@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import pytest
 from pydantic import BaseModel
 
+from recallm.codec import known
 from recallm.codec.codec import Codec
 from recallm.codec.lookup import loaded_class
 from recallm.errors import CorruptPayloadError, UnknownTypeError, UnstorableResponseError
@@ -157,6 +158,23 @@ def test_a_local_class_is_known_to_its_own_process_and_by_annotations() -> None:
         there.decode(payload)
     assert caught.value.of_process
     assert Codec([local], process="there").decode(Codec([local], process="here").encode(local("a"))) == local("a")
+
+
+def test_two_declared_classes_of_one_local_path_are_not_stored() -> None:
+    """An annotation that names both leaves open which one a payload means."""
+    first, second = record(), record()
+    with pytest.raises(UnstorableResponseError, match="two classes"):
+        Codec([first, second]).encode(first("a"))
+
+
+def test_classes_made_for_each_answer_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many classes that lie in no module are remembered."""
+    monkeypatch.setattr(known, "MAX_CLASSES", 3)
+    codec = Codec()
+    for name in "abc":
+        codec.encode(make_dataclass(name, [])())
+    with pytest.raises(UnstorableResponseError, match="too many classes"):
+        codec.encode(make_dataclass("d", [])())
 
 
 class Meta(type):

@@ -109,6 +109,11 @@ def kinds(effects: Sequence[Effect]) -> set[type]:
             {Search: [candidate(payload=b"garbage")]},
             Explanation("miss", "corrupt", False, 0.95, 0.9, "reworded", None, "n", 5.0),
         ),
+        (
+            (),
+            {Search: [candidate(payload=b'\x01t{"$o":["elsewhere.Gone",{}]}')]},
+            Explanation("miss", "unknown_type", False, 0.95, 0.9, "reworded", None, "n", 5.0, "elsewhere.Gone"),
+        ),
         ((), {LoadModel: DOWN}, Explanation("bypass", "model")),
         ((), {Recall: DOWN}, Explanation("bypass", "storage")),
         ((), {Embed: DOWN}, Explanation("bypass", "embedding")),

@@ -290,7 +290,7 @@ def are_same(left: Any, right: Any) -> bool:
     if isinstance(left, np.ndarray):
         return bool(left.dtype == right.dtype and np.array_equal(left, right))
     if isinstance(left, datetime):
-        return left == right and left.utcoffset() == right.utcoffset()
+        return bool(left == right and left.utcoffset() == right.utcoffset())
     if isinstance(left, dict):
         return list(left) == list(right) and all(are_same(left[key], right[key]) for key in left)
     if isinstance(left, list | tuple | deque):
