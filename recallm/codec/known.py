@@ -47,7 +47,7 @@ class KnownClasses:
         path = path_of(cls)
         if self._closed and path not in self._declared:
             raise LookupError("which is not among response_types=")
-        found = loaded_class(path)
+        found = loaded_class(path, cls)
         if found is cls:
             self._met[path] = cls
             return path
@@ -94,7 +94,7 @@ class KnownClasses:
         if mark:
             return self._met.get(path) if mark == self._mark else None
         is_declared = path in self._declared
-        found = loaded_class(path)
+        found = loaded_class(path, self._met.get(path))
         if found is None:
             return self._declared[path] if is_declared else None if self._mark else self._met.get(path)
         if is_declared or self._met.get(path) is found:
