@@ -1,10 +1,14 @@
 """Which classes the responses of a function may have.
 
 A class is known by its path. The class that lies there in a module that is loaded is the one that is meant; a class
-that lies nowhere, such as a local one, is known if an annotation names it or if it was encoded in this process.
+that lies nowhere, such as a local one, is known if an annotation names it or if it was encoded in this process. A
+class that is derived from the one at its path stands in for it: libraries, such as Instructor, make one for each call,
+and the latest is meant.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from recallm.codec.annotations import classes_in
 from recallm.codec.classes import ClassCodec, class_codec
@@ -13,6 +17,9 @@ from recallm.errors import UnknownTypeError
 
 MAX_CLASSES = 10_000
 """How many classes of what was encoded are remembered; a program may make a class for each answer."""
+
+_STAND_IN = "#"
+_MRO_OF: Any = vars(type)["__mro__"].__get__
 
 
 class KnownClasses:
@@ -51,6 +58,9 @@ class KnownClasses:
         if found is cls:
             self._met[path] = cls
             return path
+        if found is not None and found in _MRO_OF(cls):
+            self._met[path + _STAND_IN] = cls
+            return path + _STAND_IN
         if found is not None:
             raise LookupError("whose place in its module another class has taken since")
         if path in self._declared:
@@ -85,10 +95,15 @@ class KnownClasses:
             UnknownTypeError: this process does not know it, it is not allowed, or there are two of its path.
         """
         path, mark, process = name.partition("@")
-        found = self._found(path, mark + process)
+        found = self._stand_in(path) if path.endswith(_STAND_IN) else self._found(path, mark + process)
         if found is None:
-            raise UnknownTypeError(shown_path(path), of_process=bool(mark))
+            is_local = bool(mark) or path.endswith(_STAND_IN)
+            raise UnknownTypeError(shown_path(path.removesuffix(_STAND_IN)), of_process=is_local)
         return found
+
+    def _stand_in(self, name: str) -> type | None:
+        found = self._met.get(name)
+        return found if found is not None and loaded_class(path_of(found)) in _MRO_OF(found) else None
 
     def _found(self, path: str, mark: str) -> type | None:
         if mark:

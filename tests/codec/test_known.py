@@ -160,6 +160,24 @@ def test_a_local_class_is_known_to_its_own_process_and_by_annotations() -> None:
     assert Codec([local], process="there").decode(Codec([local], process="here").encode(local("a"))) == local("a")
 
 
+def test_a_class_made_from_the_one_at_its_path_stands_in_for_it(shop: ModuleType) -> None:
+    """Libraries return objects of such classes, made anew for each call: the latest of them is meant."""
+    answer = placed(shop, record())
+    first, second = (placed(ModuleType("shop"), type("Answer", (answer,), {})) for _ in range(2))
+    codec, other = Codec(), Codec()
+    payload = codec.encode(first("a"))
+    assert type(codec.decode(payload)) is first
+    assert type(codec.decode(codec.encode(second("b")))) is second
+    assert type(codec.decode(payload)) is second
+    assert type(codec.decode(codec.encode(answer("c")))) is answer
+    with pytest.raises(UnknownTypeError) as caught:
+        other.decode(payload)
+    assert (caught.value.path, caught.value.of_process) == ("shop.Answer", True)
+    placed(shop, record())
+    with pytest.raises(UnknownTypeError):
+        codec.decode(payload)
+
+
 def test_two_declared_classes_of_one_local_path_are_not_stored() -> None:
     """An annotation that names both leaves open which one a payload means."""
     first, second = record(), record()
