@@ -183,7 +183,7 @@ class SemanticCache:
                 settings["response_types"],
                 process=registry.tokens.of(Codec).hex(),
             ),
-            store_if=settings["store_if"],
+            store_if=settings["store_if"],  # type: ignore[arg-type]  # its check has replaced None
             verifier=settings["verify"],
             coalesce=settings["coalesce"],
             stale_seconds=checks.ttl(settings["stale_if_error"]),

@@ -19,14 +19,23 @@ Stage: TypeAlias = Literal[
 """A part of a call that may fail; failures are counted by it."""
 
 MissReason: TypeAlias = Literal[
-    "unlike", "vetoed", "refused", "corrupt", "exact_only", "refresh", "odd_vector", "changed", "unknown_type"
+    "unlike",
+    "vetoed",
+    "unwanted",
+    "refused",
+    "corrupt",
+    "unknown_type",
+    "exact_only",
+    "refresh",
+    "odd_vector",
+    "changed",
 ]
 """Why no stored answer served.
 
-No candidate reached the threshold; guards, or the verifier, refused those that did; none could be read; the prompt may
-match exactly only, and does not; the call was to be answered anew; the embedding was malformed; the arguments, or what
-the function depends on, changed while the call waited, so the answer is not stored; an answer is stored, of a class
-that this process does not know.
+No candidate reached the threshold; guards, ``store_if`` or the verifier refused those that did; none could be read; one
+is of a class that this process does not know; the prompt may match exactly only, and does not; the call was to be
+answered anew; the embedding was malformed; the arguments, or what the function depends on, changed while the call
+waited, so the answer is not stored.
 """
 
 BypassReason: TypeAlias = (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from recallm.codec.codec import is_slow
 from recallm.config import resolve_threshold
-from recallm.engine.decision import Decision, answers, decide, is_fresh
+from recallm.engine.decision import Decision, answers, decide, is_fresh, truth
 from recallm.engine.effects import Call, Called, Coalesce, Decode, Effect, Embed, Emit, LoadModel, Verify
 from recallm.errors import BusyError, CircuitOpenError, CorruptPayloadError, OddVectorError, UnknownTypeError
 from recallm.keying.responses import is_stream, total_tokens
@@ -91,12 +91,12 @@ class Tried(NamedTuple):
 
     Attributes:
         hit: the first one that does; None: none does.
-        refused: those that the verifier refused.
+        unserved: those before it, each with why it was not served.
         unknown: the path of a class that kept one from being read; None: there is none.
     """
 
     hit: Hit | None = None
-    refused: Sequence[Candidate] = ()
+    unserved: Unserved = ()
     unknown: str | None = None
 
 
@@ -223,9 +223,9 @@ def _look_up(
     if not reuse:
         return Miss("refresh", query, epoch, vector)
     if vector is None:
-        return _unread(_exact_miss(query, recalled), tried, recalled)
+        return _unread(_exact_miss(query, recalled, tried.unserved), tried, recalled)
     try:
-        sought = yield from _search(plan, query, recalled, vector, model, floor)
+        sought = yield from _search(plan, query, recalled, tried.unserved, vector, model, floor)
     except Exception as error:
         raise _StageError("storage", error) from error
     return _unread(sought, tried, recalled) if isinstance(sought, Miss) else sought
@@ -257,15 +257,18 @@ def _search(
     fresh = [candidate for candidate in found if is_fresh(candidate)]
     decision = decide(query, fresh, threshold, plan.guards)
     yield from _emit_refusals(decision)
-    tried = yield from _first_servable(plan, query, decision.served, exact=False)
+    known = {candidate.entry.key for candidate, _ in unserved}
+    others = [candidate for candidate in decision.served if candidate.entry.key not in known]
+    tried = yield from _first_servable(plan, query, others, exact=False)
     if tried.hit is not None:
         return tried.hit
+    unserved = [*unserved, *tried.unserved]
     expired = [candidate for candidate in (recalled.candidate, *found) if candidate and not is_fresh(candidate)]
     if_it_raises = decide(query, expired, threshold, plan.guards)
     stale = next(iter(if_it_raises.served), None)
-    refusals = [*decision.refusals, *if_it_raises.refusals, *((candidate, "verify") for candidate in tried.refused)]
-    nearest = _nearest(query, fresh or found, refusals)
-    why = _why(plan, decision, tried)
+    refused = [(candidate, REFUSERS[why]) for candidate, why in unserved if why in REFUSERS]
+    nearest = _nearest(query, fresh or found, [*decision.refusals, *if_it_raises.refusals, *refused])
+    why = _why(decision, unserved)
     return Miss(why, query, recalled.epoch, vector, stale=stale, nearest=nearest, detail=tried.unknown)
 
 
@@ -306,29 +309,47 @@ def _await_role(plan: Plan, query: Query, recalled: Recalled, tried: Tried) -> F
 
 
 def _first_servable(plan: Plan, query: Query, candidates: Sequence[Candidate], *, exact: bool) -> Flow[Tried]:
-    """Return the first candidate that can be decoded and that the verifier accepts, and what came of the others."""
-    refused: list[Candidate] = []
+    """Return the first candidate that can be decoded and that `store_if` and the verifier accept, and those before it.
+
+    The verifier is not asked about the very prompt's own answer.
+    """
+    unserved: list[tuple[Candidate, MissReason]] = []
     unknown: str | None = None
     for candidate in candidates:
         try:
             response = yield from _decoded(plan, candidate.entry.payload)
         except UnknownTypeError as error:
             unknown = error.path if unknown is None else unknown
+            unserved.append((candidate, "unknown_type"))
             continue
         except (CorruptPayloadError, TimeoutError, BusyError) as error:
             yield Emit(Failure("codec", error))
             unserved.append((candidate, "corrupt"))
             continue
-        if exact or (yield from _verified(plan, query, candidate, response)):
-            return Tried(Hit(candidate, exact, response), refused, unknown)
-        refused.append(candidate)
-    return Tried(None, refused, unknown)
+        if not (yield from _wanted(plan, response)):
+            unserved.append((candidate, "unwanted"))
+        elif exact or (yield from _verified(plan, query, candidate, response)):
+            return Tried(Hit(candidate, exact, response), unserved, unknown)
+        else:
+            unserved.append((candidate, "refused"))
+    return Tried(None, unserved, unknown)
 
 
 def _decoded(plan: Plan, payload: bytes) -> Flow[object]:
     if is_slow(payload):
         return (yield Decode(plan.codec, payload))
     return plan.codec.decode(payload)
+
+
+def _wanted(plan: Plan, response: object) -> Flow[bool]:
+    try:
+        wanted = truth(plan.store_if(response))
+    except Exception as error:  # noqa: BLE001  # doubt about an answer is a miss
+        yield Emit(Failure("store_if", error))
+        return False
+    if not wanted:
+        yield Emit(Veto("store_if"))
+    return wanted
 
 
 def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) -> Flow[bool]:
@@ -344,12 +365,10 @@ def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) 
     return agreed
 
 
-def _why(plan: Plan, decision: Decision, tried: Tried) -> MissReason:
-    """Return the reason of a miss."""
-    if tried.unknown is not None:
-        return "unknown_type"
-    if decision.served:
-        return "corrupt" if plan.verifier is None else "refused"
+def _why(decision: Decision, unserved: Unserved) -> MissReason:
+    """Return the reason of a miss, which is that of the best candidate."""
+    if unserved:
+        return unserved[0][1]
     return "vetoed" if decision.refusals else "unlike"
 
 

@@ -146,6 +146,7 @@ class Advice:
 READ = " (read by the function)"
 """Follows the name of a variable in the description of a call."""
 
+
 def _unknown_type(function: str, path: str) -> str:
     """Return what to do if another process has stored an answer of a class that this one does not know."""
     module, _, name = path.rpartition(".")

@@ -15,6 +15,7 @@ from recallm.codec.codec import SLOW_BYTES, Codec
 from recallm.engine.effects import Call, Called, Coalesce, Decode, Effect, Embed, Emit, LoadModel, Verify
 from recallm.engine.flow import CANDIDATES, EXACT_MODEL, Flow, Plan, answer, bypass
 from recallm.errors import CorruptPayloadError, OddVectorError, UnstorableResponseError
+from recallm.keying.completeness import is_complete
 from recallm.keying.keyer import Request
 from recallm.records import (
     Bypass,
