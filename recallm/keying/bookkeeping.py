@@ -19,8 +19,11 @@ from recallm.keying.watch import cell_value
 _MAKERS = frozenset({"__init__", "__new__", "__post_init__", "__setstate__", "__attrs_post_init__"})
 """Methods that set an attribute for the first time."""
 
-COMPARING = frozenset({"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__repr__"})
-"""Methods that read all of an object. Code that shows or compares the object as a whole is seen to read it itself."""
+READING_ALL = frozenset(
+    {"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__repr__", "__replace__"}
+)
+"""Methods that read all of an object. Code that shows, compares or copies the object as a whole is seen to read it
+itself."""
 
 
 def records(used: Usage, path: Path, value: object) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def books_of(classes: Sequence[type], reached: Collection[str]) -> Books:
     read: set[str] = set()
     elsewhere: set[str] = set()
     for name, used, owners in methods:
-        for owner in owners if name not in COMPARING else ():
+        for owner in owners if name not in READING_ALL else ():
             seen = _after(owner, used.reads, used.called)
             if owner in used.reads or any(each.startswith("__") for each in seen) or _unknown(owner, used, names):
                 return NO_BOOKS

@@ -25,8 +25,8 @@ from types import (
 from typing import Any
 
 from recallm.keying.bookkeeping import (
-    COMPARING,
     NO_BOOKS,
+    READING_ALL,
     Books,
     Leave,
     books_of,
@@ -250,7 +250,7 @@ class Definitions(ValueReader):
         code = fn.__code__
         written, free = _code_form(code)
         used = usage(code)
-        if fn.__name__ not in COMPARING:
+        if fn.__name__ not in READING_ALL:
             self.read.update(used.attributes_read(own_object(fn)))
         cells = dict(zip(code.co_freevars, fn.__closure__ or (), strict=True))
         for owner, method in called_methods(fn, used, cells):

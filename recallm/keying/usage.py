@@ -115,17 +115,17 @@ class Usage:
 def usage(code: CodeType) -> Usage:
     """Return what code, and the functions defined in it, do with globals, closed-over variables and arguments."""
     found = Usage()
-    for each in _with_inner(code):
-        given = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]) if each is code else set()
-        _Run(each, found, given, set(code.co_freevars)).run()
+    _follow(code, found, set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]), set(code.co_freevars))
     return found
 
 
-def _with_inner(code: CodeType) -> Iterator[CodeType]:
-    yield code
+def _follow(code: CodeType, found: Usage, given: set[str], free: set[str]) -> None:
+    run = _Run(code, found, given, free)
+    run.run()
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            yield from _with_inner(inner)
+            # A name that the inner code, or one between, has for itself is not among its closed-over variables.
+            _follow(inner, found, run.given & {*inner.co_freevars}, free & {*inner.co_freevars})
 
 
 class _Run:
@@ -134,7 +134,7 @@ class _Run:
     Args:
         code: the code.
         found: what it does is added here.
-        given: names of arguments that are followed.
+        given: names of arguments, of this code or the one around it, that are followed.
         free: names of closed-over variables that are followed.
     """
 
@@ -147,13 +147,12 @@ class _Run:
         self._fresh: set[Path] = set()
         self._added: set[Path] = set()
         self._following = ""
-        self._free = free & {*code.co_freevars}
-        steps = list(dis.get_instructions(code))
-        rebound = {
-            name for step in steps if step.opname.startswith(("STORE_FAST", "DELETE_FAST")) for name in _names(step)
-        }
-        self._given = given - rebound
-        self._steps = steps
+        self._free = free
+        self._cells = {*code.co_cellvars, *code.co_freevars}
+        self._steps = list(dis.get_instructions(code))
+        rebound = given.intersection(chain.from_iterable(map(_rebound, self._steps)))
+        found.reads.update((f"argument {name}",) for name in rebound)
+        self.given = given - rebound
 
     def run(self) -> None:
         effective = [step for step in self._steps if step.opname not in ("CACHE", "EXTENDED_ARG", "NOP")]
@@ -198,7 +197,11 @@ class _Run:
         if name in self._free:
             path = (f"closed-over {name}",)
             return None if path in self._fresh else path
-        return (f"argument {name}",) if name in self._given else None
+        return (f"argument {name}",) if name in self.given else None
+
+    def _local(self, name: str) -> _Item:
+        # Python 3.13 loads cells like local variables, to hand them to inner functions; that is not to read them.
+        return None if name in self._cells else self._variable(name)
 
     def load_global(self, step: dis.Instruction) -> None:
         name = str(step.argval)
@@ -211,7 +214,8 @@ class _Run:
         self._stack += pushed
 
     def load_variable(self, step: dis.Instruction) -> None:
-        self._stack += [self._variable(name) for name in _names(step)]
+        local = step.opname.startswith("LOAD_FAST")
+        self._stack += [self._local(name) if local else self._variable(name) for name in _names(step)]
 
     def load_global_over(self, step: dis.Instruction) -> None:
         self._consume()
@@ -234,7 +238,7 @@ class _Run:
 
     def store_and_load(self, step: dis.Instruction) -> None:
         self._read(self._pop())
-        self._stack.append(self._variable(_names(step)[-1]))
+        self._stack.append(self._local(_names(step)[-1]))
 
     def load_constant(self, step: dis.Instruction) -> None:
         self._constants.append(step.argval)
@@ -350,6 +354,12 @@ class _Run:
 
 def _names(step: dis.Instruction) -> tuple[str, ...]:
     return step.argval if isinstance(step.argval, tuple) else (str(step.argval),)
+
+
+def _rebound(step: dis.Instruction) -> tuple[str, ...]:
+    if not step.opname.startswith(("STORE_FAST", "DELETE_FAST", "STORE_DEREF", "DELETE_DEREF")):
+        return ()
+    return _names(step)[:1] if step.opname == "STORE_FAST_LOAD_FAST" else _names(step)
 
 
 _HANDLERS = {

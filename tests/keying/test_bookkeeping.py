@@ -49,6 +49,12 @@ OWN = {
     "f = A().ask",
     "cls": "class A:\n n = 0\n @classmethod\n def ask(cls, q):\n  cls.n += 1\n  return q\nf = A.ask",
     "class by its name": "class A:\n n = 0\n def ask(s, q):\n  A.n += 1\n  return q\nf = A().ask",
+    "self, in an inner function": "class A:\n def __init__(s): s.log = []\n def ask(s, q):\n"
+    "  def note(): s.log.append(q)\n  note()\n  return q\nf = A().ask",
+    "self, beside an inner function": "class A:\n n = 0\n m = 1\n def ask(s, q):\n  s.n += 1\n"
+    "  return [s.m for _ in 'a'] + [(lambda: s.m)()]\nf = A().ask",
+    "dataclass": "from dataclasses import dataclass\n@dataclass\nclass A:\n n: int = 0\n def tick(s): s.n += 1\n"
+    "A1 = A()\ndef f(q):\n A1.tick()\n return q",
     "helper object": "class M:\n n = 0\n def tick(s): s.n += 1\nM1 = M()\ndef f(q):\n M1.tick()\n return q",
     "helper object in self": "class M:\n n = 0\n def tick(s): s.n += 1\nclass A:\n def __init__(s): s.m = M()\n"
     " def ask(s, q):\n  s.m.tick()\n  return q\nf = A().ask",
@@ -88,6 +94,18 @@ SET_FROM_OUTSIDE = {
     "history handed on": ("H = []\ndef f(q):\n H.append(q)\n return call(messages=H)", "H.append(1)"),
     "history of self": (
         "class A:\n h = []\n def ask(s, q):\n  s.h.append(q)\n  return call(s.h)\na = A()\nf = a.ask",
+        "a.h.append(1)",
+    ),
+    "history that an inner function hands on": (
+        "class A:\n h = []\n def ask(s, q):\n  s.h.append(q)\n  return (lambda: call(s))()\na = A()\nf = a.ask",
+        "a.h.append(1)",
+    ),
+    "history that an inner function reads": (
+        "class A:\n h = []\n def ask(s, q):\n  s.h.append(q)\n  return [call(s.h) for _ in q]\na = A()\nf = a.ask",
+        "a.h.append(1)",
+    ),
+    "history of an object under another name": (
+        "class A:\n h = []\n def ask(s, q):\n  s.h.append(q)\n  s = wrap(s)\n  return call(s)\na = A()\nf = a.ask",
         "a.h.append(1)",
     ),
     "history by index": ("H = [1]\ndef f(q):\n H.append(q)\n return H[-2]", "H.append(2)"),
