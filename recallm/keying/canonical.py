@@ -36,12 +36,12 @@ from recallm.keying.containers import (
     writer_of_sequence,
     writer_of_set,
 )
-from recallm.keying.instances import instance_writer, write_live, write_replaced
+from recallm.keying.instances import instance_writer, write_filled, write_live, write_replaced
 from recallm.keying.live import is_live
 from recallm.keying.objects import BUILTIN_BASES
 from recallm.keying.reader import Reader, UnreadableError, encoded, length_prefixed, type_path
 from recallm.keying.scalars import SCALARS, TEXT_BASES, TEXTS, Writer, by_parts, by_text
-from recallm.keying.stand_ins import Replaced
+from recallm.keying.stand_ins import Filled, Replaced
 from recallm.keying.wrappers import is_wrapt_wrapper
 
 
@@ -215,6 +215,7 @@ _WRITERS: dict[type, Writer] = {
     UnionType: by_parts(lambda value: value.__args__),
     **{cls: by_parts(lambda value: value.__reduce__()) for cls in (itemgetter, attrgetter, methodcaller)},
     Replaced: write_replaced,
+    Filled: write_filled,
     **{cls: instance_writer(cls) for cls in (OrderedDict, defaultdict, deque)},
 }
 """The writers of the types that are told by themselves, not by a base."""

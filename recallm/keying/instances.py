@@ -22,7 +22,7 @@ from recallm.keying.objects import (
 )
 from recallm.keying.reader import Reader, UnreadableError, length_prefixed, type_path
 from recallm.keying.scalars import TEXT_BASES, TEXTS, Writer, part_form
-from recallm.keying.stand_ins import IGNORED, Replaced
+from recallm.keying.stand_ins import IGNORED, Filled, Replaced
 
 
 def instance_writer(base: type | None) -> Writer:
@@ -106,13 +106,15 @@ def _flat(items: Iterable[tuple[Any, Any]], ignored: frozenset[Any]) -> list[Any
 
 
 def _lasting(attributes: dict[str, Any], where: Layout, reader: Reader) -> dict[str, Any]:
-    """Return what a library's object holds but for what follows from the rest, and its own counters."""
+    """Return what a library's object holds but for what follows from the rest, and what it counts or finds empty."""
     works = reader.lenient and any(is_live(type(item)) for item in attributes.values())
-    return {
-        name: item
-        for name, item in attributes.items()
-        if name not in where.derived and not (works and name.startswith("_") and type(item) in (int, float, bool))
-    }
+    lasting: dict[str, Any] = {}
+    for name, item in attributes.items():
+        internal = reader.lenient and name.startswith("_")
+        if name in where.derived or (works and internal and type(item) in (int, float, bool)):
+            continue
+        lasting[name] = Filled(item) if internal and type(item) is defaultdict else item
+    return lasting
 
 
 def _content(base: type, value: Any, changes: Mapping[Any, Any], reader: Reader) -> bytes:
@@ -179,6 +181,21 @@ def write_replaced(value: Replaced, reader: Reader) -> bytes:
         return sequence_form(b"R[" if cls is list else b"R(", items, reader)
     base = next((each for each in (*BUILTIN_BASES, *TEXT_BASES) if issubclass(cls, each)), None)
     return instance_form(held, base, changes, reader)
+
+
+def write_filled(value: Filled, reader: Reader) -> bytes:
+    """Return the form of a `defaultdict` without its empty containers."""
+    held = value.value
+    if reader.watch is not None:
+        reader.watch.state(lambda: _raw(defaultdict, held, frozenset()))
+    filled = []
+    for key, item in list(held.items()):
+        if type(item) in (list, dict, set, deque) and type(item) is held.default_factory and not item:
+            # It may be filled in place.
+            reader.form(item)
+        else:
+            filled.append((key, item))
+    return _mapping_content(defaultdict, held, filled, reader)
 
 
 def _replaced_mapping(held: Mapping[Any, Any], changes: Mapping[Any, Any], reader: Reader) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -37,3 +38,13 @@ class Replaced(NamedTuple):
 
     value: Any
     changes: Mapping[Any, Any]
+
+
+class Filled(NamedTuple):
+    """A `defaultdict` without the empty containers that reading it leaves there.
+
+    Attributes:
+        value: the `defaultdict`.
+    """
+
+    value: defaultdict[Any, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import ModuleType
@@ -68,6 +69,21 @@ def test_work_of_a_connection_is_not_noticed(client: Callable[[str], Any]) -> No
     before = current().digest
     used.calls += 1
     assert current().digest == before
+
+
+def test_what_a_library_finds_empty_does_not_count() -> None:
+    """A library's registry that was looked up in vain is as it was, until something is registered."""
+    kind = type("Registry", (), {"__module__": "late_library"})
+    registry, public = kind(), kind()
+    registry._handlers = defaultdict(list)
+    public.topics = defaultdict(list)
+    current, other = read(over(registry)), read(over(public))
+    before, other_before = current().digest, other().digest
+    assert registry._handlers["done"] == public.topics["done"] == []
+    assert current().digest == before
+    assert other().digest != other_before
+    registry._handlers["done"].append("a")
+    assert current().digest != before
 
 
 class OwnClient(httpx.Client):
