@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -85,3 +87,12 @@ def released() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
+
+
+@pytest.fixture
+def shop() -> Iterator[ModuleType]:
+    """Return an empty module that is loaded."""
+    module = ModuleType("shop")
+    sys.modules["shop"] = module
+    yield module
+    del sys.modules["shop"]

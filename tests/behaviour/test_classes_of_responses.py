@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import make_dataclass
 from types import ModuleType
 from typing import Any
@@ -16,15 +14,6 @@ import pytest
 from recallm import CacheConfig, CachedFunction, InMemoryStorage, RecallmWarning, SemanticCache
 from recallm.records import Candidate, Entry, Recalled
 from recallm.testing import FakeEmbedder
-
-
-@pytest.fixture
-def shop() -> Iterator[ModuleType]:
-    """Return an empty module that is loaded."""
-    module = ModuleType("shop")
-    sys.modules["shop"] = module
-    yield module
-    del sys.modules["shop"]
 
 
 def defined(module: ModuleType, *names: str) -> Any:

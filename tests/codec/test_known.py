@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from types import ModuleType
@@ -25,15 +25,6 @@ from recallm.errors import CorruptPayloadError, UnknownTypeError, UnstorableResp
 
 T = TypeVar("T")
 RAN: list[str] = []
-
-
-@pytest.fixture
-def shop() -> Iterator[ModuleType]:
-    """Return an empty module that is loaded."""
-    module = ModuleType("shop")
-    sys.modules["shop"] = module
-    yield module
-    del sys.modules["shop"]
 
 
 def placed(module: ModuleType, cls: type, name: str = "") -> Any:
