@@ -37,6 +37,8 @@ def is_complete(response: object) -> bool:
     """
     if not _is_whole(response):
         return False
+    if type(response) is str:  # It holds no other response, and is asked about at every hit.
+        return True
     try:
         return all(map(_is_whole, _inner_responses(held(response))))
     except Exception:  # noqa: BLE001  # what cannot be read is of no known shape
