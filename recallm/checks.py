@@ -1,8 +1,12 @@
-"""Checks of arguments: each returns the value, or raises an error that says what is allowed and what to do."""
+"""Checks of arguments: each returns the value, or raises an error that says what is allowed and what to do.
+
+What was written at decoration is quoted in messages. What comes with a call may be a prompt or a user's id, and is not.
+"""
 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -17,15 +21,21 @@ MIN_SECRET_BYTES = 16
 """How long a secret must be: 128 random bits cannot be guessed."""
 
 
-def text(value: object, field: str, *, use: str = "use a non-empty str") -> str:
+def text(value: object, field: str, *, use: str = "use a non-empty str", of_call: bool = False) -> str:
     """Return a non-empty str.
+
+    Args:
+        value: what to check.
+        field: its name in messages.
+        use: what to do about a wrong one.
+        of_call: whether it comes with a call, so that it may hold a prompt or a user's id, which no message quotes.
 
     Raises:
         InvalidTypeError: `value` is not a str.
         InvalidValueError: it is empty.
     """
     if not isinstance(value, str):
-        raise _wrong_type(value, field, use)
+        raise _wrong_type(value, field, use, of_call=of_call)
     if not value:
         raise InvalidValueError(f"{field}={value!r} is empty; {use}")
     return value
@@ -40,14 +50,14 @@ def visible_text(value: object, field: str, *, use: str) -> str:
     return value
 
 
-def optional_text(value: object, field: str) -> str | None:
-    """Return a str, or None.
+def optional_text(value: object, field: str, *, of_call: bool = False) -> str | None:
+    """Return a str, or None. Args as `text`.
 
     Raises:
         InvalidTypeError: `value` is something else.
     """
     if value is not None and not isinstance(value, str):
-        raise _wrong_type(value, field, "use a str or None")
+        raise _wrong_type(value, field, "use a str or None", of_call=of_call)
     return value
 
 
@@ -86,9 +96,13 @@ def bound(value: object, field: str) -> int | None:
 
 
 def seconds(
-    value: object, field: str, *, use: str = "use a positive number of seconds or a datetime.timedelta"
+    value: object,
+    field: str,
+    *,
+    use: str = "use a positive number of seconds or a datetime.timedelta",
+    of_call: bool = False,
 ) -> float:
-    """Return a positive, finite number or timedelta in seconds.
+    """Return a positive, finite number or timedelta in seconds. Args as `text`.
 
     Raises:
         InvalidTypeError: `value` is neither a number nor a timedelta.
@@ -96,16 +110,35 @@ def seconds(
     """
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise _wrong_type(value, field, use)
+        raise _wrong_type(value, field, use, of_call=of_call)
     if not 0 < number <= sys.float_info.max:
-        raise InvalidValueError(f"{field}={value!r} is not positive and finite; {use}")
+        raise InvalidValueError(f"{field}{'' if of_call else f'={value!r}'} is not positive and finite; {use}")
     return float(number)
 
 
-def ttl(value: object, field: str = "ttl") -> float | None:
-    """Return a time to live in seconds, or None for no expiry. Raises as `seconds`."""
-    use = "use a positive number of seconds or a datetime.timedelta, or None for no expiry"
-    return None if value is None else seconds(value, field, use=use)
+def ttl(value: object, field: str = "ttl", *, of_call: bool = False) -> float | None:
+    """Return a time to live in seconds, or None for no expiry; a text says it as ``"1h30m"`` does.
+
+    Args and Raises as `seconds`.
+    """
+    use = "use a positive number of seconds, a datetime.timedelta or a text such as '1h30m', or None for no expiry"
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = _seconds_of(text(value, field, use=use, of_call=of_call), field, use, of_call=of_call)
+    return seconds(value, field, use=use, of_call=of_call)
+
+
+_UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_SPELT = re.compile("".join(rf"(?:([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?) ?{unit} ?)?" for unit in _UNITS))
+
+
+def _seconds_of(spelt: str, field: str, use: str, *, of_call: bool) -> float:
+    found = _SPELT.fullmatch(spelt)
+    numbers = [float(number or 0) for number in found.groups()] if found else []
+    if not any(numbers):
+        raise InvalidValueError(f"{field}{'' if of_call else f'={spelt!r}'} says no time; {use}")
+    return sum(number * unit for number, unit in zip(numbers, _UNITS.values(), strict=True))
 
 
 def threshold(value: object, field: str = "threshold") -> Threshold:
@@ -164,8 +197,8 @@ def pairs(value: object) -> Iterable[Any]:
     return value
 
 
-def share(value: object, field: str) -> float:
-    """Return a number between 0 and 1, both excluded.
+def share(value: object, field: str, *, use: str = "use a share such as 0.01") -> float:
+    """Return a number between 0 and 1, both excluded. Args as `text`.
 
     Raises:
         InvalidTypeError: `value` is not a number, or is a bool.
@@ -174,8 +207,19 @@ def share(value: object, field: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong_type(value, field, "use a number between 0 and 1")
     if not 0.0 < value < 1.0:
-        raise InvalidValueError(f"{field}={value!r} is not between 0 and 1; use a share such as 0.01")
+        raise InvalidValueError(f"{field}={value!r} is not between 0 and 1; {use}")
     return value
+
+
+def share_or_all(value: object, field: str) -> float:
+    """Return a number in [0, 1]. Args as `text`.
+
+    Raises:
+        InvalidTypeError: `value` is not a number, or is a bool.
+        InvalidValueError: it is outside [0, 1].
+    """
+    whole = type(value) in (int, float) and value in (0, 1)
+    return float(value if whole else share(value, field, use="use a share such as 0.02, 0 or 1"))  # type: ignore[arg-type]
 
 
 def choice(value: Any, field: str, allowed: Collection[str]) -> Any:
@@ -219,17 +263,44 @@ def optional_callable(value: Any, field: str, *, use: str = "use a callable that
     raise _wrong_type(value, field, use)
 
 
-def predicate(value: Any, field: str) -> Any:
+def required_callable(value: Any, field: str, *, use: str) -> Any:
+    """Return a callable.
+
+    Raises:
+        InvalidTypeError: `value` is something else.
+    """
+    if callable(value):
+        return value
+    raise _wrong_type(value, field, use)
+
+
+def predicate(
+    value: Any, field: str, *, use: str = "use a callable that returns a bool", else_: str = ", or verify= to await"
+) -> Any:
     """Return a callable whose result is a verdict as it is, without being awaited.
+
+    Args:
+        value: what to check.
+        field: its name in messages.
+        use: what to do about a wrong one.
+        else_: what else to do about an async one.
 
     Raises:
         InvalidTypeError: `value` cannot be called, or is an async function, a partial of one, or an object with one.
     """
-    use = "use a callable that returns a bool"
     if not callable(value):
         raise _wrong_type(value, field, use)
+    return sync_callable(value, field, use=use + else_)
+
+
+def sync_callable(value: Any, field: str, *, use: str = "use one that is not") -> Any:
+    """Return a callable that need not be awaited.
+
+    Raises:
+        InvalidTypeError: it is an async function, a partial of one, or an object with one.
+    """
     if _is_async(value):
-        raise InvalidTypeError(f"{field}={value!r} is async, and would never be awaited; {use}, or verify= to await")
+        raise InvalidTypeError(f"{field}={value!r} is async, and would never be awaited; {use}")
     return value
 
 
@@ -337,6 +408,11 @@ def response_types(value: object) -> tuple[object, ...] | None:
     return tuple(response_type(each) for each in value)
 
 
+def caller_threads(value: object) -> int:
+    """Return by how many threads an embedder may be called at once. Raises as `positive_int`."""
+    return positive_int(value, "threads", use="an embedder says by how many threads it may be called at once")
+
+
 def embedder(value: object) -> EmbedderLike:
     """Return an embedder: an object with ``model_id`` and ``embed``.
 
@@ -387,11 +463,11 @@ def texts_to_embed(values: Sequence[str]) -> Sequence[str]:
         InvalidTypeError: `values` is one str, or holds something else than str.
     """
     if isinstance(values, str):
-        raise InvalidTypeError(f"texts={values[:20]!r} is one str; pass a sequence of str, or use embed()")
+        raise InvalidTypeError("texts is one str; pass a sequence of str, or use embed()")
     for value in values:
         text_to_embed(value)
     return values
 
 
-def _wrong_type(value: object, field: str, use: str) -> InvalidTypeError:
-    return InvalidTypeError(f"{field}={value!r} is a {type(value).__name__}; {use}")
+def _wrong_type(value: object, field: str, use: str, *, of_call: bool = False) -> InvalidTypeError:
+    return InvalidTypeError(f"{field}{'' if of_call else f'={value!r}'} is a {type(value).__name__}; {use}")

@@ -5,6 +5,12 @@ Every error is a `RecallmError` and also the built-in that fits, so callers may 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
+
+Arguments = TypeVarTuple("Arguments")
+Returned = TypeVar("Returned")
+
 
 class RecallmError(Exception):
     """Base of all errors that recallm raises."""
@@ -36,6 +42,10 @@ class MissingExtraError(RecallmError, ImportError):
 
 class ModelUnavailableError(RecallmError, RuntimeError):
     """The embedding model cannot be loaded."""
+
+
+class UnusableFileError(RecallmError, OSError):
+    """The file of a storage is none that it can use, or cannot be used in the way that was asked for."""
 
 
 class OddVectorError(RecallmError, ValueError):
@@ -71,8 +81,16 @@ class UnknownTypeError(CorruptPayloadError, LookupError):
         self.of_process = of_process
 
 
+class PanicError(RecallmError, RuntimeError):
+    """Foreign code ended with an exception that is no `Exception` and ends nothing but that code."""
+
+
+class NotKeptError(RecallmError, RuntimeError):
+    """A storage did not keep what the user told of an answer, so it may be served again."""
+
+
 class BusyError(RecallmError, RuntimeError):
-    """Every worker is stuck in an operation that has outlived its time limit."""
+    """Every worker is stuck in an operation that has outlived its time limit, or none can be started."""
 
 
 class CircuitOpenError(RecallmError, RuntimeError):
@@ -81,3 +99,29 @@ class CircuitOpenError(RecallmError, RuntimeError):
 
 class RecallmWarning(UserWarning):
     """Something in the decorated code keeps calls from being cached."""
+
+
+def as_trouble(error: BaseException) -> Exception:
+    """Return what foreign code raised as an exception that is trouble with that code, and ends nothing else."""
+    if isinstance(error, Exception):
+        return error
+    trouble = PanicError(f"foreign code ended with {type(error).__name__}")
+    trouble.__cause__ = error
+    return trouble
+
+
+def contained(function: Callable[[*Arguments], Returned], *arguments: *Arguments) -> Returned:
+    """Call foreign code that runs in place, and raise what is its own affair as an `Exception`.
+
+    A panic of an extension written in Rust is no `Exception`, nor is a cancellation, which in code that awaits nothing
+    is never the caller's.
+    """
+    try:
+        return function(*arguments)
+    except Exception:
+        raise
+    except BaseException as error:
+        names = " ".join(kind.__name__.lower() for kind in type(error).__mro__)
+        if "panic" in names or "cancelled" in names:
+            raise as_trouble(error) from error
+        raise

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from recallm.concurrency.forking import ForkSafeLock, reset_after_fork
+from recallm.concurrency.forking import reset_after_fork
 from recallm.errors import CircuitOpenError, CorruptPayloadError, OddVectorError
 
 State: TypeAlias = Literal["closed", "open", "probing"]
@@ -20,6 +20,9 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 """Seconds beyond which the pause does not grow."""
 
+PROBE_SECONDS = 10.0
+"""Seconds after which a probe whose end nobody reported is taken for lost; a time limit is shorter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
@@ -31,27 +34,28 @@ class Circuit:
         state: closed, open or probing.
         troubles: how many operations in a row have failed.
         pause: seconds from opening to the next probe.
-        opened_at: when it opened, in seconds of the clock that `admitting` and `after_trouble` are given.
+        since: when it opened, or began to probe, in seconds of the clock that `admitting` is given.
     """
 
     state: State = "closed"
     troubles: int = 0
     pause: float = FIRST_PAUSE
-    opened_at: float = 0.0
+    since: float = 0.0
 
     def admitting(self, now: float) -> Circuit | None:
         """Return the circuit with one more operation under way, or None if it must not begin.
 
-        >>> Circuit("open", pause=1.0, opened_at=5.0).admitting(5.5) is None
+        >>> Circuit("open", pause=1.0, since=5.0).admitting(5.5) is None
         True
-        >>> Circuit("open", pause=1.0, opened_at=5.0).admitting(6.0).state
+        >>> Circuit("open", pause=1.0, since=5.0).admitting(6.0).state
         'probing'
         """
         if self.state == "closed":
             return self
+        pause = self.pause if self.state == "open" else PROBE_SECONDS
         # A clock that went back must not keep it open for longer than the pause.
-        waited = not self.opened_at <= now < self.opened_at + self.pause
-        return replace(self, state="probing") if self.state == "open" and waited else None
+        waited = not self.since <= now < self.since + pause
+        return replace(self, state="probing", since=now) if waited else None
 
     def after_success(self) -> Circuit:
         """Return the circuit after an operation that succeeded."""
@@ -73,11 +77,14 @@ class Circuit:
 
     def after_neither(self) -> Circuit:
         """Return the circuit after an operation that was interrupted; after a probe, the next one may probe at once."""
-        return replace(self, state="open", opened_at=-LONGEST_PAUSE) if self.state == "probing" else self
+        return replace(self, state="open", since=-LONGEST_PAUSE) if self.state == "probing" else self
 
 
 class Breaker:
-    """The circuit of one part with a clock and a lock, shared by all who use the part.
+    """The circuit of one part with a clock, shared by all who use the part.
+
+    There is no lock, as a signal handler or a finalizer that calls a cached function may run anywhere in here. Of two
+    reports at the same moment one may be lost, and two calls may probe.
 
     Args:
         part: its name, for messages.
@@ -89,13 +96,12 @@ class Breaker:
         self.part = part
         self._clock = clock
         self._changed = changed
-        self._lock = ForkSafeLock()
         self._circuit = Circuit()
         reset_after_fork(self)
 
     def after_fork(self) -> None:
         """Let the child probe: a probe that is under way belongs to the parent."""
-        self._circuit = self._circuit.after_neither()
+        self.interrupted()
 
     @property
     def state(self) -> State:
@@ -103,37 +109,63 @@ class Breaker:
         return self._circuit.state
 
     def admit(self) -> None:
-        """Let one operation begin; the caller must report its end to `record`.
+        """Let one operation begin; the caller must tell its end to `record`, or to `interrupted`.
 
         Raises:
             CircuitOpenError: the part is skipped for now.
         """
-        if self._circuit.state == "closed":
+        circuit = self._circuit
+        if circuit.state == "closed":
             return
-        with self._lock:
-            admitting = self._circuit.admitting(self._clock())
-            if admitting is None:
-                raise CircuitOpenError(f"the {self.part} kept failing and is left alone for up to a minute")
-            self._circuit = admitting
+        admitting = circuit.admitting(self._clock())
+        if admitting is None:
+            raise CircuitOpenError(f"the {self.part} kept failing and is left alone for up to a minute")
+        self._circuit = admitting
 
-    def record(self, error: BaseException | None, *, late: bool = False) -> None:
+    def record(self, error: Exception | None, *, late: bool = False) -> None:
         """Record how an operation that was admitted has ended.
 
         Args:
-            error: the exception that it raised; None: it succeeded.
+            error: the exception that it raised; None: it succeeded. One that says that a circuit is open tells nothing:
+                the operation was not tried.
             late: whether its time limit ran out.
         """
-        if error is None and self._circuit == Circuit():
+        before = self._circuit
+        if (error is None and before == _SOUND) or isinstance(error, CircuitOpenError):
             return
-        with self._lock:
-            before = self._circuit.state
-            # A reply that is doubted is still a reply: the part works.
-            if error is None or isinstance(error, OddVectorError | CorruptPayloadError):
-                self._circuit = self._circuit.after_success()
-            elif isinstance(error, Exception):
-                self._circuit = self._circuit.after_trouble(self._clock(), slow=late)
-            else:
-                self._circuit = self._circuit.after_neither()
-            state = self._circuit.state
-        if (state == "closed") != (before == "closed"):
-            self._changed(self.part, state)
+        # A reply that is doubted is still a reply: the part works.
+        if error is None or isinstance(error, OddVectorError | CorruptPayloadError):
+            self._circuit = after = before.after_success()
+        else:
+            self._circuit = after = before.after_trouble(self._clock(), slow=late)
+        if (after.state == "closed") != (before.state == "closed"):
+            self._changed(self.part, after.state)
+
+    def interrupted(self) -> None:
+        """Record that nobody waited for the end of an operation that was admitted."""
+        self._circuit = self._circuit.after_neither()
+
+
+@dataclass(frozen=True, slots=True)
+class Unhurried:
+    """A breaker as an operation reports to it that asks for more than others do: that it is late tells nothing of them.
+
+    Attributes:
+        breaker: the breaker that admitted it.
+    """
+
+    breaker: Breaker
+
+    def record(self, error: Exception | None, *, late: bool = False) -> None:
+        """Record how the operation has ended. Arguments as `Breaker.record`."""
+        if late:
+            self.breaker.interrupted()
+        else:
+            self.breaker.record(error)
+
+    def interrupted(self) -> None:
+        """Record that nobody waited for its end."""
+        self.breaker.interrupted()
+
+
+_SOUND = Circuit()

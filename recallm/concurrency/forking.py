@@ -1,10 +1,10 @@
-"""Fork safety: renew locks that other threads held when the process forked, and drop state they had half written."""
+"""Fork safety: free locks that other threads held when the process forked, and drop state they had half written."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
+from _thread import RLock  # unlike `threading.RLock`, never replaced by one of green threads
+from operator import attrgetter
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -35,34 +35,41 @@ def is_held(lock: Any) -> bool:
 
 
 class ForkSafeLock:
-    """A lock that is free in a forked child, whoever held it in the parent.
+    """A lock for ``with`` that no interrupt leaves held, and that is free in a forked child, whoever held it before.
 
-    Use it only for state that is valid at every moment. If a holder may leave its state half written, use
+    Use it for a few operations on a dict whose state is valid at every moment, and for nothing else: a signal handler
+    or a finalizer that runs while its thread holds the lock may take it too. Hold it neither while code of others
+    runs nor while anything is waited for: green threads are one thread to it, so one that waits keeps no other out.
+
+    What one call of a dict, a deque or a set does needs no lock. If a holder may leave its state half written, use
     `reset_after_fork` and drop that state in the child.
-
-    Args:
-        make: ``threading.Lock`` or ``threading.RLock``.
     """
 
-    def __init__(self, make: Callable[[], Any] = threading.Lock) -> None:
-        self._make = make
-        self._lock = make()
+    # Python takes and frees what these return in one step each, in which no signal handler runs. A method written in
+    # Python may be interrupted between taking the lock and returning, after which nobody would free it.
+    __enter__ = property(attrgetter("_lock.__enter__"))
+    __exit__ = property(attrgetter("_lock.__exit__"))
+
+    def __init__(self) -> None:
         reset_after_fork(self)
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    def __getattr__(self, name: str) -> Any:
+        if name != "_lock":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        # Made on first use: eventlet replaces, or complains of, each that exists when it makes threads green.
+        return vars(self).setdefault("_lock", RLock())
 
     def after_fork(self) -> None:
-        """Renew the lock if its holder is gone."""
-        if is_held(self._lock):
-            self._lock = self._make()
+        """Free the lock if its holder is gone."""
+        lock = vars(self).get("_lock")
+        if lock is not None and is_held(lock):
+            lock._at_fork_reinit()  # in place, as the forking thread may be about to take it
 
 
 def _begin_anew() -> None:
-    for owner in tuple(_ALL.values()):
+    owners = tuple(_ALL.values())
+    # Locks first: what another owner drops may have a finalizer that takes one.
+    for owner in sorted(owners, key=lambda owner: not isinstance(owner, ForkSafeLock)):
         owner.after_fork()
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recallm.concurrency.breaker import FIRST_PAUSE, LONGEST_PAUSE, TROUBLES, Breaker, Circuit
+from recallm.concurrency.breaker import FIRST_PAUSE, LONGEST_PAUSE, PROBE_SECONDS, TROUBLES, Breaker, Circuit
 from recallm.errors import CircuitOpenError, CorruptPayloadError, OddVectorError
 from recallm.testing import Clock
 
@@ -26,12 +26,15 @@ class Watched:
         self.changes.append(state)
 
     def operate(self, error: BaseException | None = None, *, late: bool = False) -> bool:
-        """Return whether the breaker admits an operation; if it does, record that it ended with `error`."""
+        """Return whether the breaker admits an operation; if it does, report that it ended with `error`."""
         try:
             self.breaker.admit()
         except CircuitOpenError:
             return False
-        self.breaker.record(error, late=late)
+        if error is None or isinstance(error, Exception):
+            self.breaker.record(error, late=late)
+        else:
+            self.breaker.interrupted()
         return True
 
 
@@ -103,6 +106,19 @@ def test_a_probe_that_is_broken_off_leaves_the_next_one_to_probe() -> None:
     assert watched.operate(KeyboardInterrupt())
     assert watched.operate()
     assert watched.changes == ["open", "closed"]
+
+
+def test_a_probe_whose_end_nobody_reports_is_given_up() -> None:
+    """A probe that was lost holds the circuit open for a while, not for ever."""
+    watched = Watched()
+    watched.operate(TimeoutError(), late=True)
+    watched.clock.advance(FIRST_PAUSE)
+    watched.breaker.admit()
+    watched.clock.advance(PROBE_SECONDS - 0.1)
+    assert not watched.operate()
+    watched.clock.advance(0.2)
+    assert watched.operate()
+    assert watched.breaker.state == "closed"
 
 
 @pytest.mark.parametrize("now", [0.0, LONGEST_PAUSE, 1e9])
