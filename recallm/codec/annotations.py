@@ -9,6 +9,8 @@ from dataclasses import is_dataclass
 from enum import Enum
 from typing import Annotated, Any, ForwardRef, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
+from recallm.concurrency.signals import let_through
+from recallm.errors import contained
 from recallm.keying.objects import is_pydantic_class
 from recallm.keying.signature import call_method, unwrap_function
 
@@ -71,8 +73,9 @@ def classes_in(annotation: object) -> Iterator[type]:
 
 def _alias_value(alias: Any) -> object:
     try:
-        return _resolved(alias.__value__, vars(sys.modules[alias.__module__]), {})
-    except Exception:  # noqa: BLE001  # a lazy alias may name what is not there
+        return contained(lambda: _resolved(alias.__value__, vars(sys.modules[alias.__module__]), {}))
+    except Exception as error:  # noqa: BLE001  # a lazy alias may name what is not there
+        let_through(error)
         return None
 
 
@@ -102,6 +105,7 @@ def _resolved(annotation: object, names: Mapping[str, Any], local_names: Mapping
         __annotations__ = {"it": annotation}
 
     try:
-        return get_type_hints(Holder, dict(names), dict(local_names), include_extras=True)["it"]
-    except Exception:  # noqa: BLE001  # an annotation may be any expression, and fail in any way
+        return contained(get_type_hints, Holder, dict(names), dict(local_names), True)["it"]
+    except Exception as error:  # noqa: BLE001  # an annotation may be any expression, and fail in any way
+        let_through(error)
         return None if isinstance(annotation, str | ForwardRef) else annotation

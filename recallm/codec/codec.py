@@ -1,9 +1,9 @@
 """Responses to bytes and back, with their types.
 
-A payload is a version byte, a kind byte and a body. A text or bytes is its own body, and what JSON can
-hold exactly is JSON. Anything else is JSON in which an object of one key that starts with ``$`` stands
-for a value of another type. Classes are named, and looked up among those that are loaded: nothing
-is imported, and no code of these classes runs.
+A payload is a version byte, a kind byte and a body, or all that packed (see `recallm.codec.packing`). A text or bytes
+is its own body, and what JSON can hold exactly is JSON. Anything else is JSON in which an object of one key that starts
+with ``$`` stands for a value of another type. Classes are named, and looked up among those that are loaded: nothing is
+imported, and no code of these classes runs.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 from recallm.codec.annotations import return_annotation
 from recallm.codec.bounds import TooMuchError, check_json
 from recallm.codec.known import KnownClasses
+from recallm.codec.packing import PACKED, pack, unpack, unpacked_size
 from recallm.codec.reading import Reader
 from recallm.codec.refusals import Refusal
 from recallm.codec.writing import Writer, is_json, too_deep, unreadable
-from recallm.errors import CorruptPayloadError, UnknownTypeError, UnstorableResponseError
+from recallm.errors import CorruptPayloadError, UnknownTypeError, UnstorableResponseError, contained
 
 SLOW_BYTES = 65_536
 """From which size on JSON may take longer to decode than an event loop should stand still: a millisecond or two."""
@@ -77,14 +78,14 @@ class Codec:
         """
         try:
             if type(response) is str:
-                return _TEXT + response.encode("utf-8", "surrogatepass")
+                return pack(_TEXT + response.encode("utf-8", "surrogatepass"))
             if type(response) is bytes:
-                return _BYTES + response
+                return pack(_BYTES + response)
             tagged = not is_json(response, 0)
-            node = Writer(self._known).node(response, 0) if tagged else response
+            node = contained(Writer(self._known).node, response, 0) if tagged else response
             body = _dump(node).encode("utf-8", "surrogatepass")
             check_json(body, tagged=tagged)
-            return (_TAGGED if tagged else _JSON) + body
+            return pack((_TAGGED if tagged else _JSON) + body)
         except UnstorableResponseError:
             raise
         except RecursionError:
@@ -104,6 +105,8 @@ class Codec:
             CorruptPayloadError: the payload is malformed, of another version, asks for more work than a response is
                 worth, or has a class whose fields have changed since.
         """
+        if payload[:2] == PACKED:
+            payload = _unpacked(payload)
         kind, body = payload[:2], payload[2:]
         if kind == _BYTES:
             return body
@@ -116,17 +119,32 @@ class Codec:
             if kind == _TEXT:
                 return text
             check_json(body, tagged=kind == _TAGGED)
-            return _load(text) if kind == _JSON else Reader(self._known).read(text)
+            return _load(text) if kind == _JSON else contained(Reader(self._known).read, text)
         except UnknownTypeError:
             raise
         except Exception as error:  # noqa: BLE001  # bytes from elsewhere may fail in any way
-            # The error is named by its type alone: its message may quote the response.
-            raise CorruptPayloadError(
-                f"the stored bytes do not hold a response this function can return ({type(error).__name__}): they were "
-                "changed, ask for too much work, or hold a class whose fields are others now"
-            ) from None
+            raise _corrupt(error) from None
 
 
 def is_slow(payload: bytes) -> bool:
     """Return whether decoding a payload may take longer than an event loop should stand still."""
-    return len(payload) > SLOW_BYTES and payload[:2] in (_JSON, _TAGGED)
+    if len(payload) > SLOW_BYTES and payload[:2] in (_JSON, _TAGGED):
+        return True
+    if payload[:2] != PACKED:
+        return False
+    return unpacked_size(payload) > SLOW_BYTES and payload[2:3] in b"jt"
+
+
+def _unpacked(payload: bytes) -> bytes:
+    try:
+        return unpack(payload)
+    except Exception as error:  # noqa: BLE001  # bytes from elsewhere may fail in any way
+        raise _corrupt(error) from None
+
+
+def _corrupt(error: Exception) -> CorruptPayloadError:
+    """Return the error of a payload, which names its cause by the type alone: a message may quote the response."""
+    return CorruptPayloadError(
+        f"the stored bytes do not hold a response this function can return ({type(error).__name__}): they were "
+        "changed, ask for too much work, or hold a class whose fields are others now"
+    )

@@ -8,7 +8,8 @@ and the latest is meant.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
+from weakref import ref
 
 from recallm.codec.annotations import classes_in
 from recallm.codec.classes import ClassCodec, class_codec
@@ -16,7 +17,12 @@ from recallm.codec.lookup import MAX_PATH, is_data_class, loaded_class, path_of
 from recallm.errors import UnknownTypeError
 
 MAX_CLASSES = 10_000
-"""How many classes of what was encoded are remembered; a program may make a class for each answer."""
+"""How many paths of classes of what was encoded are remembered; a program may make a class for each answer."""
+
+KEPT_CLASSES = 16
+"""How many of the classes that were met last are kept alive, if nobody else does that: they may take 100 kB each."""
+
+V = TypeVar("V")
 
 _STAND_IN = "#"
 _MRO_OF: Any = vars(type)["__mro__"].__get__
@@ -34,7 +40,9 @@ class KnownClasses:
         self._closed = closed
         self._mark = f"@{process}" if process else ""
         self._declared: dict[str, type | None] = {}
-        self._met: dict[str, type | None] = {}
+        # None: two classes have had the path. A dead class keeps its path: no other may pass for it.
+        self._met: dict[str, ref[type] | None] = {}
+        self._kept: dict[str, type] = {}
         self._codecs: dict[str, ClassCodec] = {}
 
     def declare(self, annotation: object) -> None:
@@ -56,10 +64,11 @@ class KnownClasses:
             raise LookupError("which is not among response_types=")
         found = loaded_class(path, cls)
         if found is cls:
-            self._met[path] = cls
+            self._met[path] = ref(cls)
             return path
         if found is not None and found in _MRO_OF(cls):
-            self._met[path + _STAND_IN] = cls
+            self._met[path + _STAND_IN] = ref(cls)
+            _put(self._kept, path + _STAND_IN, cls)
             return path + _STAND_IN
         if found is not None:
             raise LookupError("whose place in its module another class has taken since")
@@ -69,10 +78,17 @@ class KnownClasses:
             return path
         if len(self._met) >= MAX_CLASSES and path not in self._met:
             raise LookupError("as answers of too many classes that lie in no module have been stored")
-        if self._met.setdefault(path, cls) is not cls:
+        self._met.setdefault(path, ref(cls))
+        if self._class_met(path) is not cls:
             self._met[path] = None
             raise LookupError("of whose path there are two classes")
+        _put(self._kept, path, cls)
         return path + self._mark
+
+    def _class_met(self, path: str) -> type | None:
+        """Return the class of a path that was met, if it was the only one and still lives."""
+        known = self._met.get(path)
+        return None if known is None else known()
 
     def codec(self, cls: type, path: str) -> ClassCodec:
         """Return what takes instances of a class apart.
@@ -85,7 +101,7 @@ class KnownClasses:
             known = class_codec(cls)
             if known is None:
                 raise TypeError("instances of the class cannot be stored")
-            self._codecs[path] = known
+            _put(self._codecs, path, known)
         return known
 
     def find(self, name: str) -> type:
@@ -102,22 +118,30 @@ class KnownClasses:
         return found
 
     def _stand_in(self, name: str) -> type | None:
-        found = self._met.get(name)
+        found = self._class_met(name)
         return found if found is not None and loaded_class(path_of(found)) in _MRO_OF(found) else None
 
     def _found(self, path: str, mark: str) -> type | None:
         if mark:
-            return self._met.get(path) if mark == self._mark else None
+            return self._class_met(path) if mark == self._mark else None
         is_declared = path in self._declared
-        found = loaded_class(path, self._met.get(path))
+        found = loaded_class(path, self._class_met(path))
         if found is None:
-            return self._declared[path] if is_declared else None if self._mark else self._met.get(path)
-        if is_declared or self._met.get(path) is found:
+            return self._declared[path] if is_declared else None if self._mark else self._class_met(path)
+        if is_declared or self._class_met(path) is found:
             return found
         if self._closed or not is_data_class(found):
             return None
-        self._met[path] = found
+        self._met[path] = ref(found)
         return found
+
+
+def _put(kept: dict[str, V], path: str, value: V) -> None:
+    """Keep a value as the latest one, and forget those before the latest `KEPT_CLASSES`."""
+    kept.pop(path, None)
+    kept[path] = value
+    for oldest in list(kept)[:-KEPT_CLASSES]:
+        kept.pop(oldest, None)
 
 
 def shown_path(path: str) -> str:

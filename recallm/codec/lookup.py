@@ -11,12 +11,11 @@ from enum import EnumType
 from types import ModuleType
 from typing import Any
 
-from recallm.keying.reader import module_path
+from recallm.keying.reader import MAIN, class_module, module_path
 
 MAX_PATH = 1000
 """How long a path may be."""
 
-_MAIN = ("__main__", "__mp_main__")
 _MODULE_NAMES: Any = vars(ModuleType)["__dict__"].__get__
 _CLASS_NAMES: Any = vars(type)["__dict__"].__get__
 _MODULE_OF: Any = vars(type)["__module__"].__get__
@@ -28,7 +27,8 @@ _MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_validator__")
 def path_of(cls: type) -> str:
     """Return the path of a class: its module and its name; a script's module is the one that its file would be."""
     module = _MODULE_OF(cls)
-    return f"{module_path(module) if type(module) is str else None}.{_QUALNAME_OF(cls)}"
+    qualname = _QUALNAME_OF(cls)
+    return f"{class_module(cls, module, qualname) if type(module) is str else None}.{qualname}"
 
 
 def static(cls: type, name: str) -> Any:
@@ -93,7 +93,7 @@ def loaded_class(path: str, guess: type | None = None) -> type | None:
 
 def _lies_in_its_module(cls: type) -> bool:
     name = _MODULE_OF(cls)
-    module = None if name in _MAIN else sys.modules.get(name)
+    module = None if name in MAIN else sys.modules.get(name)
     return type(module) is ModuleType and _MODULE_NAMES(module).get(_QUALNAME_OF(cls)) is cls
 
 
@@ -101,7 +101,7 @@ def _modules(name: str) -> Iterator[ModuleType]:
     module = sys.modules.get(name)
     if module is not None and ModuleType in _MRO_OF(type(module)):
         yield module
-    for main in _MAIN:
+    for main in MAIN:
         if main in sys.modules and name != main and module_path(main) == name:
             yield sys.modules[main]
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from recallm.codec.bounds import Work
 from recallm.codec.refusals import Refusal
+from recallm.concurrency.signals import let_through
 
 # A zone's key is a path: only these cannot lead out of the directory of zones.
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
@@ -77,6 +78,7 @@ def _zone(value: datetime | time) -> list[Any]:
             return [zone] if offset is None else [zone, int(offset.total_seconds())]
         return [_fixed(value, offset)]
     except Exception as error:  # noqa: BLE001  # zones are anybody's code
+        let_through(error)
         why = f"{type(error).__name__} while it was read" if not isinstance(error, _InconstantError) else str(error)
         raise Refusal(type(zone), why).within(".tzinfo") from None
 
@@ -102,7 +104,8 @@ def _is_of_system(zone: ZoneInfo) -> bool:
         return False
     try:
         return ZoneInfo(zone.key) is zone
-    except Exception:  # noqa: BLE001  # not found, or a file that is none
+    except Exception as error:  # noqa: BLE001  # not found, or a file that is none
+        let_through(error)
         return False
 
 

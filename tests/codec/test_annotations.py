@@ -29,6 +29,7 @@ from typing import (
 
 import pytest
 from pydantic import BaseModel
+from support.ids import named
 from support.responses import (
     Answer,
     Colour,
@@ -127,7 +128,7 @@ class Box(BaseModel, Generic[T]):
         (Any, set()),
         ("unresolved", set()),
     ],
-    ids=str,
+    ids=named,
 )
 def test_every_class_in_an_annotation_is_found_once(annotation: object, expected: set[type]) -> None:
     """Classes are found through unions, generics, aliases and the fields of records, however deep."""
@@ -315,7 +316,7 @@ def test_another_process_restores_what_the_annotation_names(fn: Any, response_ty
 
 
 @pytest.mark.parametrize(
-    "fn", [unannotated, answering_unknown, answering_lost_alias, len, print, 3, Colour, lambda: 1], ids=repr
+    "fn", [unannotated, answering_unknown, answering_lost_alias, len, print, 3, Colour, lambda: 1], ids=named
 )
 def test_an_annotation_that_says_nothing_leaves_the_list_to_what_is_stored(fn: Any) -> None:
     """If an annotation is missing or unknown, what a codec has encoded is decoded all the same."""

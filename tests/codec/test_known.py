@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import enum
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from weakref import ref
 
 import pytest
 from pydantic import BaseModel
@@ -184,6 +186,23 @@ def test_classes_made_for_each_answer_do_not_fill_the_memory(monkeypatch: pytest
         codec.encode(make_dataclass(name, [])())
     with pytest.raises(UnstorableResponseError, match="too many classes"):
         codec.encode(make_dataclass("d", [])())
+
+
+def test_a_class_that_died_leaves_its_path_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that nobody else keeps is let go for later ones, and none of its path passes for it then."""
+    monkeypatch.setattr(known, "KEPT_CLASSES", 1)
+    codec, first = Codec(), make_dataclass("first", ["text"])
+    payload, gone = codec.encode(first("a")), ref(first)
+    del first
+    gc.collect()
+    assert codec.decode(payload).text == "a"
+    codec.encode(make_dataclass("second", [])())
+    gc.collect()
+    assert gone() is None
+    with pytest.raises(UnknownTypeError):
+        codec.decode(payload)
+    with pytest.raises(UnstorableResponseError, match="two classes"):
+        codec.encode(make_dataclass("first", ["text"])("b"))
 
 
 class Meta(type):
