@@ -31,7 +31,8 @@ def normalise(embedding: Sequence[float] | NDArray[Any]) -> Vector:
     [0.6000000238418579, 0.800000011920929]
     """
     try:
-        wide = np.asarray(embedding, dtype=np.float64)
+        # A copy, as the embedder may write into its own array at any time.
+        wide = np.array(embedding, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise OddVectorError(f"the embedder returned a {type(embedding).__name__} that is not a vector") from None
     if wide.ndim != 1 or wide.size == 0:

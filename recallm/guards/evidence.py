@@ -10,17 +10,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum, auto
-from functools import lru_cache
+from itertools import chain, pairwise
 from math import fsum
 from typing import NamedTuple
 
+from recallm.guards.grammar import (
+    both_ask_openly,
+    is_infinitive,
+    modalities,
+    one_is_ahead_and_one_done,
+    persons_differ,
+    tenses_differ,
+)
+from recallm.guards.literals import are_searchable
 from recallm.guards.order import DETERMINERS, MOST_WORDS, trimmed
 from recallm.guards.prompt import NEGATORS, ParsedPrompt, parse
-from recallm.guards.word_lists import restrictive_words
-from recallm.guards.words import are_equivalent, are_of_one_kind, are_opposed, is_common, is_request_word
+from recallm.guards.quantities import in_the_same_units
+from recallm.guards.word_lists import request_words, restrictive_words
+from recallm.guards.words import any_of_one_kind, equivalents, is_common, is_request_word, opposed, said_by
 
-KEPT_DIFFERENCES = 256
-"""How many comparisons are kept: the guards ask for the same one in turn."""
+MAX_COMPARED = 6000
+"""How many pairs of words are compared to see whether a prompt is narrowed; in doubt it is."""
 
 MAX_EXCHANGED_WORDS = 4
 """Most words in one place of a prompt that count as one exchange or insertion; more count as rewording.
@@ -29,19 +39,20 @@ On tests/data/pairs_dev.jsonl, all guards refuse 94.6 % of the look-alikes and 6
 and 6.8 % with 4, 96.8 % and 10.0 % with 5. `WEIGHTS` were learned with 4 and not again for the others.
 """
 
+LEAST_REWORDED = 0.2
+"""The share of unshared words below which two prompts are no rewordings of each other, wherever they differ."""
+
+REWORDED_SHARE, REWORDED_WORDS = 0.5, 10
+"""The share of unshared words from which, and the length in words from which, two prompts are long rewordings.
+
+Of the pairs of a public set of questions of which only one has a number, 80 % of those so reworded ask the same.
+"""
+
 _MAX_UNEXPLAINED_WORDS = 6
 """Most unexplained words of two prompts that count; more of them do not add to the weight."""
 
 _PREPOSITIONS = frozenset("for in on with without using via from to at into against by as".split())
 _REVERSING = frozenset("least less".split())
-_MUST = frozenset("must mandatory required".split())
-_SHOULD = frozenset("should ought".split())
-_CAN = frozenset("can could may might able possible allowed".split())
-_PAST = frozenset("was were did had".split())
-_DONE = _PAST | frozenset("has have already got ago".split())
-_AHEAD = frozenset("will gonna might".split())
-_TENSED = _PAST | frozenset("is are am do does has will gonna".split())
-_THIRD = frozenset("his her hers their theirs he she they him them someone somebody".split())
 
 
 class Evidence(StrEnum):
@@ -69,8 +80,8 @@ class Evidence(StrEnum):
         SPECIAL_ADDITION: only one prompt says more, in special words, and both differ elsewhere, too.
         COMMON_ADDITION: likewise, but in common words.
         SMALL_EXCHANGE: an addition, and all that differs is one short stretch in each prompt.
-        ADVICE: one prompt asks what one should do, the other what one must or can do.
-        MODALITY: one prompt asks what one must do, the other what one can do.
+        ADVICE: one prompt asks what one should do, the other what must or can be done.
+        MODALITY: one prompt asks what must be done, the other what can be done.
         TENSE: one prompt is in the past tense, the other in the present or future.
         TIME: one prompt is about what is to come, the other about what is done.
         PERSON: only one prompt is about a third person.
@@ -109,12 +120,15 @@ class Difference(NamedTuple):
         theirs: likewise, words of the cached prompt.
         evidence: in what respects they differ.
         weight: the log-odds that they need different answers; above 0, they more likely do than not.
+        is_rewording: whether both are long and most of their words differ, so that what only one of them mentions may
+            be there by the way.
     """
 
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
     evidence: frozenset[Evidence]
     weight: float
+    is_rewording: bool = False
 
 
 WEIGHTS: Mapping[Evidence, float] = {
@@ -158,7 +172,6 @@ PER_WORD = 0.32
 """Times the number of unexplained words, as a share of `_MAX_UNEXPLAINED_WORDS`."""
 
 
-@lru_cache(KEPT_DIFFERENCES)
 def compare(prompt: str, cached_prompt: str) -> Difference:
     """Return how two prompts differ. Their order changes nothing but which words are ``ours`` and ``theirs``.
 
@@ -166,22 +179,45 @@ def compare(prompt: str, cached_prompt: str) -> Difference:
     >>> found.ours, found.theirs, *found.evidence
     (('store',), ('grow',), <Evidence.COMMON_EXCHANGE: 'common_exchange'>)
     """
-    one, other = parse(prompt), parse(cached_prompt)
+    return _compared(*in_the_same_units(parse(prompt), parse(cached_prompt)))
+
+
+def _compared(one: ParsedPrompt, other: ParsedPrompt) -> Difference:
     only = unshared(one, other)
     ours, theirs = _unexplained(one, other, only)
-    evidence = frozenset(_evidence(one, other, only, (ours, theirs)))
     share, words = extent(one, other, only, (ours, theirs))
+    evidence = frozenset(_evidence(one, other, only, (ours, theirs), share))
     weight = BIAS + fsum(WEIGHTS[name] for name in evidence) + PER_SHARE * share + PER_WORD * words
-    return Difference(ours, theirs, evidence, weight)
+    is_rewording = share >= REWORDED_SHARE and min(len(one.words), len(other.words)) >= REWORDED_WORDS
+    return Difference(ours, theirs, evidence, weight, is_rewording)
 
 
 Sides = tuple[Sequence[str], Sequence[str]]
 
 
 def unshared(one: ParsedPrompt, other: ParsedPrompt) -> Sides:
-    """Return the words of each prompt that the other does not have, or not as often."""
-    ours, theirs = Counter(one.words), Counter(other.words)
-    return tuple((ours - theirs).elements()), tuple((theirs - ours).elements())
+    """Return the words of each prompt that the other does not have, or not as often, or not as one word."""
+    ours, theirs = _beyond(one, other), _beyond(other, one)
+    if not (ours and theirs):
+        return ours, theirs
+    return _not_joined(one, ours, theirs), _not_joined(other, theirs, ours)
+
+
+def _beyond(one: ParsedPrompt, other: ParsedPrompt) -> tuple[str, ...]:
+    """Return each word of a prompt as often as it occurs more often than in the other prompt."""
+    others = other.wording.counts
+    more = [word for word, count in one.wording.counts.items() if count > others.get(word, 0)]
+    return tuple([word for word in more for _ in range(one.wording.counts[word] - others.get(word, 0))])
+
+
+def _not_joined(parsed: ParsedPrompt, words: Sequence[str], others: Sequence[str]) -> Sequence[str]:
+    """Return these words of a prompt but for two in a row that the other prompt writes as one: "new born"."""
+    wholes = {word.replace("-", "") if "-" in word else word for word in others}
+    firsts = frozenset(words)
+    joined = [
+        (one, following) for one, following in pairwise(parsed.words) if one in firsts and one + following in wholes
+    ]
+    return tuple((Counter(words) - Counter(chain.from_iterable(joined))).elements()) if joined else words
 
 
 def extent(one: ParsedPrompt, other: ParsedPrompt, only: Sides, unexplained: Sides) -> tuple[float, float]:
@@ -204,59 +240,70 @@ def extent(one: ParsedPrompt, other: ParsedPrompt, only: Sides, unexplained: Sid
 
 def _unexplained(one: ParsedPrompt, other: ParsedPrompt, only: Sides) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the unshared words of each prompt that frame no request and that the other prompt does not explain."""
-    ours, theirs = ([word for word in words if not is_request_word(word) and not word[0].isdigit()] for words in only)
+    framing = request_words()
+    ours, theirs = ([word for word in words if word not in framing and not word[0].isdigit()] for words in only)
     if len(ours) + len(theirs) > MOST_WORDS:
         return tuple(ours), tuple(theirs)
-    for word in tuple(ours):
-        equivalent = next((candidate for candidate in theirs if are_equivalent(word, candidate)), None)
-        if equivalent is not None:
-            ours.remove(word)
-            theirs.remove(equivalent)
-    return (
-        tuple(word for word in ours if not _is_explained(word, only[1], other)),
-        tuple(word for word in theirs if not _is_explained(word, only[0], one)),
-    )
+    return tuple(_not_explained(ours, only[1], other)), tuple(_not_explained(theirs, only[0], one))
 
 
-def _is_explained(word: str, candidates: Sequence[str], other: ParsedPrompt) -> bool:
-    """Return whether the other prompt has this word in another form, joined to others, or written out."""
-    near = other.vocabulary if len(other.vocabulary) <= MOST_WORDS else candidates
-    if any(are_equivalent(word, candidate) for candidate in near if not is_request_word(candidate)):
-        return True
-    if len(word) > 3 and word.replace("-", "") in "".join(other.words).replace("-", ""):
-        return True
-    initials = "".join(each[0] for each in other.words if each not in ("of", "the", "and", "for"))
-    return 3 <= len(word) <= 5 and word in initials
+def _not_explained(words: Sequence[str], candidates: Sequence[str], other: ParsedPrompt) -> Iterator[str]:
+    """Yield the words that the other prompt has not in another form, joined to others, or written out."""
+    if not words:
+        return
+    searched_words = other.vocabulary if len(other.vocabulary) <= MOST_WORDS else candidates
+    framing = request_words().intersection(searched_words)
+    explained = equivalents(words, [each for each in searched_words if each not in framing])
+    explained |= said_by(words, framing)
+    searched = are_searchable(words, other.wording.joined)
+    for word in words:
+        if word in explained or (searched and len(word) > 3 and word.replace("-", "") in other.wording.joined):
+            continue
+        if not (3 <= len(word) <= 5 and word in other.wording.initials):
+            yield word
 
 
-def _evidence(one: ParsedPrompt, other: ParsedPrompt, only: Sides, unexplained: Sides) -> Iterator[Evidence]:
+def _evidence(
+    one: ParsedPrompt, other: ParsedPrompt, only: Sides, unexplained: Sides, share: float
+) -> Iterator[Evidence]:
     ours, theirs = unexplained
     yield from _of_words(one, other, only)
     yield from _of_names(one, other, ours, theirs)
-    if one.negations % 2 != other.negations % 2:
-        yield Evidence.NEGATION
     if _is_narrowed(only[0], other) or _is_narrowed(only[1], one):
         yield Evidence.RESTRICTION
-    if not (ours and theirs) and any(_in_a_phrase(word, one if ours else other) for word in ours or theirs):
+    if not (ours and theirs) and _is_in_a_phrase({*ours, *theirs}, one if ours else other):
         yield Evidence.PHRASE
-    yield from _of_shape(one, other, ours, theirs)
-    yield from _of_grammar(one, other)
+    yield from _of_shape(one, other, unexplained, share)
+    yield from _of_grammar(one, other, only)
     yield from _of_order(one, other)
 
 
 def _of_words(one: ParsedPrompt, other: ParsedPrompt, only: Sides) -> Iterator[Evidence]:
-    if len(only[0]) + len(only[1]) > MOST_WORDS:
-        return
-    pairs = [(a, b) for a in set(only[0]) - other.vocabulary for b in set(only[1]) - one.vocabulary]
-    opposed = [(a, b) for a, b in pairs if are_opposed(a, b)]
+    negated = one.negations % 2 != other.negations % 2
+    turned: list[tuple[str, str]] = []
+    if len(only[0]) + len(only[1]) <= MOST_WORDS:
+        ours, theirs = set(only[0]) - other.vocabulary, set(only[1]) - one.vocabulary
+        if any_of_one_kind(ours, theirs):
+            yield Evidence.KINDS
+        pairs = opposed(ours, theirs)
+        turned = [(a, b) for a, b in pairs if not (is_infinitive(a, one) or is_infinitive(b, other))]
     # "least expensive" is "cheapest".
-    if _REVERSING.isdisjoint(only[0]) == _REVERSING.isdisjoint(only[1]):
-        if any(is_request_word(a) and is_request_word(b) for a, b in opposed):
-            yield Evidence.OPPOSITE_PLACES
-        if not all(is_request_word(a) and is_request_word(b) for a, b in opposed):
-            yield Evidence.OPPOSITES
-    if any(are_of_one_kind(a, b) for a, b in pairs):
-        yield Evidence.KINDS
+    reversed_once = _REVERSING.isdisjoint(only[0]) != _REVERSING.isdisjoint(only[1])
+    # "not safe" is "dangerous".
+    if negated and any(NEGATORS.isdisjoint(pair) and not _frames(pair) for pair in turned):
+        return
+    if negated:
+        yield Evidence.NEGATION
+    if reversed_once:
+        return
+    if any(_frames(pair) for pair in turned):
+        yield Evidence.OPPOSITE_PLACES
+    if not all(_frames(pair) for pair in turned):
+        yield Evidence.OPPOSITES
+
+
+def _frames(pair: tuple[str, str]) -> bool:
+    return all(is_request_word(word) for word in pair)
 
 
 def _of_names(one: ParsedPrompt, other: ParsedPrompt, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Evidence]:
@@ -269,29 +316,33 @@ def _of_names(one: ParsedPrompt, other: ParsedPrompt, ours: Sequence[str], their
 
 def _is_narrowed(only: Sequence[str], other: ParsedPrompt) -> bool:
     """Return whether one of these words narrows a request and the other prompt has no equivalent of it."""
-    return any(
-        word in restrictive_words()
-        and word not in NEGATORS
-        and word not in other.vocabulary
-        and not any(are_equivalent(word, each) for each in other.vocabulary)
-        for word in only[:MOST_WORDS]
-    )
+    narrowing = restrictive_words().intersection(only[:MOST_WORDS]) - NEGATORS - other.vocabulary
+    if len(narrowing) * len(other.vocabulary) > MAX_COMPARED:
+        return True
+    return bool(narrowing) and len(equivalents(narrowing, other.vocabulary)) < len(narrowing)
 
 
-def _in_a_phrase(word: str, parsed: ParsedPrompt) -> bool:
-    """Return whether a special word follows a preposition: "for dogs", "on Windows"."""
-    if is_common(word):
-        return False
-    before = reversed(parsed.words[: parsed.words.index(word)])
-    return next((each for each in before if each not in DETERMINERS), "") in _PREPOSITIONS
+def _is_in_a_phrase(words: set[str], parsed: ParsedPrompt) -> bool:
+    """Return whether one of these words, at its first place, is special and follows a preposition: "on Windows"."""
+    left = set(words)
+    before = ""
+    for word in parsed.words:
+        if word in left:
+            if before in _PREPOSITIONS and not is_common(word):
+                return True
+            left.discard(word)
+        if word not in DETERMINERS:
+            before = word
+    return False
 
 
-def _of_shape(one: ParsedPrompt, other: ParsedPrompt, ours: Sequence[str], theirs: Sequence[str]) -> Iterator[Evidence]:
+def _of_shape(one: ParsedPrompt, other: ParsedPrompt, unexplained: Sides, share: float) -> Iterator[Evidence]:
+    ours, theirs = unexplained
     a, b = trimmed(one.words, other.words)
     special = (any(not is_common(word) for word in ours), any(not is_common(word) for word in theirs))
     if ours and theirs:
         exchanged = 1 <= len(a) <= MAX_EXCHANGED_WORDS and 1 <= len(b) <= MAX_EXCHANGED_WORDS
-        if exchanged:
+        if exchanged or share < LEAST_REWORDED:
             yield Evidence.SPECIAL_EXCHANGE if all(special) else Evidence.COMMON_EXCHANGE
         else:
             yield Evidence.SPECIAL_WORDING if all(special) else Evidence.COMMON_WORDING
@@ -305,48 +356,22 @@ def _of_shape(one: ParsedPrompt, other: ParsedPrompt, ours: Sequence[str], their
             yield Evidence.SMALL_EXCHANGE
 
 
-def _of_grammar(one: ParsedPrompt, other: ParsedPrompt) -> Iterator[Evidence]:
-    modes = {_modality(one), _modality(other)}
-    if len(modes) == 2 and None not in modes:
+def _of_grammar(one: ParsedPrompt, other: ParsedPrompt, only: Sides) -> Iterator[Evidence]:
+    modes = modalities(one, other)
+    if modes and not ("should" in modes and both_ask_openly(one, other)):
         yield Evidence.ADVICE if "should" in modes else Evidence.MODALITY
-    tensed = not _TENSED.isdisjoint(one.vocabulary) and not _TENSED.isdisjoint(other.vocabulary)
-    if tensed and _PAST.isdisjoint(one.vocabulary) != _PAST.isdisjoint(other.vocabulary):
+    if tenses_differ(one, other):
         yield Evidence.TENSE
-    if (_is_ahead(one) and _is_done(other)) or (_is_ahead(other) and _is_done(one)):
+    if one_is_ahead_and_one_done(one, other):
         yield Evidence.TIME
-    if _THIRD.isdisjoint(one.vocabulary) != _THIRD.isdisjoint(other.vocabulary):
+    if persons_differ(one, other, only):
         yield Evidence.PERSON
-
-
-def _is_ahead(parsed: ParsedPrompt) -> bool:
-    """Return whether a prompt is about what is to come: "will", "going to", "about to"."""
-    pairs = zip(parsed.words, parsed.words[1:], strict=False)
-    return not _AHEAD.isdisjoint(parsed.vocabulary) or any(
-        word in ("about", "going", "planning", "supposed") and following == "to" for word, following in pairs
-    )
-
-
-def _is_done(parsed: ParsedPrompt) -> bool:
-    """Return whether a prompt is about what has happened: "was", "already", a word in "-ed"."""
-    return not _is_ahead(parsed) and (
-        not _DONE.isdisjoint(parsed.vocabulary) or any(word.endswith("ed") for word in parsed.words)
-    )
-
-
-def _modality(parsed: ParsedPrompt) -> str | None:
-    """Return the strongest modality of a prompt, or None if it has none."""
-    pairs = zip(parsed.words, parsed.words[1:], strict=False)
-    if not _MUST.isdisjoint(parsed.vocabulary) or any(
-        word in ("have", "has", "need", "needs") and following == "to" for word, following in pairs
-    ):
-        return "must"
-    if not _SHOULD.isdisjoint(parsed.vocabulary):
-        return "should"
-    return None if _CAN.isdisjoint(parsed.vocabulary) else "can"
 
 
 def _of_order(one: ParsedPrompt, other: ParsedPrompt) -> Iterator[Evidence]:
     shared = one.names & other.names
+    if len(shared) < 2:
+        return
     names = [[word for word in each.words if word in shared] for each in (one, other)]
     if names[0] != names[1] and Counter(names[0]) == Counter(names[1]):
         yield Evidence.ORDER_OF_NAMES

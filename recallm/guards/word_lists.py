@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 
@@ -31,6 +31,18 @@ def common_words() -> frozenset[str]:
 def restrictive_words() -> frozenset[str]:
     """Return the words that narrow a request, so that a prompt with one asks something else than a prompt without."""
     return frozenset(lines_of("restrictive_words"))
+
+
+@cache
+def gradable_words() -> frozenset[str]:
+    """Return the adjectives that form their degrees by endings: "cheap", "cheaper", "cheapest"."""
+    return frozenset(lines_of("gradable_words"))
+
+
+@cache
+def role_verbs() -> frozenset[str]:
+    """Return verbs that say something else if what stands on their two sides changes places."""
+    return frozenset(lines_of("role_verbs"))
 
 
 @cache
@@ -71,9 +83,68 @@ def opposites() -> Mapping[str, frozenset[str]]:
 
 
 @cache
+def function_words() -> Mapping[str, frozenset[str]]:
+    """Return the words that any prompt of a language may have, by the code of the language."""
+    return _by_language("function_words")
+
+
+@cache
+def telling_words() -> Mapping[str, frozenset[str]]:
+    """Return other words of a language that tell of it, by the code of the language."""
+    return _by_language("telling_words")
+
+
+@cache
+def word_endings() -> Mapping[str, frozenset[str]]:
+    """Return the endings by which longer words of a language are known, by the code of the language."""
+    return _by_language("word_endings")
+
+
+@cache
+def negations() -> Mapping[str, Sequence[str]]:
+    """Return, by the code of a language, its words that negate, its words for "without", and what does not negate.
+
+    The last are phrases, whose words are joined by hyphens. Each of the three is a text of words between spaces.
+    """
+    lines = (line.partition(":") for line in lines_of("negations"))
+    return {language: parts.replace(" -", "").split("/") for language, _, parts in lines}
+
+
+@cache
+def exclusions() -> Mapping[str, Sequence[Sequence[str]]]:
+    """Return, by the code of a language, its exclusions: parts of which a word of one excludes those of the others.
+
+    A part is a text of words between spaces; a star at the end of a word stands for any ending.
+    """
+    found: dict[str, list[list[str]]] = {}
+    for line in lines_of("exclusions"):
+        language, _, parts = line.partition(":")
+        found.setdefault(language, []).append(parts.split("/"))
+    return found
+
+
+@cache
+def narrowing_words() -> Mapping[str, frozenset[str]]:
+    """Return the words that ask for a form, a manner or a time, by the code of the language."""
+    return _by_language("narrowing_words")
+
+
+@cache
+def english_too() -> frozenset[str]:
+    """Return words of other languages that English texts have, too."""
+    return frozenset(lines_of("english_too"))
+
+
+@cache
 def words_in_any_list() -> frozenset[str]:
     """Return all words that are no misspellings of others, because a list has them."""
     return request_words() | common_words() | synonyms().keys() | kinds().keys() | opposites().keys()
+
+
+def _by_language(name: str) -> Mapping[str, frozenset[str]]:
+    """Return the words of each language in a list that has one language a line."""
+    lines = (line.partition(":") for line in lines_of(name))
+    return {language: frozenset(words.split()) for language, _, words in lines}
 
 
 def _groups(groups: Iterable[Iterable[str]]) -> Mapping[str, frozenset[int]]:

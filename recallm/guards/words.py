@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from typing import NamedTuple
 
 from recallm.guards.word_lists import (
     common_words,
     kinds,
     opposites,
     request_words,
+    role_verbs,
     synonyms,
     word_forms,
     words_in_any_list,
 )
 
-KEPT_PAIRS = 1 << 16
-"""How many results each function keeps: at most some 30 MB, if no word is ever met again."""
+KEPT_WORDS = 2048
+"""How many words are kept as they were looked up: at most two megabytes."""
 
 LONGEST_WORD = 40
-"""Longer words, in letters, are keys, hashes or data: they are equivalent only if they are equal."""
+"""Longer words, in letters, are keys, hashes or data: they are equivalent only if they are spelled alike."""
 
 _ENDINGS = frozenset(
     """
@@ -46,6 +47,8 @@ mean the same or be of the same kind: it is listed if it does.
 """
 
 _NONE: frozenset[int] = frozenset()
+_NOTHING: frozenset[str] = frozenset()
+_NO_KEYS: frozenset[str | int] = frozenset()
 
 
 def is_request_word(word: str) -> bool:
@@ -53,39 +56,142 @@ def is_request_word(word: str) -> bool:
     return word in request_words()
 
 
-@lru_cache(KEPT_PAIRS)
-def is_common(word: str) -> bool:
-    """Return whether a word fits any subject ("improve", "easily"), and so seldom decides which answer is right."""
-    return (
+class _Word(NamedTuple):
+    """What the lists say of a word.
+
+    Attributes:
+        keys: two words that may replace each other have one of these in common; most others have not.
+        spelling: the word without hyphens and in American spelling.
+        synonyms: the numbers of the groups of synonyms that it is in.
+        meanings: likewise, of those that it or one of its stems is in.
+        forms: the numbers of the irregular words that it is a form of.
+        kinds: the numbers of the kinds that it or one of its stems is a member of.
+        opposites: its opposites in the list, and what is left of it without a beginning or end that negates.
+        is_common: whether it fits any subject.
+        is_role_verb: whether it is a form of a verb whose two sides must not change places.
+    """
+
+    keys: frozenset[str | int]
+    spelling: str
+    synonyms: frozenset[int]
+    meanings: frozenset[int]
+    forms: frozenset[int]
+    kinds: frozenset[int]
+    opposites: frozenset[str]
+    is_common: bool
+    is_role_verb: bool
+
+
+class _Words(dict[str, _Word]):
+    """What the lists say of the words that were met last. Any thread may look up a word."""
+
+    def __missing__(self, word: str) -> _Word:
+        found = _look_up(word)
+        # Long words are in no list, and would take memory without a bound.
+        if len(word) <= LONGEST_WORD:
+            if len(self) >= KEPT_WORDS:
+                self.clear()
+            self[word] = found
+        return found
+
+
+_WORDS = _Words()
+
+
+def _look_up(word: str) -> _Word:
+    stems = (word, *_stems(word))
+    spelling = _in_one_spelling(word)
+    meanings = _any_form(synonyms(), stems)
+    forms = word_forms().get(word, _NONE)
+    # Two forms of a word, and a word and its misspelling, begin alike, or else begin and end with the same letter.
+    # The numbers of words with irregular forms are made negative, as those of synonyms are not.
+    looks = (spelling, word[:3], word[0] + word[-1])
+    return _Word(
+        frozenset((*looks, *meanings, *(-1 - number for number in forms))),
+        spelling,
+        synonyms().get(word, _NONE),
+        meanings,
+        forms,
+        _any_form(kinds(), stems),
+        opposites().get(word, _NOTHING).union(_positive_forms(word)),
         word in request_words()
         or (word.endswith("ly") and len(word) > 4)
-        or any(stem in common_words() for stem in (word, *_stems(word)))
+        or any(stem in common_words() for stem in stems),
+        not role_verbs().isdisjoint(stems),
     )
 
 
-@lru_cache(KEPT_PAIRS)
+def is_common(word: str) -> bool:
+    """Return whether a word fits any subject ("improve", "easily"), and so seldom decides which answer is right."""
+    return _WORDS[word].is_common
+
+
+def is_role_verb(word: str) -> bool:
+    """Return whether a word is a form of a verb whose two sides must not change places: "paid", "bites"."""
+    return _WORDS[word].is_role_verb
+
+
 def are_opposed(one: str, other: str) -> bool:
     """Return whether two words are opposites: "import" and "export", "legal" and "illegal".
 
     >>> are_opposed("import", "export"), are_opposed("reliable", "unreliable"), are_opposed("tea", "team")
     (True, True, False)
     """
-    if other in opposites().get(one, ()):
-        return True
-    shorter, longer = sorted((one, other), key=len)
-    if len(shorter) > 3 and any(longer == prefix + shorter for prefix in _NEGATING):
-        return True
-    return longer.endswith("less") and longer[:-4] in (shorter, shorter.removesuffix("ful"))
+    return other in _WORDS[one].opposites or one in _WORDS[other].opposites
 
 
-@lru_cache(KEPT_PAIRS)
+def opposed(ours: Set[str], theirs: Set[str]) -> set[tuple[str, str]]:
+    """Return each pair of a word of ours and a word of theirs that `are_opposed`."""
+    found = {(one, other) for one in ours for other in _WORDS[one].opposites if other in theirs}
+    return found | {(one, other) for other in theirs for one in _WORDS[other].opposites if one in ours}
+
+
+def _positive_forms(word: str) -> Iterable[str]:
+    """Yield what a word may negate: "reliable" for "unreliable", "care" and "careful" for "careless"."""
+    for prefix in _NEGATING:
+        if word.startswith(prefix) and len(word) > len(prefix) + 3:
+            yield word[len(prefix) :]
+    if word.endswith("less"):
+        yield word[:-4]
+        yield word[:-4] + "ful"
+
+
 def are_of_one_kind(one: str, other: str) -> bool:
     """Return whether two words name different members of one kind: "monday" and "friday"."""
-    shared = _any_form(kinds(), one) & _any_form(kinds(), other)
-    return bool(shared) and not _in_one_group(synonyms(), one, other) and not _inflected(one, other)
+    a, b = _WORDS[one], _WORDS[other]
+    return not a.kinds.isdisjoint(b.kinds) and a.synonyms.isdisjoint(b.synonyms) and not _inflected(one, other)
 
 
-@lru_cache(KEPT_PAIRS)
+def any_of_one_kind(ours: Iterable[str], theirs: Iterable[str]) -> bool:
+    """Return whether a word of ours and a word of theirs `are_of_one_kind`."""
+    members = [word for word in ours if _WORDS[word].kinds]
+    others = [word for word in theirs if _WORDS[word].kinds] if members else ()
+    return any(are_of_one_kind(one, other) for one in members for other in others)
+
+
+def equivalents(words: Iterable[str], others: Collection[str]) -> dict[str, str]:
+    """Return, for each word that has any, the first of the other words that is equivalent to it."""
+    return _related(words, others, are_equivalent)
+
+
+def _related(words: Iterable[str], others: Collection[str], are_related: Callable[[str, str], bool]) -> dict[str, str]:
+    """Return, for each word that has any, the first of the other words that it is related to.
+
+    It takes far less time than to compare each word with each: most have no key in common with any other.
+    """
+    all_keys = _NO_KEYS.union(*[_WORDS[other].keys for other in others])
+    found: dict[str, str] = {}
+    for word in words:
+        keys = _WORDS[word].keys
+        if keys.isdisjoint(all_keys):
+            continue
+        for other in others:
+            if not keys.isdisjoint(_WORDS[other].keys) and are_related(word, other):
+                found[word] = other
+                break
+    return found
+
+
 def are_equivalent(one: str, other: str) -> bool:
     """Return whether one word may replace the other: forms, spellings or misspellings of one word, or synonyms.
 
@@ -94,17 +200,43 @@ def are_equivalent(one: str, other: str) -> bool:
     >>> are_equivalent("enable", "disable")
     False
     """
-    if _in_one_spelling(one) == _in_one_spelling(other):
+    a, b = _WORDS[one], _WORDS[other]
+    related = not (a.meanings.isdisjoint(b.meanings) and a.forms.isdisjoint(b.forms))
+    if not related and one[0] != other[0]:
+        return False
+    if a.spelling == b.spelling:
         return True
+    if not related and one[:3] != other[:3] and abs(len(one) - len(other)) > 1:
+        return False
     if one[0].isdigit() or other[0].isdigit() or max(len(one), len(other)) > LONGEST_WORD or are_opposed(one, other):
         return False
-    if _in_one_group(synonyms(), one, other) or _in_one_group(word_forms(), one, other):
+    if not a.synonyms.isdisjoint(b.synonyms) or not a.forms.isdisjoint(b.forms) or _inflected(one, other):
         return True
-    if _inflected(one, other):
-        return True
-    if _any_form(kinds(), one) & _any_form(kinds(), other):
+    if not a.kinds.isdisjoint(b.kinds):
         return False
-    return bool(_any_form(synonyms(), one) & _any_form(synonyms(), other)) or _mistyped(one, other)
+    return not a.meanings.isdisjoint(b.meanings) or _mistyped(one, other)
+
+
+def said_by(words: Iterable[str], framing: Collection[str]) -> dict[str, str]:
+    """Return, for each word that says what one says that frames a request, the first of these that does.
+
+    >>> said_by(["top", "tea", "pleese"], ["best", "please"])
+    {'top': 'best', 'pleese': 'please'}
+    """
+    return _related(words, framing, _is_said_by)
+
+
+def _is_said_by(word: str, framing: str) -> bool:
+    return (
+        not _WORDS[word].synonyms.isdisjoint(_WORDS[framing].synonyms)
+        or (word.endswith(("s", "ed", "ing")) and framing in _stems(word))
+        or _is_misspelled(word, framing)
+    )
+
+
+def _is_misspelled(word: str, right: str) -> bool:
+    """Return whether a word that no list has is a misspelling of one that frames a request: "witout", "pleese"."""
+    return word not in words_in_any_list() and len(word) <= LONGEST_WORD and _mistyped(word, right)
 
 
 def _in_one_spelling(word: str) -> str:
@@ -112,14 +244,12 @@ def _in_one_spelling(word: str) -> str:
     return word.replace("-", "").replace("our", "or").replace("ise", "ize").replace("yse", "yze").replace("ogue", "og")
 
 
-def _in_one_group(groups: Mapping[str, frozenset[int]], one: str, other: str) -> bool:
-    """Return whether two words, as they are, are in one group."""
-    return not groups.get(one, _NONE).isdisjoint(groups.get(other, _NONE))
-
-
-def _any_form(groups: Mapping[str, frozenset[int]], word: str) -> frozenset[int]:
-    """Return the numbers of the groups that a word or one of its stems is in."""
-    return frozenset().union(*(groups.get(form, _NONE) for form in (word, *_stems(word))))
+def _any_form(groups: Mapping[str, frozenset[int]], forms: Iterable[str]) -> frozenset[int]:
+    """Return the numbers of the groups that any of these forms of a word is in."""
+    found = [groups[form] for form in forms if form in groups]
+    if not found:
+        return _NONE
+    return found[0] if len(found) == 1 else _NONE.union(*found)
 
 
 def _stems(word: str) -> Iterable[str]:
@@ -134,6 +264,8 @@ def _stems(word: str) -> Iterable[str]:
 
 def _inflected(one: str, other: str) -> bool:
     """Return whether two words are one stem with two endings."""
+    if one[:3] != other[:3]:
+        return False
     shared = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     # Three letters are enough in short words only: "buy" and "buys" are one word, "carers" and "caring" are not.
     least = 3 if min(len(one), len(other)) <= 4 else 4
@@ -145,7 +277,7 @@ def _mistyped(one: str, other: str) -> bool:
 
     Two words of the lists are different words, not misspellings. Short words have too many neighbours to tell.
     """
-    shorter, longer = sorted((one, other), key=len)
+    shorter, longer = (one, other) if len(one) <= len(other) else (other, one)
     if (
         len(shorter) < 5
         or one[0] != other[0]

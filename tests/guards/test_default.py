@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -12,9 +13,15 @@ from hypothesis import strategies as st
 from recallm import Guard
 from recallm.evaluation.pairs import labelled
 from recallm.guards import default as guards
+from recallm.guards import patterns, prompt, word_lists, words
 from recallm.guards.default import DEFAULT_GUARDS
 
 TABLE: list[tuple[Guard, str, str, bool]] = [
+    (guards.languages_agree, "What is the capital of France?", "Quelle est la capitale de la France ?", False),
+    (guards.languages_agree, "What does 'guten Tag' mean?", "What does 'guten Morgen' mean?", True),
+    (guards.languages_agree, "Passwort vergessen", "Ich habe mein Passwort vergessen", True),
+    (guards.numbers_agree, "Was tun in zwei Tagen Rom?", "Was kann man in 2 Tagen Rom tun?", True),
+    (guards.numbers_agree, "Was tun in zwei Tagen Rom?", "Was tun in Rom?", False),
     (guards.numbers_agree, "Refund within 30 days?", "Refund within 90 days?", False),
     (guards.numbers_agree, "Refund within 30 days?", "Can I get a refund within 30 days?", True),
     (guards.numbers_agree, "Is 30 days the limit?", "Is the limit thirty days?", True),
@@ -39,6 +46,24 @@ TABLE: list[tuple[Guard, str, str, bool]] = [
     (guards.numbers_agree, "the 2nd item", "the item", False),
     (guards.numbers_agree, "the 2nd and the 3rd item", "the second item", False),
     (guards.numbers_agree, "the 21st of May", "the 1st of May", False),
+    (
+        guards.numbers_agree,
+        "I have had a headache since I fell from my bike 3 days ago. Is that dangerous?",
+        "Ever since my bicycle accident my head aches. Should I see somebody about it soon?",
+        True,
+    ),
+    (
+        guards.numbers_agree,
+        "I have had a headache since I fell from my bike 3 days ago. Is that dangerous?",
+        "Ever since my bicycle accident 9 weeks ago my head aches. Should I see somebody about it?",
+        False,
+    ),
+    (
+        guards.manner_agrees,
+        "I have had a headache since I fell from my bike yesterday evening. Is that dangerous?",
+        "Ever since my bicycle accident my head aches. Should I see somebody about it soon?",
+        True,
+    ),
     (guards.literals_agree, "What does `len(x)` return?", "What does `len(y)` return?", False),
     (guards.literals_agree, "What does grep -l do?", "What does grep -L do?", False),
     (guards.literals_agree, "Delete /etc/hosts", "Delete /etc/fstab", False),
@@ -49,6 +74,10 @@ TABLE: list[tuple[Guard, str, str, bool]] = [
     (guards.direction_agrees, "How do I fly from London to New York?", "How do I fly from New York to London?", False),
     (guards.direction_agrees, "Did Brazil beat Germany?", "Did Germany beat Brazil?", False),
     (guards.direction_agrees, "My boss yelled at me", "I yelled at my boss", False),
+    (guards.direction_agrees, "Did stress cause my rash?", "Did my rash cause stress?", False),
+    (guards.direction_agrees, "Was Ann hired by Bob?", "Did Ann hire Bob?", False),
+    (guards.direction_agrees, "Was Ann hired by Bob?", "Did Bob hire Ann?", True),
+    (guards.direction_agrees, "madrid museums free sunday", "free museums madrid sunday", True),
     (guards.direction_agrees, "Copy x to y, and empty x", "Copy y to x, and empty y", False),
     (guards.direction_agrees, "Run migrations before I deploy", "Deploy before I'm running migrations", False),
     (guards.direction_agrees, "Is it worth moving house", "Is moving house worth it", True),
@@ -58,22 +87,89 @@ TABLE: list[tuple[Guard, str, str, bool]] = [
     (guards.capitals_agree, "how do i learn python", "How do I learn Python?", True),
     (guards.capitals_agree, "define Turkey", "define turkey", False),
     (guards.capitals_agree, "Define Turkey", "define turkey", True),
+    (guards.manner_agrees, "What is a monad?", "What is a monad, in detail?", False),
+    (guards.manner_agrees, "What is a monad?", "What is a monad? Be funny.", False),
+    (guards.manner_agrees, "What is a monad?", "What is a monad, as if I were a doctor?", False),
+    (guards.manner_agrees, "What is a monad?", "Sarcastically, what is a monad?", False),
+    (guards.manner_agrees, "What is a monad, in short?", "Briefly, what is a monad?", True),
+    (guards.manner_agrees, "What is a monad, in short?", "What is a monad, in detail?", False),
+    (guards.manner_agrees, "List the planets as JSON", "A JSON list of the planets", True),
+    (guards.manner_agrees, "List the planets as JSON", "A list of the planets", False),
+    (guards.manner_agrees, "Explain rain to me, for a child", "How would you explain rain to children?", True),
+    (guards.manner_agrees, "Which trains are late?", "Which trains are late today?", False),
+    (guards.manner_agrees, "Which trains are late now?", "Which trains are late today?", True),
+    (guards.manner_agrees, "Which trains are late this week?", "Which trains are late next week?", False),
+    (guards.manner_agrees, "What was on last week?", "What was on in the past week?", True),
+    (guards.manner_agrees, "Which trains are late?", "Which trains are late right now?", False),
+    (guards.manner_agrees, "Which trains are late?", "Is any train currently late?", True),
+    (guards.manner_agrees, "What is a monad?", "What is a monad for me?", True),
     (guards.opposites_are_absent, "Orders that shipped", "Orders that will ship", False),
     (guards.opposites_are_absent, "The cheapest way to Rome", "The least expensive way to Rome", True),
     (guards.negations_agree, "Which foods are safe for dogs?", "Which foods are not safe for dogs?", False),
     (guards.negations_agree, "Why can't I log in?", "Why can I not log in?", True),
     (guards.negations_agree, "Isn't the office open on Sunday?", "Is the office open on Sunday?", True),
     (guards.negations_agree, "I can't log in to my account", "I am unable to log in to my account", True),
+    (guards.negations_agree, "My son refuses to eat", "My son won't eat", True),
+    (guards.negations_agree, "My son refuses to eat lunch", "My son eats lunch", False),
+    (guards.negations_agree, "What if I fail to pay the rent?", "What if I pay the rent?", False),
+    (guards.negations_agree, "I forgot my password", "I can't remember my password", True),
+    (guards.negations_agree, "I forgot my password", "I can't reset my password", False),
+    (guards.negations_agree, "My lump is painless", "My lump doesn't hurt", True),
+    (guards.negations_agree, "I no longer need my order", "I don't need my order anymore", True),
+    (guards.negations_agree, "I no longer need my order", "I need my order", False),
+    (guards.negations_agree, "Did not receive my order", "Received my order", False),
+    (guards.wording_agrees, "Unable to log in", "Can't log in", True),
+    (guards.wording_agrees, "Unable to log in", "Able to log in", False),
+    (guards.wording_agrees, "My parcel never arrived", "My parcel didn't arrive", True),
+    (guards.wording_agrees, "My lump is painless", "My lump hurts", False),
+    (guards.negations_agree, "My parcel never arrived", "My parcel arrived", False),
+    (guards.wording_agrees, "The page fails to load", "The page doesn't load", True),
+    (guards.wording_agrees, "The pros and cons of tea", "The cons and pros of tea", True),
+    (guards.wording_agrees, "The pros of tea", "The cons of tea", False),
+    (guards.wording_agrees, "Advantages and disadvantages of tea", "Disadvantages and advantages of tea", True),
+    (guards.opposites_are_absent, "Advantages of green tea", "Disadvantages of green tea", False),
+    (guards.opposites_are_absent, "Who pays when I rent out a flat?", "Who pays when I rent a flat?", False),
+    (guards.opposites_are_absent, "How do I get into debt?", "How do I get out of debt?", False),
     (guards.opposites_are_absent, "How do I enable dark mode?", "How do I disable dark mode?", False),
     (guards.opposites_are_absent, "Is this mushroom edible?", "Is this mushroom inedible?", False),
     (guards.opposites_are_absent, "Can I take it with food?", "Must I take it with food?", False),
+    (guards.opposites_are_absent, "May I park here?", "Must I park here?", False),
+    (guards.opposites_are_absent, "Is it allowed to park here?", "Is it required to park here?", False),
+    (guards.opposites_are_absent, "Should I see a doctor?", "Do I need to see a doctor?", True),
+    (guards.opposites_are_absent, "Should I see a doctor?", "Can I see a doctor?", False),
+    (guards.opposites_are_absent, "Do I have to take it with food?", "Can I take it with food?", False),
+    (guards.opposites_are_absent, "Can I change my flight?", "I need to change my flight", True),
+    (guards.opposites_are_absent, "Do I need treatment?", "Will I need treatment?", True),
+    (guards.opposites_are_absent, "The meeting was cancelled", "The meeting will be cancelled", False),
+    (
+        guards.opposites_are_absent,
+        "I have to shake my hands after sleeping. What is the cause?",
+        "I have to shake my hands after sleeping. What might be the cause?",
+        True,
+    ),
+    (
+        guards.opposites_are_absent,
+        "I have to fly with a bad cough. Can I take it?",
+        "I have to fly with a bad cough. Should I take it?",
+        False,
+    ),
     (guards.opposites_are_absent, "Who was the king of Spain?", "Who is the king of Spain?", False),
+    (guards.opposites_are_absent, "Is the mushroom dangerous?", "Is the mushroom not safe?", True),
+    (guards.opposites_are_absent, "What should I do about ants?", "What can I do about ants?", True),
+    (
+        guards.opposites_are_absent,
+        "My order was cancelled, am I refunded?",
+        "They cancelled my order, am I refunded?",
+        True,
+    ),
+    (guards.opposites_are_absent, "Export from Notion", "How to export Notion", True),
     (guards.opposites_are_absent, "How do I buy shares?", "How do I purchase shares?", True),
     (guards.kinds_agree, "Sort a list in Python", "Sort a list in Java", False),
     (guards.kinds_agree, "Is the shop open on Monday?", "Is the shop open on Friday?", False),
     (guards.kinds_agree, "Convert 5 miles to metres", "Convert 5 miles to inches", False),
     (guards.kinds_agree, "Can dogs eat cheese?", "Can a dog eat cheese?", True),
     (guards.names_agree, "Best hotels in Murray county", "Best hotels in Floyd county", False),
+    (guards.names_agree, "Can I work in the US?", "Can I work in the United States?", True),
     (guards.names_agree, "How old is Ada Lovelace?", "What is the age of Ada Lovelace?", True),
     (guards.scope_agrees, "How do I reset my password?", "How do I reset my colleague's password?", False),
     (guards.scope_agrees, "Can I return shoes?", "Can I return shoes without a receipt?", False),
@@ -84,6 +180,16 @@ TABLE: list[tuple[Guard, str, str, bool]] = [
     (guards.wording_agrees, "How do I store fresh basil?", "How do I grow fresh basil?", False),
     (guards.wording_agrees, "How do I repair a bike?", "How do I fix a bicycle?", True),
     (guards.wording_agrees, "How do I cancle my plan?", "How do I cancel my plan?", True),
+    (guards.wording_agrees, "How do I get rid of ants?", "How do I remove ants?", True),
+    (guards.wording_agrees, "I've figured out the price of it", "I determined the price of it", True),
+    (guards.wording_agrees, "My new born cries", "My newborn cries", True),
+    (guards.wording_agrees, "The top hotels in Rome", "The best hotels in Rome", True),
+    (
+        guards.wording_agrees,
+        "I spilt tea, then sat down on the sofa to wait for the taxi home, and it is wet. What now?",
+        "I spilt tea, then sat down on the sofa to wait for a taxi home, and the wool is stained. What now?",
+        False,
+    ),
     (guards.wording_agrees, "What's the colour of it?", "What is the color of it?", True),
 ]
 
@@ -131,6 +237,9 @@ def test_politeness_and_typing_errors_are_no_reason() -> None:
         "HOW DO I CANCEL MY SUBSCRIPTION",
         "How do I cancell my subscription ?",
         "Quick question: how can I cancel my subscription?",
+        "Hi team, how do I cancel my subscription? Kind regards, Ann",
+        "Um, hey there, I was wondering how to cancel my subscription as soon as possible",
+        "Dear support, I'm a bit stuck. How do I cancel my subscription? Thanks in advance",
     ):
         assert all(guard(asked, other) for guard in DEFAULT_GUARDS), other
 
@@ -148,19 +257,37 @@ def test_guards_catch_most_look_alikes_and_cost_few_rewordings(
     assert sum(lost) / len(lost) <= most_lost
 
 
-LONG = 60_000
+LONG = 30_000
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "piece",
     [*"a1A_-/'\"`@=(. ", "aB1", "a.", "a-", "a@", "~.", "1.", "1,", "n't", "C:\\", "thanks so much ", "fA3+", "word "],
 )
 def test_long_prompts_take_bounded_time(piece: str) -> None:
-    """All guards take at most seconds for 60,000 characters of anything: no pattern backtracks over all of a text."""
+    """All guards take at most seconds for 30,000 characters of anything: no pattern backtracks over all of a text."""
     one = (piece * LONG)[:LONG]
     two = " ".join(f"{piece}{number}" for number in range(LONG // 8))
-    began = time.perf_counter()
+    began = time.thread_time()
     for guard in DEFAULT_GUARDS:
         guard(one, one[:-1] + "x")
         guard(two, two.upper() + "x")
-    assert time.perf_counter() - began < 10
+    assert time.thread_time() - began < 5
+
+
+def test_nothing_is_left_to_be_read_once_the_guards_are_prepared() -> None:
+    """After `prepare` all word lists are read; two prompts that hold little are judged without compiling a pattern."""
+    lists = [read for read in vars(word_lists).values() if hasattr(read, "cache_clear")]
+    for module in [module for name, module in sys.modules.items() if name.startswith("recallm.guards.")]:
+        for read in [read for read in vars(module).values() if hasattr(read, "cache_clear")]:
+            read.cache_clear()
+    words._WORDS.clear()
+    prompt._PARSED.clear()
+    guards._COMPARED.clear()
+    guards.prepare()
+    assert all(read.cache_info().currsize == 1 for read in lists)
+    compiled = patterns.compiled.cache_info().misses
+    for guard in DEFAULT_GUARDS:
+        guard("How do I pay 3 euros, e.g. by card?", "Can't I pay 4.50 in cash?")
+    assert patterns.compiled.cache_info().misses == compiled

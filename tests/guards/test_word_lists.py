@@ -13,11 +13,25 @@ from itertools import combinations, product
 import pytest
 
 from recallm.guards import word_lists
+from recallm.guards.phrases import phrases_in
 from recallm.guards.prompt import parse
 from recallm.guards.word_lists import lines_of
 
-PLAIN_LISTS = ("capitalised_words", "common_words", "known_words", "request_words", "restrictive_words")
+PLAIN_LISTS = (
+    "capitalised_words",
+    "common_words",
+    "known_words",
+    "request_words",
+    "restrictive_words",
+    "role_verbs",
+    "gradable_words",
+)
+LANGUAGE_LISTS = ("exclusions", "function_words", "narrowing_words", "negations", "telling_words", "word_endings")
 GROUPED_LISTS = ("kinds", "opposites", "synonyms", "word_forms")
+PHRASE_LISTS = ("forms", "phrases", "times")
+MEASURES = ("units",)
+OTHER_LISTS = ("english_too", "fillers")
+ALL_LISTS = (*PLAIN_LISTS, *LANGUAGE_LISTS, *GROUPED_LISTS, *PHRASE_LISTS, *MEASURES, *OTHER_LISTS)
 WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*(?:\+\+|#)?")
 
 Pair = frozenset[str]
@@ -52,10 +66,10 @@ def repeated(items: Iterable[str]) -> list[str]:
 def test_every_list_is_checked() -> None:
     """The tests below know every file of the directory by its name."""
     names = {path.name for path in files("recallm.guards").joinpath("data").iterdir()}
-    assert names == {f"{name}.txt" for name in PLAIN_LISTS + GROUPED_LISTS}
+    assert names == {f"{name}.txt" for name in ALL_LISTS}
 
 
-@pytest.mark.parametrize("name", PLAIN_LISTS + GROUPED_LISTS)
+@pytest.mark.parametrize("name", ALL_LISTS)
 def test_a_list_opens_with_its_format_and_has_no_blank_or_repeated_lines(name: str) -> None:
     """The first line of a list, and only the first, is a comment."""
     text = files("recallm.guards").joinpath("data", f"{name}.txt").read_text(encoding="utf-8")
@@ -66,7 +80,7 @@ def test_a_list_opens_with_its_format_and_has_no_blank_or_repeated_lines(name: s
     assert repeated(lines) == []
 
 
-@pytest.mark.parametrize("name", PLAIN_LISTS + GROUPED_LISTS)
+@pytest.mark.parametrize("name", [name for name in ALL_LISTS if name not in MEASURES])
 def test_the_lines_of_a_list_are_sorted(name: str) -> None:
     """A word is easy to find, and two people who add words seldom change the same place."""
     assert lines_of(name) == sorted(lines_of(name))
@@ -97,6 +111,34 @@ def test_every_line_says_something_that_no_other_line_says(name: str) -> None:
     """Each line relates two words that no other line of its list relates."""
     said = Counter(pair for line in lines_of(name) for pair in pairs(line))
     assert [line for line in lines_of(name) if all(said[pair] > 1 for pair in pairs(line))] == []
+
+
+def phrases(name: str) -> list[str]:
+    """Return the phrases of a list."""
+    lines = lines_of(name)
+    return lines if name == "fillers" else [each for line in lines for each in line.partition(": ")[2].split(", ")]
+
+
+@pytest.mark.parametrize("name", PHRASE_LISTS)
+def test_a_line_gives_a_name_to_sorted_phrases(name: str) -> None:
+    """A line of phrases has a name of its own, a colon, and phrases in alphabetical order."""
+    lines = [line.partition(": ") for line in lines_of(name)]
+    assert [line for line in lines if not re.fullmatch(r"[a-z-]+", line[0])] == []
+    assert repeated(line[0] for line in lines) == []
+    assert [line for line in lines if line[2].split(", ") != sorted(line[2].split(", "))] == []
+
+
+def test_no_phrase_is_listed_twice() -> None:
+    """A phrase counts as one word, asks for one form or time, or is left out."""
+    assert repeated(each for name in (*PHRASE_LISTS, "fillers") for each in phrases(name)) == []
+
+
+@pytest.mark.parametrize("name", [*PHRASE_LISTS, "fillers"])
+def test_phrases_are_found_in_a_prompt(name: str) -> None:
+    """A phrase is written as the words of a prompt are: in lower case, with digits, without apostrophes."""
+    found = {each: list(phrases_in(each.split())) for each in phrases(name)}
+    assert [each for each, hits in found.items() if [hit.words for _, _, hit in hits] != [tuple(each.split())]] == []
+    assert [each for each in found if re.search(r"[^a-z0-9 -]", each)] == []
 
 
 def test_synonyms_are_sorted_within_their_line() -> None:
@@ -176,3 +218,43 @@ def test_words_of_every_kind_of_list_are_known_to_be_spelled_right() -> None:
     known = word_lists.words_in_any_list()
     assert {"please", "achieve", "oven", "fridge", "monday", "encrypt"} <= known
     assert "fridgge" not in known
+
+
+@pytest.mark.parametrize("name", LANGUAGE_LISTS)
+def test_a_line_of_a_language_opens_with_its_code(name: str) -> None:
+    """A line is a code of two letters, a colon, and parts of words in alphabetical order, none of them twice."""
+    lines = lines_of(name)
+    assert [line for line in lines if not re.fullmatch(r"[a-z]{2}: \S.*", line)] == []
+    assert [line for line in lines if sides(line) != [sorted(side) for side in sides(line)]] == []
+    assert [line for line in lines if repeated(word for word in words(line) if word != "-")] == []
+    assert [line for line in lines if line != line.lower()] == []
+
+
+@pytest.mark.parametrize("name", ["function_words", "narrowing_words", "negations", "telling_words", "word_endings"])
+def test_a_language_has_one_line(name: str) -> None:
+    """All words of a language are in one place."""
+    assert repeated(line.partition(":")[0] for line in lines_of(name)) == []
+
+
+@pytest.mark.parametrize("name", ["exclusions", "narrowing_words"])
+def test_a_language_that_is_compared_has_function_words(name: str) -> None:
+    """Without them every word would count as one that matters."""
+    assert {line.partition(":")[0] for line in lines_of(name)} <= word_lists.function_words().keys()
+
+
+def test_exclusions_have_at_least_two_parts() -> None:
+    """A part alone excludes nothing, and a star ends a word."""
+    lines = lines_of("exclusions")
+    assert [line for line in lines if len(sides(line)) < 2 or not all(sides(line))] == []
+    assert [word for line in lines for word in words(line) if not re.fullmatch(r"[^\W_]+[*]?", word)] == []
+
+
+def test_negations_have_three_parts() -> None:
+    """A line has words that negate, words for "without", and phrases that negate nothing; a hyphen is none."""
+    assert [line for line in lines_of("negations") if len(sides(line)) != 3 or not all(sides(line))] == []
+
+
+def test_no_word_tells_a_language_twice() -> None:
+    """A function word is listed as such only."""
+    function, telling = word_lists.function_words(), word_lists.telling_words()
+    assert {code: function[code] & words for code, words in telling.items() if function[code] & words} == {}
