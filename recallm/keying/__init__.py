@@ -6,7 +6,7 @@ values mean the same, with `scalars`, `containers`, `instances` and what `object
 the work. `definitions` reads functions and classes: their `code`, its `usage` of variables, whose code it is (`scope`),
 what is `live`, `ignoring`, and what is only `bookkeeping`; `watch` notices changes; `wrappers` knows which wrappers do
 as what they wrap, and `tokens` stand for what cannot be read. `responses` reads what a response says of itself,
-`completeness` whether it is a whole answer in one of the `shapes` of vendors.
+`completeness` whether it is a whole answer in one of the `shapes` of vendors, `said` the texts and calls in it.
 
 To add a type that may be an argument, add its writer to the table in `canonical`; to add a way to define a function or
 to carry messages, extend `signature` or `chat`; to add a vendor's form of responses, extend `shapes`.

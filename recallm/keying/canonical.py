@@ -26,8 +26,8 @@ from types import (
     UnionType,
 )
 from typing import Any
-from weakref import WeakKeyDictionary
 
+from recallm.keying.attached import Attached
 from recallm.keying.containers import (
     attributes_form,
     mapping_form,
@@ -79,7 +79,7 @@ _FUNCTIONS: tuple[type, ...] = (
     type(str.join), type("".join), type(object.__init__), type(object().__str__),
 )  # fmt: skip
 
-_BY_NATURE: WeakKeyDictionary[type, Writer] = WeakKeyDictionary()
+_BY_NATURE: Attached[Writer] = Attached()
 """The writers of types that are not in the table, as they were found."""
 
 
@@ -87,7 +87,7 @@ def _writer_by_nature(cls: type) -> Writer:
     # By its type, never by `isinstance`: that asks a proxy what it wraps, and runs its code.
     writer = _BY_NATURE.get(cls)
     if writer is None:
-        writer = _BY_NATURE[cls] = _find_writer(cls)
+        writer = _BY_NATURE.keep(cls, _find_writer(cls))
     return writer
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_VARARGS, CO_VARKEYWORDS
 from types import CodeType
 
+from recallm.keying.attached import Attached
 from recallm.keying.canonical import canonical
 from recallm.keying.reader import encoded, length_prefixed
 
@@ -26,6 +27,9 @@ _WRITTEN_DOWN = frozenset({"__doc__", "__firstlineno__"})
 """What the body of a class stores of its text."""
 
 
+_KNOWN: Attached[tuple[bytes, list[str]]] = Attached()
+
+
 def code_form(code: CodeType) -> tuple[bytes, list[str]]:
     """Return bytes that tell code from any that computes something else.
 
@@ -33,9 +37,12 @@ def code_form(code: CodeType) -> tuple[bytes, list[str]]:
         The bytes, and the names of the closed-over variables in the order of their first use, in which they are
         numbered in the bytes.
     """
+    known = _KNOWN.get(code)
+    if known is not None:
+        return known
     written = _Code(code, None)
     form = written.form()
-    return form, [name for name in written.labels if name in code.co_freevars]
+    return _KNOWN.keep(code, (form, [name for name in written.labels if name in code.co_freevars]))
 
 
 class _Code:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
+from recallm.concurrency.signals import let_through
+from recallm.errors import contained
 from recallm.keying.responses import Held, elements, generations, get, has, held
 from recallm.keying.shapes import SHAPES, is_blank, is_given, shows, word
 
@@ -35,13 +37,14 @@ def is_complete(response: object) -> bool:
     >>> is_complete({"object": "chat.completion", "choices": [{"finish_reason": "length"}]})
     False
     """
+    if type(response) is str:  # It holds no other response, and is asked about at every hit.
+        return not is_blank(response)
     if not _is_whole(response):
         return False
-    if type(response) is str:  # It holds no other response, and is asked about at every hit.
-        return True
     try:
-        return all(map(_is_whole, _inner_responses(held(response))))
-    except Exception:  # noqa: BLE001  # what cannot be read is of no known shape
+        return contained(lambda: all(map(_is_whole, _inner_responses(held(response)))))
+    except Exception as error:  # noqa: BLE001  # what cannot be read is of no known shape
+        let_through(error)
         return True
 
 
@@ -53,14 +56,16 @@ def _is_whole(response: Any) -> bool:
     if issubclass(kind, str):
         return issubclass(kind, Enum) or not is_blank(response)
     try:
-        names = held(response)
-    except Exception:  # noqa: BLE001  # likewise
+        names = contained(held, response)
+    except Exception as error:  # noqa: BLE001  # likewise
+        let_through(error)
         return True
     for shape in SHAPES:
         try:
-            if shape.fits(names) and not shape.is_whole(names):
+            if contained(shape.fits, names) and not contained(shape.is_whole, names):
                 return False
-        except Exception:  # noqa: BLE001, S112  # what cannot be read tells nothing; the other shapes do
+        except Exception as error:  # noqa: BLE001  # what cannot be read tells nothing; the other shapes do
+            let_through(error)
             continue
     return kind is not dict or not _is_error_body(names)
 

@@ -66,6 +66,8 @@ def small_mapping_form(value: Mapping[Any, Any], reader: Reader) -> bytes:
     """Return the canonical form of a mapping that `is_small`."""
     reader.spend(len(value))
     pairs = [(SCALARS[type(key)](key, reader), SCALARS[type(item)](item, reader)) for key, item in value.items()]
+    if len(pairs) == 1:
+        return length_prefixed(b"{", pairs[0])
     pairs.sort()
     return length_prefixed(b"{", chain.from_iterable(pairs))
 

@@ -41,7 +41,7 @@ from recallm.keying.containers import attributes_form
 from recallm.keying.ignoring import Ignore, merged, without
 from recallm.keying.live import is_live
 from recallm.keying.objects import is_pydantic_class, named_values
-from recallm.keying.reader import UnreadableError, encoded, length_prefixed, type_path
+from recallm.keying.reader import UnreadableError, documentation, encoded, length_prefixed, module_path, type_path
 from recallm.keying.scope import Scope
 from recallm.keying.tokens import Opaque
 from recallm.keying.usage import ITEM, Import, Path, Usage, usage
@@ -53,7 +53,6 @@ MAX_DEFINITIONS = 500
 their names and their own code alone."""
 
 _LRU_CACHE = type(lru_cache(str))
-_code_form = lru_cache(maxsize=1024)(code_form)
 
 
 class Definitions(ValueReader):
@@ -248,7 +247,7 @@ class Definitions(ValueReader):
     def _function(self, fn: FunctionType, described: bool) -> bytes:
         self._watch.function(fn)
         code = fn.__code__
-        written, free = _code_form(code)
+        written, free = code_form(code)
         used = usage(code)
         if fn.__name__ not in READING_ALL:
             self.read.update(used.attributes_read(own_object(fn)))
@@ -420,11 +419,10 @@ class Definitions(ValueReader):
     def _class(self, cls: type, left_out: frozenset[str], described: bool) -> bytes:
         self._watch.state(lambda: list(cls.__mro__))
         parts = [self.class_form(type(cls))]
-        own = [kind for kind in cls.__mro__ if self._counts(kind)]
         books = self.books(cls)
         for kind in cls.__mro__:
             parts.append(type_path(kind))
-            if kind in own:
+            if self._counts(kind):
                 parts.append(self._defined(kind, left_out | books.uncounted(vars(kind)), described))
         return length_prefixed(b"class", parts)
 
@@ -440,7 +438,8 @@ class Definitions(ValueReader):
         parts = []
         for name in sorted(held):
             if name not in skipped and not (name.startswith("__pydantic_") and name not in _PYDANTIC):
-                parts += [encoded(name), self._member_form(held[name])]
+                item = documentation(kind, held[name]) if name == "__doc__" else held[name]
+                parts += [encoded(name), self._member_form(item)]
         return length_prefixed(b"defined", parts)
 
     def _member_form(self, item: Any) -> bytes:
@@ -474,7 +473,7 @@ _INCIDENTAL = frozenset(
 
 def _further(value: Any) -> bytes:
     """Return what is told of a function or class that is not read."""
-    path = f"{getattr(value, '__module__', None)}.{getattr(value, '__qualname__', None)}"
-    code = getattr(value, "__code__", None)
-    written = _code_form(code)[0] if isinstance(code, CodeType) else b""
-    return encoded(path) + blake2b(written, digest_size=8).digest()
+    module = module_path(getattr(value, "__module__", None), getattr(value, "__globals__", None))
+    path = type_path(value) if isinstance(value, type) else encoded(f"{module}.{getattr(value, '__qualname__', None)}")
+    written = code_form(code)[0] if isinstance(code := getattr(value, "__code__", None), CodeType) else b""
+    return path + blake2b(written, digest_size=8).digest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
@@ -14,15 +13,22 @@ from recallm.keying.bookkeeping import Leave
 from recallm.keying.canonical import ValueReader
 from recallm.keying.definitions import Definitions
 from recallm.keying.ignoring import Ignore
-from recallm.keying.reader import Reader, UnreadableError, encoded, length_prefixed, type_path
+from recallm.keying.lives import Lives
+from recallm.keying.reader import (
+    MAIN,
+    Reader,
+    UnreadableError,
+    class_module,
+    encoded,
+    length_prefixed,
+    module_path,
+    type_path,
+)
 from recallm.keying.scope import Scope, is_of_library
 from recallm.keying.signature import function_path, unwrap_function
 from recallm.keying.tokens import Opaque, Tokens
 from recallm.keying.watch import Watch
 from recallm.keying.wrappers import is_wrapt_wrapper
-
-MAX_LIVES = 64
-"""How many classes and functions among the arguments of one function are remembered as they were read."""
 
 _SETTLED = 3
 """How often a function is read before it is found out in detail which of its variables change all the time."""
@@ -84,16 +90,16 @@ class FunctionIdentity:
     def __init__(self, fn: Callable[..., Any], ignore: Ignore, tokens: Tokens, version: str | None = None) -> None:
         self.function = fn
         self._ignore = ignore
-        self._tokens = tokens
-        module = _module(fn)
+        module, script = _module(fn)
         self._version = version
-        self.of_library = is_of_library(module)
-        self.scope = Scope(module, library=version is not None or self.of_library)
+        self.of_library = script is None and is_of_library(module)
+        self.scope = Scope(module, library=version is not None or self.of_library, script=script)
         self._function = _Live(self._read_function)
         self._leave = Leave()
         self._opaque = Opaque(tokens)
         self._readings = 0
-        self._lives: OrderedDict[tuple[object, ...], tuple[object, _Live]] = OrderedDict()
+        self._token = tokens.of(fn) if _passes_for_a_function(fn) else b""
+        self._lives: Lives[_Live] = Lives()
 
     def __call__(self) -> Identity:
         """Return the function's identity as it is now."""
@@ -104,8 +110,8 @@ class FunctionIdentity:
             return Watch(), Identity(blake2b(b"version " + encoded(self._version), digest_size=20).digest(), None, {})
         self._readings += 1
         path = encoded(function_path(self.function))
-        if _passes_for_a_function(self.function):
-            first = length_prefixed(b"token", [path, self._tokens.of(self.function)])
+        if self._token:
+            first = length_prefixed(b"token", [path, self._token])
             return Watch(), Identity(blake2b(first, digest_size=20).digest(), None, {})
 
         def write(definitions: Definitions) -> bytes:
@@ -145,17 +151,12 @@ class FunctionIdentity:
 
     def reader(self) -> Reader:
         """Return a reader for the arguments of one call."""
+        self._lives.turn()
         return _ArgumentReader(self)
 
     def part(self, value: Any, left_out: frozenset[str] = frozenset()) -> bytes:
         """Return the digest of a class or function that is, or lies in, an argument."""
-        key = (id(value), left_out)
-        known = self._lives.get(key)
-        if known is None:
-            known = self._lives[key] = value, _Live(partial(self._read_part, value, left_out))
-            if len(self._lives) > MAX_LIVES:
-                self._lives.popitem(last=False)
-        return known[1]().digest
+        return self._lives.of(value, left_out, lambda: _Live(partial(self._read_part, value, left_out)))().digest
 
     def _read_part(self, value: Any, left_out: frozenset[str]) -> _Read:
         def write(definitions: Definitions) -> bytes:
@@ -170,24 +171,25 @@ class FunctionIdentity:
 class _ArgumentReader(ValueReader):
     """Reads the arguments of one call; of classes and functions it remembers what they were when last read."""
 
-    __slots__ = ("_identity",)
+    __slots__ = ("_identity", "_read")
 
     def __init__(self, identity: FunctionIdentity) -> None:
         super().__init__()
         self._identity = identity
+        self._read: dict[tuple[int, frozenset[str]], tuple[object, bytes]] = {}
 
     def is_own(self, module: str) -> bool:
         return self._identity.scope.owns(module)
 
     def class_form(self, cls: type) -> bytes:
-        return type_path(cls) + self._identity.part(cls) if self.is_own(cls.__module__) else type_path(cls)
+        return type_path(cls) + self._part(cls) if self.is_own(cls.__module__) else type_path(cls)
 
     def class_value_form(self, cls: type, left_out: frozenset[str]) -> bytes:
         module = sys.modules.get(cls.__module__)
         of_python = cls.__module__.partition(".")[0] in sys.stdlib_module_names
         if of_python and getattr(module, cls.__name__, None) is cls and not self.is_own(cls.__module__):
             return type_path(cls)
-        return type_path(cls) + self._identity.part(cls, left_out)
+        return type_path(cls) + self._part(cls, left_out)
 
     def function_form(self, fn: Any) -> bytes:
         kind = type(fn)
@@ -198,17 +200,31 @@ class _ArgumentReader(ValueReader):
             return length_prefixed(b"partial", [self.form(fn.func), *parts])
         if kind is BuiltinFunctionType and not isinstance(fn.__self__, type | ModuleType | None):
             raise UnreadableError("a method of a built-in object is not read")
-        return self._identity.part(fn)
+        return self._part(fn)
+
+    def _part(self, value: Any, left_out: frozenset[str] = frozenset()) -> bytes:
+        """Return the digest of a class or function, which is read once however often this call holds it."""
+        known = self._read.get((id(value), left_out))
+        if known is None:
+            known = self._read[id(value), left_out] = value, self._identity.part(value, left_out)
+        return known[1]
 
 
-def _module(fn: Any) -> str:
-    """Return the module in which the function at the bottom of wrappers is defined."""
+def _module(fn: Any) -> tuple[str, str | None]:
+    """Return the module in which the function at the bottom of wrappers is defined.
+
+    If that is a script which this process does not run, return the path of it, too.
+    """
     inner = unwrap_function(fn, through_wrappers=True)
     inner = getattr(inner, "__func__", inner)
     namespace = getattr(inner, "__globals__", None)
     if isinstance(namespace, dict):
-        return str(namespace.get("__name__"))
-    return str(getattr(inner if isinstance(inner, type) else type(inner), "__module__", None))
+        module = str(namespace.get("__name__"))
+        here = module not in MAIN or namespace is vars(sys.modules.get(module, sys))
+        return module, None if here else module_path(module, namespace)
+    cls = inner if isinstance(inner, type) else type(inner)
+    path = class_module(cls, cls.__module__, cls.__qualname__)
+    return str(cls.__module__), path if cls.__module__ in MAIN and path != module_path(cls.__module__) else None
 
 
 def _passes_for_a_function(fn: Any) -> bool:

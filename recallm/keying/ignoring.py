@@ -34,6 +34,11 @@ def ignore_tree(names: Iterable[str]) -> dict[str, Any]:
     return tree
 
 
+def whole(ignore: Ignore) -> list[str]:
+    """Return the names of what is ignored as a whole."""
+    return [name for name, inner in ignore.items() if not inner]
+
+
 def merged(one: Ignore, other: Ignore) -> dict[str, Any]:
     """Return a tree of what does not count in one tree or in another.
 

@@ -69,8 +69,8 @@ def _counted(value: Any, where: Layout, changes: Mapping[Any, Any], reader: Read
         ignored = ignored_names(changes) | books
         if ignored or where.slots:
             reader.watch.state(lambda: [type(value), *_flat(state(value, where).items(), ignored)])
-        elif where.attributes is not None:
-            reader.watch.attributes(where.attributes, value)
+        elif where.has_attributes:
+            reader.watch.attributes(value)
     unloaded = unloaded_columns(attributes)
     if unloaded:
         error = UnreadableError(

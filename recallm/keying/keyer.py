@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache
 from hashlib import blake2b
+from inspect import iscoroutine
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 from recallm import checks
-from recallm.errors import InvalidTypeError, InvalidValueError, MissingContextError
-from recallm.keying.chat import composed, replace_text, take_prompt
+from recallm.concurrency.signals import let_through
+from recallm.errors import InvalidTypeError, InvalidValueError, MissingContextError, contained
+from recallm.keying.chat import composed
 from recallm.keying.containers import mapping_form
+from recallm.keying.conversation import written
 from recallm.keying.identity import Identity
 from recallm.keying.ignoring import Ignore, without
 from recallm.keying.live import is_live
 from recallm.keying.objects import layout, named_values
-from recallm.keying.reader import Reader, UnreadableError, length_prefixed, type_path
-from recallm.keying.signature import USUAL_NAMES, Binder
-from recallm.keying.stand_ins import PROMPT_PLACEHOLDER, Replaced
-from recallm.records import Bypass, Failure, Query
-from recallm.typing import Arguments, Context, Namespace, Prompt
+from recallm.keying.prompts import Note, ToRewrite, take
+from recallm.keying.reader import Reader, UnreadableError, encoded, length_prefixed, type_path
+from recallm.keying.signature import Binder
+from recallm.keying.stand_ins import Replaced
+from recallm.keying.standalone import Standalone
+from recallm.records import Bypass, Failure, Query, Turn
+from recallm.typing import SERVES, Arguments, CallServe, Context, Namespace, Prompt, Serve, SkipIf, Ttl
 
-Note: TypeAlias = Callable[[], "str | None"]
+CALL_OPTIONS = frozenset({"cache_context", "cache_namespace", "cache_ttl", "cache_serve"})
+CALL_SERVES = (*SERVES, "refresh", "off")
 
-CALL_OPTIONS = frozenset({"cache_context", "cache_namespace", "cache_ttl"})
+
+class Rewriting(NamedTuple):
+    """A last turn that is to be rewritten into a question of its own, if that succeeds.
+
+    Attributes:
+        rewriter: rewrites it.
+        messages: the conversation.
+        key: digest of the conversation.
+        instead: what the call asks for if it succeeds, but for the text.
+    """
+
+    rewriter: Standalone
+    messages: object
+    key: bytes
+    instead: Request
 
 
 class Request(NamedTuple):
@@ -35,40 +55,82 @@ class Request(NamedTuple):
         text: the prompt.
         namespace: where its entry is kept.
         exact: everything else that the answer depends on, as bytes that must be equal.
-        ttl: seconds until its entry expires; None: never.
+        ttl: seconds until its entry expires, or what returns that of a response; None: never.
         contexts: the contexts that the decorator and the call gave; `exact` covers them.
         parts: what `exact` consists of: the function, the namespace, the contexts, ``**kwargs``, each argument.
         named: the arguments by name, with placeholders; `exact` covers them.
         extra: the arguments in ``**kwargs`` by name, likewise.
         function: by name, digests of what the function depends on.
         note: returns what the function's author should know of such calls, if anything; None: nothing.
+        history: the turns before the prompt, if they may be similar too; None: `exact` covers them.
+        rewriting: how to come to a better request first; this one is for when that fails. None: there is none.
+        arguments: all arguments by name, as the call gave them.
+        serve: what the call itself says that it may be served; None: nothing.
+        unrewritten: the request that this one was rewritten from; None: it was not.
     """
 
     text: str
     namespace: str
     exact: bytes
-    ttl: float | None
+    ttl: Ttl | None
     contexts: tuple[Mapping[Any, Any] | None, ...] = ()
     parts: tuple[bytes, ...] = ()
     named: Mapping[str, Any] = MappingProxyType({})
     extra: Mapping[str, Any] = MappingProxyType({})
     function: Mapping[str, bytes] = MappingProxyType({})
     note: Note | None = None
+    history: tuple[Turn, ...] | None = None
+    rewriting: Rewriting | None = None
+    arguments: Mapping[str, Any] = MappingProxyType({})
+    serve: Serve | Literal["refresh"] | None = None
+    unrewritten: Request | None = None
+
+    @property
+    def prompt(self) -> str:
+        """All of the call that may be similar, as text."""
+        return self.text if self.history is None else written(self.history, self.text)
 
     def query(self, model_id: str) -> Query:
-        """Return the query for a storage, under digests that no entry of another embedding model has."""
-        partition = blake2b(length_prefixed(b"P", [model_id.encode(), self.exact]), digest_size=20)
-        key = partition.copy()
-        key.update(self.text.encode("utf-8", "surrogatepass"))
-        return Query(self.text, self.namespace, partition.hexdigest(), key.hexdigest())
+        """Return the query for a storage, under digests that no entry of another embedding model has.
+
+        Nor has one that was made while the history had to be equal, if it may be similar here, or the reverse.
+        """
+        conversation = None if self.history is None else self.prompt
+        tag = b"P" if conversation is None else b"H"
+        digested = _partition if len(self.exact) <= _REMEMBERED_BYTES else _partition.__wrapped__
+        partition, begun = digested(tag, model_id, self.exact)
+        key = begun.copy()
+        key.update(encoded(self.text if conversation is None else conversation))
+        return Query(self.text, self.namespace, partition, key.hexdigest(), conversation)
+
+    def rewritten(self, question: str | None) -> Request:
+        """Return what the call asks for, now that its last turn was rewritten, or could not be (None)."""
+        if self.rewriting is None:
+            return self
+        unrewritten = self._replace(rewriting=None)
+        if question is None:
+            return unrewritten
+        return self.rewriting.instead._replace(text=composed(question), unrewritten=unrewritten)
 
     def asks_the_same(self, other: object) -> bool:
         """Return whether another request, of the same call, asks for the same."""
-        return isinstance(other, Request) and (self.text, self.namespace, self.exact) == (
+        return isinstance(other, Request) and (self.text, self.namespace, self.exact, self.history) == (
             other.text,
             other.namespace,
             other.exact,
+            other.history,
         )
+
+
+_REMEMBERED_BYTES = 1024
+"""Up to which size all that must be equal is remembered with its digest, so that 256 of them stay below 0.5 MB."""
+
+
+@lru_cache(maxsize=256)
+def _partition(tag: bytes, model_id: str, exact: bytes) -> tuple[str, blake2b]:
+    """Return the digest of a partition, and the hash of which each of its keys is a continuation."""
+    partition = blake2b(length_prefixed(tag, (model_id.encode(), exact)), digest_size=20)
+    return partition.hexdigest(), partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +145,10 @@ class Keyer:
         context: mapping, or callable of all arguments that returns one; None: every call must bring its own.
         namespace: name, or callable of all arguments that returns one.
         ignore: by name, the arguments, or what is in them, that do not affect the answer.
-        ttl: seconds until an entry expires; None: never.
+        ttl: seconds until an entry expires, or what returns that of a response; None: never.
         fixed: by name, default values and their forms, see `fixed_forms`.
+        similar_history: whether the texts of earlier turns may be similar, rather than have to be equal.
+        skip_if: returns whether a call with these arguments is none of the cache's; None: none is.
     """
 
     binder: Binder
@@ -94,16 +158,22 @@ class Keyer:
     context: Context | None
     namespace: Namespace
     ignore: Ignore
-    ttl: float | None
+    ttl: Ttl | None
     fixed: Mapping[str, tuple[object, bytes]] = field(default_factory=dict)
+    similar_history: bool = False
+    skip_if: SkipIf | None = None
 
     def split_options(self, kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the call-time options and the keyword arguments that are the function's own."""
         if CALL_OPTIONS.isdisjoint(kwargs):
             return {}, kwargs
         options = {name: kwargs[name] for name in CALL_OPTIONS if name in kwargs}
-        own = {name: value for name, value in kwargs.items() if name not in options or name in self.binder.names}
-        return options, own
+        return options, self.own(kwargs)
+
+    def own(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the keyword arguments that are the function's own."""
+        names = self.binder.names
+        return {name: value for name, value in kwargs.items() if name not in CALL_OPTIONS or name in names}
 
     def request(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any]
@@ -118,21 +188,35 @@ class Keyer:
         Raises:
             MissingContextError: neither the decorator nor the call gives a context.
             InvalidTypeError: the context is not a mapping, or the namespace or ttl has the wrong type.
-            InvalidValueError: the ttl or namespace has a value that is not allowed.
+            InvalidValueError: the ttl, the namespace or ``cache_serve`` has a value that is not allowed.
+            Exception: that of a signal handler, which is the caller's.
         """
+        try:
+            return contained(self._requested, args, kwargs, options)
+        except (InvalidTypeError, InvalidValueError, MissingContextError):
+            raise
+        except UnreadableError as error:
+            let_through(error)
+            name = error.trail[-1][0] if error.trail else "what the function reads"
+            return Bypass("unfingerprintable", f"{name}: {error}", f"pass version=, or ignore=({name!r},) {_IF_IT_MAY}")
+        except Exception as error:  # noqa: BLE001  # a user's callable or value failed: the call must go on
+            let_through(error)
+            return Failure("keying", error)
+
+    def _requested(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Request | Bypass | Failure:
+        if "cache_serve" in options and _checked_serve(options["cache_serve"]) == "off":
+            return Bypass("off")
         binder = self.binder.current()
         bound = binder.bind(args, kwargs)
         if bound is None:
             return Bypass("arguments", binder.why_not(args, kwargs))
-        try:
-            return self._request_of(binder, *bound, options)
-        except (InvalidTypeError, InvalidValueError, MissingContextError):
-            raise
-        except UnreadableError as error:
-            name = error.trail[-1][0] if error.trail else "what the function reads"
-            return Bypass("unfingerprintable", f"{name}: {error}", f"pass version=, or ignore=({name!r},) {_IF_IT_MAY}")
-        except Exception as error:  # noqa: BLE001  # a user's callable or value failed: the call must go on
-            return Failure("keying", error)
+        if self.skip_if is not None:
+            skipped = _skipped(self.skip_if, {**bound[1], **bound[0]})
+            if skipped is not None:
+                return skipped
+        return self._request_of(binder, *bound, options)
 
     def _request_of(
         self, binder: Binder, named: dict[str, Any], extra: dict[str, Any], options: Mapping[str, Any]
@@ -140,25 +224,40 @@ class Keyer:
         arguments = {**extra, **named} if extra else dict(named)
         contexts = self._contexts_of(arguments, options)
         namespace = self._namespace_of(arguments, options)
-        ttl = checks.ttl(options["cache_ttl"], "cache_ttl") if "cache_ttl" in options else self.ttl
-        if _is_true(arguments.get("stream")):
+        ttl = checks.ttl(options["cache_ttl"], "cache_ttl", of_call=True) if "cache_ttl" in options else self.ttl
+        stream = arguments.get("stream")
+        if stream is not None and _is_true(stream):
             return Bypass("stream", "stream=True")
         identity = self.identity()
         if identity.missing is not None:
             return Bypass("identity", identity.missing)
         if self.ignore:
             named, extra = self._counted(named), self._counted(extra)
-        taken = self._take_prompt(arguments, named, extra)
+        taken = take(self.prompt, arguments, named, extra, with_history=self.similar_history)
         if isinstance(taken, Bypass):
             return taken
-        text, note = taken
-        written = self._forms(binder, named, extra, contexts)
-        if isinstance(written, Bypass):
-            return written
-        parts = (identity.digest, namespace.encode("utf-8", "surrogatepass"), *written)
-        return Request(
-            text, namespace, length_prefixed(b"Q", parts), ttl, contexts, parts, named, extra, identity.named, note
-        )
+        forms = self._forms(binder, taken.named, taken.extra, contexts)
+        if isinstance(forms, Bypass):
+            return forms
+        parts = (identity.digest, encoded(namespace), *forms)
+        history = taken.history if self.similar_history else None
+        exact, serve = length_prefixed(b"Q", parts), options.get("cache_serve")
+        request = Request(
+            taken.text, namespace, exact, ttl, contexts, parts, taken.named, taken.extra, identity.named,
+            taken.note, history, None, arguments, serve,
+        )  # fmt: skip
+        return request if taken.to_rewrite is None else self._with_rewriting(request, taken.to_rewrite, binder)
+
+    def _with_rewriting(self, request: Request, to_rewrite: ToRewrite, binder: Binder) -> Request | Bypass:
+        """Return a request with what to ask for instead if its last turn can be rewritten."""
+        _, named, extra, *_ = to_rewrite.standalone
+        forms = self._forms(binder, named, extra, request.contexts)
+        if isinstance(forms, Bypass):
+            return forms
+        parts = (*request.parts[:2], *forms)
+        instead = request._replace(exact=length_prefixed(b"Q", parts), parts=parts, named=named, extra=extra)
+        key = blake2b(length_prefixed(b"R", [self.reader().form(to_rewrite.messages)])).digest()
+        return request._replace(rewriting=Rewriting(to_rewrite.rewriter, to_rewrite.messages, key, instead))
 
     def _forms(
         self,
@@ -205,6 +304,7 @@ class Keyer:
 
     def described(self, request: Request) -> dict[str, int]:
         """Return by name a number for each part of a request that must be equal: the same for equal parts."""
+        request = request if request.rewriting is None else request.rewriting.instead
         function, namespace, _, _, *arguments = map(hash, request.parts)
         described = {f"{name} (read by the function)": hash(part) for name, part in request.function.items()}
         described["the function"] = function
@@ -237,8 +337,10 @@ class Keyer:
     def _namespace_of(self, arguments: Arguments, options: Mapping[str, Any]) -> str:
         name = options.get("cache_namespace")
         if name is None:
-            name = self.namespace(arguments) if callable(self.namespace) else self.namespace
-        return checks.text(name, "cache_namespace")
+            if isinstance(self.namespace, str):  # it was checked as the function was decorated
+                return self.namespace
+            name = self.namespace(arguments)
+        return checks.text(name, "cache_namespace", of_call=True)
 
     def _counted(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments without what is ignored."""
@@ -252,53 +354,6 @@ class Keyer:
             elif inner:
                 counted[name] = without(value, inner)
         return counted
-
-    def _take_prompt(
-        self, arguments: Arguments, named: dict[str, Any], extra: dict[str, Any]
-    ) -> tuple[str, Note | None] | Bypass:
-        """Return the prompt, which a placeholder replaces in `named` or `extra`, and what the author should know."""
-        if callable(self.prompt):
-            return self._take_derived_prompt(arguments, named, extra)
-        name = self.prompt
-        if name not in named and name not in extra:
-            known = [each for each in extra if each in USUAL_NAMES]
-            name = known[0] if len(known) == 1 else name
-        group = named if name in named else extra
-        value = group.get(name)
-        if type(value) is str:
-            group[name] = PROMPT_PLACEHOLDER
-            return composed(value), None
-        taken = take_prompt(value)
-        if taken is None:
-            held = type(group.get(name)).__qualname__
-            return Bypass("no_prompt", f"{name!r} ({held})", _NAME_PROMPT)
-        group[name] = taken.rest
-        return taken.text, None
-
-    def _take_derived_prompt(
-        self, arguments: Arguments, named: dict[str, Any], extra: dict[str, Any]
-    ) -> tuple[str, Note | None] | Bypass:
-        """Return the text that the user's callable made of the arguments.
-
-        A placeholder takes its place if it stands as it is in one place. If it stands nowhere, or twice, the arguments
-        stay whole, and such calls match exactly only.
-        """
-        derive: Any = self.prompt
-        text: object = derive(arguments)
-        if text is None:
-            return Bypass("no_prompt", "prompt= returned None", "")
-        if not isinstance(text, str):
-            return Bypass("no_prompt", f"prompt= returned a {type(text).__qualname__}", "return a str")
-        found: list[object] = []
-        text = composed(text)
-        replaced = [
-            {name: replace_text(value, text, found) for name, value in group.items()} for group in (named, extra)
-        ]
-        if len(found) == 1:
-            named.update(replaced[0])
-            extra.update(replaced[1])
-            return text, None
-        return text, None if found else partial(_what_covers, derive, arguments, {**named, **extra})
 
 
 def _decides_no_answer(live: type | None, path: str) -> bool:
@@ -315,8 +370,6 @@ def _decides_no_answer(live: type | None, path: str) -> bool:
 _IF_IT_MAY = "if it does not affect the answer"
 
 _INSTEAD = "pass texts, numbers or identifiers instead of {0}"
-
-_NAME_PROMPT = "pass prompt='<argument>', or prompt=lambda kw: ... that returns the user's text"
 
 
 def fixed_forms(
@@ -335,14 +388,15 @@ def fixed_forms(
     fixed: dict[str, tuple[object, bytes]] = {}
     for name, value in defaults.items():
         try:
-            written = reader().form(value)
+            written = contained(reader().form, value)
         except UnreadableError:
             fixed[name] = value, b""
-        except Exception:  # noqa: BLE001, S112  # it is read at each call, where trouble is a bypass
+        except Exception as error:  # noqa: BLE001  # it is read at each call, where trouble is a bypass
+            let_through(error)
             continue
         else:
             where = layout(type(value))
-            has_place = where.attributes is not None or where.slots or hasattr(type(value), "__len__")
+            has_place = where.has_attributes or where.slots or hasattr(type(value), "__len__")
             if type(value) in _UNCHANGING or not has_place or (watched and not _holds(value)):
                 fixed[name] = value, written
     return fixed
@@ -358,8 +412,9 @@ def _holds(value: object) -> bool:
 def _is_true(value: object) -> bool:
     """Return whether an argument is true; one that does not say counts as true."""
     try:
-        return bool(value)
-    except Exception:  # noqa: BLE001  # an array of several values has no truth
+        return contained(bool, value)
+    except Exception as error:  # noqa: BLE001  # an array of several values has no truth
+        let_through(error)
         return True
 
 
@@ -373,8 +428,9 @@ def _items_described(name: str, items: Mapping[Any, Any], reader: Callable[[], R
     described = {}
     for key, item in items.items():
         try:
-            described[name.format(key)] = hash(reader().form(item))
-        except UnreadableError:
+            described[name.format(key)] = hash(contained(reader().form, item))
+        except Exception as error:  # noqa: BLE001  # what cannot be read, or runs code that raises, is not described
+            let_through(error)
             continue
     return described
 
@@ -392,39 +448,32 @@ def _context_form(contexts: tuple[Mapping[Any, Any] | None, ...], reader: Reader
     return length_prefixed(b"C", [mapping_form(dict(merged).items(), reader), *special])
 
 
-def _what_covers(derive: Callable[[Arguments], object], arguments: Arguments, counted: Collection[str]) -> str | None:
-    """Return what to tell of a derived prompt that stands in no argument; None: it depends on none that counts."""
-    texts = [name for name in counted if isinstance(arguments.get(name), str)]
-    whole = tuple(name for name in texts if _MARK in _derived(derive, {**arguments, name: _LONG + _MARK}))
-    text = _derived(derive, arguments)
-    part = [name for name in texts if name not in whole and _derived(derive, {**arguments, name: _MARK}) != text]
-    if part:
-        return (
-            f"the text that prompt= returns is only a part of {', '.join(map(repr, part))}, so calls match exactly "
-            "only; return the whole text"
-        )
-    if whole:
-        return (
-            f"the text that prompt= returns stands in no argument as it is, so calls match exactly only; as it holds "
-            f"all of {', '.join(map(repr, whole))}, pass ignore={whole!r}"
-        )
-    return None
+def _checked_serve(serve: Any) -> CallServe:
+    if not isinstance(serve, str) or serve not in CALL_SERVES:
+        # What comes with a call is not quoted.
+        raise InvalidValueError(f"cache_serve is none of {', '.join(map(repr, CALL_SERVES))}; use one of them")
+    return serve  # type: ignore[return-value]  # one of those words
 
 
-_MARK = "qzjxkv"
-_LONG = "x" * 50_000
-"""What is put in place of an argument, to see whether a derived prompt holds all of it."""
-
-
-def _derived(derive: Callable[[Arguments], object], arguments: Arguments) -> str:
+def _skipped(skip_if: SkipIf, arguments: dict[str, Any]) -> Bypass | Failure | None:
+    """Return why a call is none of the cache's; if that cannot be told it may be private, and is none either."""
     try:
-        return str(derive(arguments)).casefold()
-    except Exception:  # noqa: BLE001  # the user's callable expects something else there
-        return ""
+        return Bypass("skipped") if contained(_truth, contained(skip_if, arguments)) else None
+    except Exception as error:  # noqa: BLE001  # a user's callable failed: the call must go on
+        let_through(error)
+        return Failure("skip_if", error)
+
+
+def _truth(verdict: object) -> bool:
+    if isinstance(verdict, Awaitable):
+        if iscoroutine(verdict):
+            verdict.close()
+        raise InvalidTypeError("skip_if returns what is to be awaited, which nobody does; return a bool")
+    return bool(verdict)
 
 
 def _checked_context(context: Any, source: str) -> Mapping[Any, Any]:
-    if not isinstance(context, Mapping):
+    if type(context) is not dict and not isinstance(context, Mapping):  # the second takes half a microsecond
         raise InvalidTypeError(
             f"{source} gave a {type(context).__name__}; it must be a mapping such as {{'user_id': ...}}"
         )

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import ref
+
+from recallm.keying.attached import Attached
 
 BUILTIN_BASES: tuple[type, ...] = (
     OrderedDict, defaultdict, dict, list, tuple, str, bytes, bytearray, set, frozenset, deque, int, float, complex,
@@ -30,20 +32,20 @@ class Layout(NamedTuple):
 
     Attributes:
         base: the built-in whose content they have, or None.
-        attributes: reads the ``__dict__`` of an instance, or None if they have none.
-        slots: a name and a descriptor for each slot.
+        has_attributes: whether they have a ``__dict__``, which can be read.
+        slots: a name for each slot, and a reference to the class that defines it: the slot itself would keep it alive.
         whole: whether nothing lies anywhere else, as in the objects of compiled libraries.
         derived: names of cached properties: what they hold follows from the rest.
     """
 
     base: type | None
-    attributes: GetSetDescriptorType | MemberDescriptorType | None
-    slots: tuple[tuple[str, MemberDescriptorType], ...]
+    has_attributes: bool
+    slots: tuple[tuple[str, ref[type]], ...]
     whole: bool
     derived: frozenset[str]
 
 
-_LAYOUTS: WeakKeyDictionary[type, Layout] = WeakKeyDictionary()
+_LAYOUTS: Attached[Layout] = Attached()
 
 
 def layout(cls: type, base: type | None = None) -> Layout:
@@ -58,7 +60,7 @@ def layout(cls: type, base: type | None = None) -> Layout:
     known = _LAYOUTS.get(cls)
     if known is None:
         builtin = next((each for each in BUILTIN_BASES if issubclass(cls, each)), None)
-        known = _LAYOUTS[cls] = _layout(cls, builtin)
+        known = _LAYOUTS.keep(cls, _layout(cls, builtin))
     return known
 
 
@@ -75,16 +77,21 @@ def _layout(cls: type, base: type | None) -> Layout:
         expected += _POINTER_BYTES * (cls.__weakrefoffset__ > 0)
     whole = readable and cls.__basicsize__ <= expected and cls.__itemsize__ == (base or object).__itemsize__
     derived = {name for kind in cls.__mro__ for name, item in vars(kind).items() if isinstance(item, cached_property)}
-    return Layout(base, attributes if readable else None, slots, whole, frozenset(derived))
+    return Layout(base, attributes is not None and readable, slots, whole, frozenset(derived))
 
 
-def _slots(classes: tuple[type, ...]) -> Iterator[tuple[str, MemberDescriptorType]]:
+def _slots(classes: tuple[type, ...]) -> Iterator[tuple[str, ref[type]]]:
     for kind in classes:
         if "__slots__" not in vars(kind):
             continue
         for name, item in vars(kind).items():
             if isinstance(item, MemberDescriptorType):
-                yield name, item
+                yield name, ref(kind)
+
+
+def attributes_of(value: object) -> dict[str, Any]:
+    """Return the ``__dict__`` of an instance whose layout says that it has one; no code of the object runs."""
+    return object.__getattribute__(value, "__dict__")  # type: ignore[no-any-return]  # it is a dict
 
 
 def state(value: object, where: Layout) -> dict[str, Any]:
@@ -92,17 +99,21 @@ def state(value: object, where: Layout) -> dict[str, Any]:
 
     The mapping may be the object's own: it is there to be read.
     """
-    attributes: dict[str, Any] = where.attributes.__get__(value) if where.attributes is not None else {}
+    attributes = attributes_of(value) if where.has_attributes else {}
     if not where.slots:
         return attributes
     held = dict(attributes)
-    for name, slot in where.slots:
+    for name, holder in where.slots:
+        kind: Any = holder()
+        slot = vars(kind).get(name)
+        if not isinstance(slot, MemberDescriptorType):  # something else has taken its place
+            continue
         try:
             item = slot.__get__(value)
         except AttributeError:  # the slot was never filled
             continue
         # A class may name a slot of its base again; both are there.
-        held[name if name not in held else f"{name} of {slot.__objclass__.__qualname__}"] = item
+        held[name if name not in held else f"{name} of {kind.__qualname__}"] = item
     return held
 
 

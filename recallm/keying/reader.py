@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from struct import Struct
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from recallm.errors import UnfingerprintableError
@@ -193,28 +193,77 @@ def length_prefixed(tag: bytes, parts: Iterable[bytes]) -> bytes:
 _PACK = tuple(Struct(f"<{count + 1}Q").pack for count in range(64))
 """For as many lengths as there often are, what packs them with their number."""
 
+MAIN = ("__main__", "__mp_main__")
+"""Names of the module that is the script which a process runs."""
+
 
 def encoded(text: str) -> bytes:
     """Return a text as bytes, whatever characters it holds."""
     return text.encode("utf-8", "surrogatepass")
 
 
-def module_path(name: str | None) -> str:
+def module_path(name: str | None, names: Mapping[str, Any] | None = None) -> str:
     """Return the path of a module; a script's is that of the module which its file would be.
+
+    Args:
+        name: the module's name.
+        names: its variables, if they are at hand; those of a script that this process does not run are not loaded.
 
     >>> module_path("json")
     'json'
     """
-    if name not in ("__main__", "__mp_main__"):
+    if name not in MAIN:
         return name or "builtins"
-    module = sys.modules.get(name)
-    spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
+    if names is None or names.get("__name__") not in MAIN:
+        names = vars(sys.modules[name]) if name in sys.modules else {}
+    spec, package = names.get("__spec__"), names.get("__package__")
     if spec is not None:
         return str(spec.name)
-    stem = str(file or "__main__").replace("\\", "/").rpartition("/")[2].removesuffix(".py")
-    return stem or "__main__"
+    stem = str(names.get("__file__") or "__main__").replace("\\", "/").rpartition("/")[2].removesuffix(".py")
+    return f"{package}.{stem}" if package else stem or "__main__"
+
+
+class Elsewhere:
+    """The script that functions were sent from which this process does not run.
+
+    Attributes:
+        path: the path of the first such script's module; None: there is none.
+    """
+
+    path: str | None = None
+
+    @classmethod
+    def add(cls, path: str) -> None:
+        """Have classes that are of a script, but not of the one that runs here, be those of this one."""
+        if cls.path is None and path not in map(module_path, MAIN):
+            cls.path = path
+
+
+def class_module(cls: type, module: str, qualname: str) -> str:
+    """Return the path of the module of a class, by the module's name and its own."""
+    if module not in MAIN or Elsewhere.path is None:
+        return module_path(module)
+    for each in _NAMES_OF(cls).values():
+        if type(each) is FunctionType and each.__globals__.get("__name__") in MAIN:
+            return module_path(module, each.__globals__)
+    own = vars(sys.modules[module]) if module in sys.modules else {}
+    return module_path(module) if qualname.partition(".")[0] in own else Elsewhere.path
+
+
+_NAMES_OF: Any = vars(type)["__dict__"].__get__
+"""Reads the names that a class defines, whatever its metaclass does."""
+
+
+def documentation(cls: type, doc: object) -> object:
+    """Return the docstring of a class; in one that `dataclasses` wrote, a script has the name of its module."""
+    if cls.__module__ not in MAIN or "__dataclass_fields__" not in _NAMES_OF(cls):
+        return doc
+    if not isinstance(doc, str) or not doc.startswith(f"{cls.__name__}("):
+        return doc
+    return doc.replace(f"{cls.__module__}.", f"{class_module(cls, cls.__module__, cls.__qualname__)}.")
 
 
 def type_path(cls: type) -> bytes:
     """Return the dotted path of a class as bytes."""
-    return encoded(f"{module_path(cls.__module__)}.{cls.__qualname__}")
+    qualname = cls.__qualname__
+    return encoded(f"{class_module(cls, cls.__module__, qualname)}.{qualname}")

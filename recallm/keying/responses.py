@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
+from recallm.concurrency.signals import let_through
+from recallm.errors import contained
 from recallm.keying.objects import named_values
 
 Held: TypeAlias = dict[str, Any]
@@ -17,14 +20,40 @@ FIRST_PARTS = slice(128)
 """How many choices, messages or parts of a response are looked at."""
 
 PYDANTIC_OWN = frozenset({"__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"})
-INPUT_TOKENS = ("input_tokens", "prompt_tokens")
-OUTPUT_TOKENS = ("output_tokens", "completion_tokens")
+INPUT_TOKENS = ("input_tokens", "prompt_tokens", "prompt_token_count", "promptTokenCount")
+OUTPUT_TOKENS = ("output_tokens", "completion_tokens", "candidates_token_count", "candidatesTokenCount")
+TOOL_TOKENS = ("tool_use_prompt_token_count", "toolUsePromptTokenCount")
+THOUGHT_TOKENS = ("thoughts_token_count", "thoughtsTokenCount")
 TOTALS = ("total_tokens", "total_token_count", "totalTokenCount")
 USAGES = ("usage", "usage_metadata", "usageMetadata", "token_usage")
 
 
+class Usage(NamedTuple):
+    """The tokens that a response took: all of them, those it was given, and those it gave. 0 is not known."""
+
+    total: int = 0
+    read: int = 0
+    written: int = 0
+
+    @classmethod
+    def of(cls, read: int, written: int, total: int = 0) -> Usage:
+        """Return a usage whose total is the sum unless the response has counted it."""
+        return cls(total or read + written, read, written)
+
+
 def is_stream(response: object) -> bool:
-    """Return whether a response is consumed by reading it, so that keeping it would take it from the caller."""
+    """Return whether a response is consumed by reading it, so that keeping it would take it from the caller.
+
+    One that raises when it is asked what it is may be such.
+    """
+    try:
+        return contained(_is_consumed, response)
+    except Exception as error:  # noqa: BLE001  # a proxy runs code of its own
+        let_through(error)
+        return True
+
+
+def _is_consumed(response: object) -> bool:
     return isinstance(response, Iterator | AsyncIterator | Awaitable) or hasattr(type(response), "__aiter__")
 
 
@@ -61,46 +90,59 @@ def elements(value: Any, where: slice = FIRST_PARTS) -> Sequence[Any]:
 
 
 def total_tokens(response: object) -> int:
-    """Return the tokens, in and out, that a response says it took, in the shape of any vendor, or 0.
+    """Return the tokens, in and out, that a response says it took; see `used_tokens`."""
+    return used_tokens(response).total
+
+
+def used_tokens(response: object) -> Usage:
+    """Return the tokens that a response says it took, in the shape of any vendor; what it does not say is 0.
 
     Known are the responses of OpenAI, Anthropic, Gemini, Ollama, LiteLLM, LangChain, Pydantic AI and Instructor, as
     objects and as dicts.
     """
     try:
-        tokens = _tokens(held(response))
-    except Exception:  # noqa: BLE001  # what cannot be read reports no tokens
-        return 0
-    return tokens if tokens <= MAX_TOKENS else 0
+        used = contained(lambda: _used(held(response)))
+    except Exception as error:  # noqa: BLE001  # what cannot be read reports no tokens
+        let_through(error)
+        return Usage()
+    return used if used.total <= MAX_TOKENS else Usage()
 
 
-def _tokens(names: Held) -> int:
+def _used(names: Held) -> Usage:
     # Instructor leaves the vendor's response with its result, Pydantic AI the state of the run.
     inner = (held(get(names, name)) for name in ("_raw_response", "_state"))
-    return _usage(names) or _of_generations(names) or next(filter(None, map(_usage, inner)), 0)
+    return _first(chain((find(names) for find in (_usage, _of_generations)), map(_usage, inner)))
 
 
-def _usage(names: Held) -> int:
+def _first(found: Iterable[Usage]) -> Usage:
+    return next((each for each in found if each.total), Usage())
+
+
+def _usage(names: Held) -> Usage:
     """Return the tokens that a response, or what LangChain notes about one, says it took."""
-    for name in USAGES:
-        counted = _sum(held(get(names, name)))
-        if counted:
-            return counted
-    return _count(names, "prompt_eval_count") + _count(names, "eval_count")
+    found = _first(_counted(held(get(names, name))) for name in USAGES)
+    return found if found.total else Usage.of(_count(names, "prompt_eval_count"), _count(names, "eval_count"))
 
 
-def _sum(usage: Held) -> int:
-    total = _count(usage, *TOTALS)
-    if total:
-        return total
-    # Anthropic counts what it read from its cache, and wrote into it, beside the other input.
+def _counted(usage: Held) -> Usage:
+    # Anthropic counts what it read from its cache, and wrote into it, beside the other input; Gemini what tools and
+    # its own thoughts took beside the rest.
     cached = _count(usage, "cache_creation_input_tokens") + _count(usage, "cache_read_input_tokens")
-    return _count(usage, *INPUT_TOKENS) + cached + _count(usage, *OUTPUT_TOKENS)
+    read = _count(usage, *INPUT_TOKENS) + _count(usage, *TOOL_TOKENS)
+    written = _count(usage, *OUTPUT_TOKENS) + _count(usage, *THOUGHT_TOKENS)
+    total = _count(usage, *TOTALS)
+    if 0 < total < read + cached + written:  # LiteLLM counts it among the other input, as its total tells
+        cached = 0
+    return Usage.of(read + cached, written, total)
 
 
-def _of_generations(names: Held) -> int:
+def _of_generations(names: Held) -> Usage:
     """Return the tokens that a result of LangChain's took, or a message that only notes them in its metadata."""
-    noted = _usage(held(get(names, "llm_output"))) or _usage(held(get(names, "response_metadata")))
-    return noted or sum(_usage(held(get(held(each), "message"))) for each in generations(names))
+    noted = _first(_usage(held(get(names, name))) for name in ("llm_output", "response_metadata"))
+    if noted.total:
+        return noted
+    each = [_usage(held(get(held(one), "message"))) for one in generations(names)]
+    return Usage(*map(sum, zip(*each, strict=True))) if each else noted
 
 
 def generations(names: Held) -> tuple[Any, ...]:

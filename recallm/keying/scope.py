@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
 
-from recallm.keying.reader import module_path
+from recallm.keying.reader import MAIN, module_path
 
 _INSTALLED = ("site-packages", "dist-packages")
 
@@ -19,11 +19,13 @@ class Scope:
     Args:
         module: the function's module.
         library: whether the function belongs to a library that the program only uses; then no other code counts.
+        script: the path of the script that the function is of, if this process does not run it.
     """
 
-    def __init__(self, module: str, *, library: bool = False) -> None:
-        self._top = _top(module)
-        self._loose = not library and _is_loose(module)
+    def __init__(self, module: str, *, library: bool = False, script: str | None = None) -> None:
+        self._script = script
+        self._top = self._top_of(module)
+        self._loose = not library and ("." not in script if script is not None else _is_loose(module))
         self._library = library
         self._known: dict[str, bool] = {}
 
@@ -33,8 +35,12 @@ class Scope:
             return False
         known = self._known.get(module)
         if known is None:
-            known = self._known[module] = _top(module) == self._top or (self._loose and not is_installed(module))
+            own = self._top_of(module) == self._top
+            known = self._known[module] = own or (self._loose and not is_installed(module))
         return known
+
+    def _top_of(self, module: str) -> str:
+        return _top(self._script if self._script is not None and module in MAIN else module)
 
 
 def _top(module: str) -> str:
@@ -43,7 +49,7 @@ def _top(module: str) -> str:
 
 def _is_loose(module: str) -> bool:
     """Return whether a module lies in no package, and is neither installed nor Python's own."""
-    if module in ("__main__", "__mp_main__"):
+    if module in MAIN:
         return "." not in module_path(module)
     if "." in module or module in sys.stdlib_module_names or module in sys.builtin_module_names:
         return False

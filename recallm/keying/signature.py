@@ -11,7 +11,7 @@ from types import CodeType, FunctionType
 from typing import Any, Literal, TypeAlias
 
 from recallm.errors import InvalidTypeError, InvalidValueError, SignatureMismatchError
-from recallm.keying.reader import module_path
+from recallm.keying.reader import class_module, module_path
 from recallm.keying.wrappers import hands_on_result
 from recallm.typing import Mode, Prompt
 
@@ -60,7 +60,10 @@ def function_path(fn: Any) -> str:
     """Return ``module.qualname`` of the function at the bottom of partials, wrappers and objects."""
     fn = unwrap_function(fn, through_wrappers=True)
     named = fn if hasattr(fn, "__qualname__") else type(fn)
-    return f"{module_path(getattr(named, '__module__', None))}.{named.__qualname__}"
+    if issubclass(type(named), type):
+        return f"{class_module(named, named.__module__, named.__qualname__)}.{named.__qualname__}"
+    module = module_path(getattr(named, "__module__", None), getattr(fn, "__globals__", None))
+    return f"{module}.{named.__qualname__}"
 
 
 def where_defined(fn: Any) -> tuple[str, int]:

@@ -27,6 +27,16 @@ class Ignored(NamedTuple):
 IGNORED = Ignored()
 
 
+class Rewritten(NamedTuple):
+    """Messages of which a text that stands alone was made.
+
+    Attributes:
+        left: what they hold besides the texts of users and assistants, in order; the last turn has a place among it.
+    """
+
+    left: tuple[Any, ...]
+
+
 class Replaced(NamedTuple):
     """A value in which others stand for some of what it holds.
 

@@ -11,10 +11,11 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import chain
 from types import CodeType
 from typing import NamedTuple, TypeAlias
+
+from recallm.keying.attached import Attached
 
 Path: TypeAlias = tuple[str, ...]
 """A variable, by its kind and name (``"global MODEL"``), and the attributes that lead on from it."""
@@ -111,12 +112,17 @@ class Usage:
         return counts and type(value) in (int, float)
 
 
-@lru_cache(maxsize=1024)
+_KNOWN: Attached[Usage] = Attached()
+
+
 def usage(code: CodeType) -> Usage:
     """Return what code, and the functions defined in it, do with globals, closed-over variables and arguments."""
+    known = _KNOWN.get(code)
+    if known is not None:
+        return known
     found = Usage()
     _follow(code, found, set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]), set(code.co_freevars))
-    return found
+    return _KNOWN.keep(code, found)
 
 
 def _follow(code: CodeType, found: Usage, given: set[str], free: set[str]) -> None:

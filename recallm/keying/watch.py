@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from operator import attrgetter, is_, itemgetter
-from types import CellType, FunctionType, GetSetDescriptorType, MemberDescriptorType
-from typing import Any, TypeAlias
+from types import CellType, FunctionType
+from typing import Any
 
-_Descriptor: TypeAlias = GetSetDescriptorType | MemberDescriptorType
+from recallm.concurrency.signals import let_through
+from recallm.keying.objects import attributes_of
 
 _CODE = attrgetter("__code__", "__defaults__", "__kwdefaults__")
 
@@ -29,7 +30,7 @@ class Watch:
         self._cells: list[tuple[CellType, Any]] = []
         self._items: list[tuple[Any, list[Any]]] = []
         self._mappings: list[tuple[Mapping[Any, Any], list[Any], list[Any]]] = []
-        self._attributes: list[tuple[type, _Descriptor, object, list[Any], list[Any]]] = []
+        self._attributes: list[tuple[type, object, list[Any], list[Any]]] = []
         self._states: list[tuple[Callable[[], list[Any]], list[Any]]] = []
         self._contents: list[tuple[Callable[[], object], object]] = []
 
@@ -41,7 +42,8 @@ class Watch:
             for check in self._checks:
                 if not check():
                     return False
-        except Exception:  # noqa: BLE001  # a name is gone, a mapping changes right now, or an object is of another class
+        except Exception as error:  # noqa: BLE001  # a name is gone, a mapping changes right now, or an object is of another class
+            let_through(error)
             return False
         return True
 
@@ -80,8 +82,8 @@ class Watch:
         return all(_same(each, keys) and _same(each.values(), values) for each, keys, values in self._mappings)
 
     def _attributes_are_unchanged(self) -> bool:
-        for cls, slot, value, keys, values in self._attributes:
-            held = slot.__get__(value)
+        for cls, value, keys, values in self._attributes:
+            held = attributes_of(value)
             if not (type(value) is cls and _same(held, keys) and _same(held.values(), values)):
                 return False
         return True
@@ -125,10 +127,10 @@ class Watch:
         """Watch the keys and the values of a mapping."""
         self._mappings.append((value, list(value), list(value.values())))
 
-    def attributes(self, slot: _Descriptor, value: object) -> None:
-        """Watch the attributes of an object, which `slot` reads as a mapping."""
-        held = slot.__get__(value)
-        self._attributes.append((type(value), slot, value, list(held), list(held.values())))
+    def attributes(self, value: object) -> None:
+        """Watch the attributes of an object."""
+        held = attributes_of(value)
+        self._attributes.append((type(value), value, list(held), list(held.values())))
 
     def state(self, read: Callable[[], list[Any]]) -> None:
         """Watch what a function lists, object by object."""

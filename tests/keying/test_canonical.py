@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, NewType, Optional, ParamSpec, TypeVa
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keying.making import (
     Plain,
@@ -35,6 +35,7 @@ from keying.making import (
     values,
     with_attributes,
 )
+from support.examples import examples
 
 from recallm.errors import UnfingerprintableError
 from recallm.keying.canonical import canonical
@@ -227,7 +228,7 @@ def test_order_and_spelling_do_not_count(one: object, other: object) -> None:
 
 
 @given(values, values)
-@settings(max_examples=300)
+@examples(3)
 def test_forms_are_equal_exactly_when_the_values_are(one: object, other: object) -> None:
     """Two forms are equal if and only if types, contents and attributes are equal throughout."""
     assert (form(one) == form(other)) == (reference(one) == reference(other))
@@ -276,11 +277,12 @@ messages = st.lists(
 )
 
 
+@pytest.mark.untraced
 def test_another_process_makes_the_same_keys(tmp_path: Path) -> None:
     """Values, messages and calls have the keys in another process, with other hashes of texts, that they have here."""
     seen: list[object] = [{"a", "b", "c"}, *TYPES[:4], np.ones(3), OrderedDict(a=1), Point, Slotted, len, sorted]
 
-    @settings(max_examples=150, database=None)
+    @examples(1.5, database=None)
     @given(values, messages)
     def collect(value: object, conversation: list[Any]) -> None:
         seen.extend([value, conversation])

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keying.making import Bag, Record, Tagged, form, with_attributes
 from pydantic import BaseModel, ConfigDict
+from support.ids import named
 
 from recallm.errors import UnfingerprintableError
 from recallm.keying.chat import composed, replace_text, take_prompt
@@ -211,7 +212,7 @@ def test_parts_of_as_many_lines_share_a_rest() -> None:
         *([{"role": None, "content": "hi"}], [{"role": 7, "content": "hi"}], SYSTEM, ("system", "hi")),
         *({"question": "a", "text": "b"}, {"messages": []}, [UserDict(user("q"))]),
     ],
-    ids=str,
+    ids=named,
 )
 def test_where_no_user_says_anything_there_is_no_prompt(value: Any) -> None:
     """A value without a text of a user's has no prompt, and nothing is guessed or consumed."""
@@ -302,7 +303,7 @@ def test_a_text_is_its_letters_whatever_its_class_makes_of_them() -> None:
         (7, 0),
         (object(), 0),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_placeholder_takes_the_place_of_each_standing_text(value: object, times: int) -> None:
     """The prompt is found wherever it stands as it is, and nowhere else."""

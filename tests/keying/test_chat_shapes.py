@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from keying.making import Bag, Plain, Record, Tagged, form, with_attributes
 from pydantic import BaseModel
+from support.ids import named
 
 from recallm.keying.chat import take_prompt
 
@@ -250,7 +251,7 @@ def test_what_is_beside_the_question_counts(one: Any, other: Any) -> None:
         {"type": "file", "text": None},
         ChatPromptValue(messages=[]),
     ],
-    ids=repr,
+    ids=named,
 )
 def test_what_no_user_says_is_no_prompt(value: Any) -> None:
     """Texts of others, and texts under names that do not say whose they are, are not taken for a question."""

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum, StrEnum
-from time import perf_counter
+from time import thread_time
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 from support.answers import ANSWERS, TEXT, Answer, dumped
+from support.ids import named
 
 from recallm import is_complete
 from recallm.keying.responses import total_tokens
@@ -130,7 +131,7 @@ def test_what_is_empty_is_no_answer(response: object) -> None:
         Nothing.TEXT, Nothing.NUMBER, Label.NONE, Found([]), Basket(), defaultdict(list), UserDict(), Run(), Computed(),
         SimpleNamespace(), range(0),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=lambda value: named(value, 40),
 )  # fmt: skip
 def test_what_is_of_no_known_shape_is_complete(response: object) -> None:
     """Numbers, False, and objects of a user's own are complete, and no code of theirs runs."""
@@ -209,7 +210,7 @@ def test_a_response_that_holds_itself_is_judged_all_the_same() -> None:
     assert is_complete(result)
 
 
-@pytest.mark.parametrize("odd", [object(), 7, [], [7], {}, "text", [[]], {"content": 7}], ids=repr)
+@pytest.mark.parametrize("odd", [object(), 7, [], [7], {}, "text", [[]], {"content": 7}], ids=named)
 @pytest.mark.parametrize("answer", [each for each in ANSWERS if each.whole], ids=lambda answer: answer.name)
 def test_whatever_stands_in_a_shape_nothing_raises(answer: Answer, odd: object) -> None:
     """A response whose parts are not what they should be is judged without an exception."""
@@ -243,6 +244,6 @@ def test_a_huge_response_takes_no_time() -> None:
     choice = chat["choices"][0]
     many = {**choice, "message": {"role": "assistant", "content": [{"type": "text", "text": text}] * 1_000_000}}
     responses: list[object] = [{**chat, "choices": [many] * 1000}, text, [text] * 1_000_000]
-    began = perf_counter()
+    began = thread_time()
     assert all(map(is_complete, responses))
-    assert perf_counter() - began < 0.5
+    assert thread_time() - began < 0.5

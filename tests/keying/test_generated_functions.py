@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.programs import Function, digest, run, run_python
 
 SHAPE = """
@@ -137,7 +139,7 @@ def answers(fn: Function) -> list[Any]:
     return found
 
 
-@settings(max_examples=150)
+@examples(0.6)
 @given(families())
 def test_functions_that_answer_differently_differ(family: list[Program]) -> None:
     """Two functions that give different results on some input never share a digest."""
@@ -149,7 +151,6 @@ def test_functions_that_answer_differently_differ(family: list[Program]) -> None
         assert given_answers == expected, f"{program.source}\n{program.values}\n{other.source}\n{other.values}"
 
 
-@settings(max_examples=100)
 @given(programs())
 def test_calls_do_not_make_another_function(program: Program) -> None:
     """What a function counts and logs while it runs leaves its digest as it was."""
@@ -167,11 +168,12 @@ for source, values in json.load(open(sys.argv[1])):
 """
 
 
+@pytest.mark.untraced
 def test_the_same_program_is_the_same_function_in_another_process(tmp_path: Path) -> None:
     """Another process, with other hashes and addresses, gives each function the digest that it has here."""
     seen: list[Program] = []
 
-    @settings(max_examples=100, database=None)
+    @examples(1, database=None)
     @given(programs())
     def collect(program: Program) -> None:
         seen.append(program)
@@ -181,4 +183,4 @@ def test_the_same_program_is_the_same_function_in_another_process(tmp_path: Path
     (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
     printed = run_python("elsewhere.py", "programs.json", folder=tmp_path, PYTHONHASHSEED="7").split()
     assert printed == [digest(program.function()).hex() for program in seen]
-    assert len(set(printed)) > 50
+    assert len(set(printed)) > len(seen) / 2

@@ -20,9 +20,10 @@ import pytest
 import wrapt
 from support.programs import Function, defined, digest, identity, read, run_python
 
-from recallm.keying.identity import MAX_LIVES, FunctionIdentity
+from recallm.keying.identity import FunctionIdentity
+from recallm.keying.lives import MAX_LIVES
 from recallm.keying.reader import UnreadableError
-from recallm.keying.tokens import MAX_HELD, Tokens
+from recallm.keying.tokens import Tokens
 
 PIRATE, LAWYER = "You are a pirate. ", "You are a lawyer. "
 
@@ -284,32 +285,6 @@ def test_a_foreign_proxy_has_a_token() -> None:
     known = FunctionIdentity(proxy, {}, tokens)()
     assert FunctionIdentity(proxy, {}, tokens)() == known
     assert FunctionIdentity(Foreign(), {}, tokens)() != known
-
-
-def test_a_token_is_not_inherited_by_a_later_object() -> None:
-    """An object that comes to lie where a dead one lay gets another token."""
-    tokens = Tokens(partial(os.urandom, 16))
-    given, addresses = set(), set()
-    for _ in range(50):
-        value = Bot("a")
-        addresses.add(id(value))
-        given.add(tokens.of(value))
-        del value
-    assert len(addresses) < 50
-    assert len(given) == 50
-
-
-def test_objects_without_weak_references_keep_their_tokens() -> None:
-    """Such objects are kept alive for their tokens' sake, but no more than `MAX_HELD` of them."""
-
-    class Closed:
-        __slots__ = ()
-
-    tokens, objects = Tokens(partial(os.urandom, 16)), [Closed() for _ in range(MAX_HELD + 1)]
-    given = [tokens.of(each) for each in objects]
-    assert len(set(given)) == len(objects)
-    assert tokens.of(objects[-1]) == given[-1]
-    assert tokens.of(objects[0]) != given[0]
 
 
 def test_a_version_stands_for_everything() -> None:

@@ -166,6 +166,20 @@ def calls_that_differ() -> list[Query]:
     ]
 
 
+@pytest.mark.parametrize("size", [1, 1024, 1025, 100_000])
+def test_a_request_has_one_key_however_often_it_is_asked_for(size: int) -> None:
+    """What must be equal has the same digest whether it is remembered or not, and another one if a byte differs."""
+    texts, others = ("q", "", "q"), (b"x" * size, b"x" * (size - 1) + b"y")
+    first, empty, again = (Request(text, "n", others[0], None).query("model") for text in texts)
+
+    assert first == again
+    assert first.partition == empty.partition
+    assert first.key != empty.key
+    assert Request("q", "n", others[1], None).query("model").partition != first.partition
+    assert Request("q", "n", others[0], None).query("other").partition != first.partition
+    assert Request("q", "n", others[0], None, history=()).query("model").partition != first.partition
+
+
 def test_no_two_different_calls_share_a_key() -> None:
     """Calls differ by prompt, arguments by place and name, context, namespace, partials, ignored names and history."""
     for one, other in combinations(calls_that_differ(), 2):
@@ -290,3 +304,23 @@ def test_options_are_taken_from_functions_that_do_not_name_them() -> None:
 def test_a_false_stream_is_an_argument_like_others(stream: object) -> None:
     """Only a truthy ``stream=`` bypasses; which falsy one it is counts."""
     assert asked(keyer(ask), "q", stream=stream).partition != asked(keyer(ask), "q").partition
+
+
+@pytest.mark.parametrize(
+    ("similar_history", "changed"),
+    [(True, ["a", "other", "c"]), (True, ["a", "b", "other"]), (False, ["a", "other", "c"])],
+)
+def test_a_call_whose_conversation_changes_asks_for_something_else(similar_history: bool, changed: list[str]) -> None:
+    """A change of an earlier turn is noticed though it may be similar, so that no answer is stored for another one."""
+
+    def ask(messages: Any) -> str:
+        return "an answer"
+
+    def talk(texts: list[str]) -> list[Any]:
+        return [(("user", "ai")[at % 2], text) for at, text in enumerate(texts)]
+
+    reader = keyer(ask, similar_history=similar_history)
+    before, after = requested(reader, talk(["a", "b", "c"])), requested(reader, talk(changed))
+    assert before.asks_the_same(requested(reader, talk(["a", "b", "c"])))
+    assert not before.asks_the_same(after)
+    assert before.query("model").key != after.query("model").key

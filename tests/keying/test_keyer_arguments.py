@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from keying.making import Bag, Plain, Tagged, asked, keyer, outcome, requested
+from support.ids import named
 
 
 def ask(question: str, *, user: Any = None, model: Any = "small", **extra: Any) -> Any:
@@ -162,7 +163,7 @@ def test_what_lies_in_an_argument_may_be_ignored(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, 1, "a", [1], {"a": 1}, len, Plain(a=1), Plain, np.ones(2), PurePath("a")], ids=str
+    "value", [None, 1, "a", [1], {"a": 1}, len, Plain(a=1), Plain, np.ones(2), PurePath("a")], ids=named
 )
 def test_a_value_that_lacks_what_is_ignored_counts_as_it_is(value: object) -> None:
     """Whatever an argument is, a dotted name that leads nowhere in it changes nothing."""

@@ -48,17 +48,17 @@ class Message(BaseModel):
         ({"context": lambda kw: "u"}, {}, InvalidTypeError, "^context.*str"),
         ({"context": lambda kw: None}, {}, InvalidTypeError, "^context.*NoneType"),
         ({"context": lambda kw: None}, {"cache_context": {}}, InvalidTypeError, "^context.*NoneType"),
-        ({}, {"cache_namespace": 7}, InvalidTypeError, "^cache_namespace=7"),
-        ({"namespace": lambda kw: None}, {}, InvalidTypeError, "^cache_namespace=None"),
-        ({}, {"cache_ttl": "1"}, InvalidTypeError, "^cache_ttl='1'"),
-        ({}, {"cache_ttl": 0}, InvalidValueError, "0"),
-        ({}, {"cache_ttl": float("nan")}, InvalidValueError, "nan"),
+        ({}, {"cache_namespace": 7}, InvalidTypeError, "^cache_namespace is a int"),
+        ({"namespace": lambda kw: None}, {}, InvalidTypeError, "^cache_namespace is a NoneType"),
+        ({}, {"cache_ttl": "1"}, InvalidValueError, "^cache_ttl says no time"),
+        ({}, {"cache_ttl": 0}, InvalidValueError, "^cache_ttl is not positive"),
+        ({}, {"cache_ttl": float("nan")}, InvalidValueError, "^cache_ttl is not positive and finite"),
     ],
 )
 def test_mistakes_in_configuration_raise(
     options: dict[str, Any], call: dict[str, Any], error: type[Exception], told: str
 ) -> None:
-    """A missing or ill-typed context, namespace or ttl is an error that says what was got."""
+    """A missing or ill-typed context, namespace or ttl is an error that says of which type it is."""
     with pytest.raises(error, match=told):
         outcome(keyer(ask, **options), "q", **call)
 

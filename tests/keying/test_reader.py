@@ -7,7 +7,10 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -18,7 +21,17 @@ from keying.making import Bag, Plain, Point, Record, form, with_attributes
 from recallm.errors import UnfingerprintableError
 from recallm.keying.bookkeeping import NO_BOOKS
 from recallm.keying.canonical import ValueReader, canonical
-from recallm.keying.reader import MAX_DEPTH, MAX_VALUES, Reader, UnreadableError, length_prefixed, module_path
+from recallm.keying.reader import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    Elsewhere,
+    Reader,
+    UnreadableError,
+    documentation,
+    length_prefixed,
+    module_path,
+    type_path,
+)
 
 
 class Counting(ValueReader):
@@ -291,3 +304,57 @@ def test_a_script_is_the_module_that_its_file_would_be(arguments: list[str], tmp
     environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["asked", "asked", "asked.Own"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ({"__name__": "__main__", "__file__": "/home/me/shop.py"}, "shop"),
+        ({"__name__": "__mp_main__", "__file__": r"C:\me\shop.py", "__package__": ""}, "shop"),
+        ({"__name__": "__main__", "__file__": "/home/me/shop/app.py", "__package__": "shop"}, "shop.app"),
+        ({"__name__": "__main__"}, "__main__"),
+    ],
+)
+def test_a_script_that_runs_elsewhere_goes_by_its_file(names: dict[str, Any], expected: str) -> None:
+    """A function that was sent here says by its variables which script it is of; this process runs another one."""
+    assert module_path("__main__", names) == expected
+    assert module_path("shop.app", names) == "shop.app"
+    assert module_path("__main__", {"__name__": "a library's"}) == module_path("__main__")
+
+
+class Sent(Enum):
+    """An enum of a script; it defines no function that says which one."""
+
+    __module__ = "__main__"
+    ONE = 1
+
+
+class SentToo:
+    """A class of a script that has a method, which says which script that is."""
+
+    __module__ = "__main__"
+    name = FunctionType((lambda self: "").__code__, {"__name__": "__main__", "__file__": "other.py"})
+
+
+def test_a_class_of_a_script_that_runs_elsewhere_goes_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classes that were sent here are the script's that they come from, which is known once a function has come."""
+    here = module_path("__main__")
+    monkeypatch.setattr(Elsewhere, "path", None)
+    assert type_path(Sent).decode() == f"{here}.Sent"
+    Elsewhere.add(here)
+    assert Elsewhere.path is None
+    Elsewhere.add("shop")
+    Elsewhere.add("another")
+    assert type_path(Sent) == b"shop.Sent"
+    assert type_path(SentToo) == b"other.SentToo"
+    monkeypatch.setattr(sys.modules["__main__"], "Sent", Sent, raising=False)
+    assert type_path(Sent).decode() == f"{here}.Sent"
+
+
+def test_what_dataclasses_writes_of_a_script_names_its_module() -> None:
+    """The docstring that `dataclasses` makes of the fields is the same whatever a script's module is called."""
+    made: Any = dataclass(type("Made", (), {"__annotations__": {"of": Sent}, "__module__": "__main__"}))
+    assert documentation(made, made.__doc__) == f"Made(of: {module_path('__main__')}.Sent)"
+    assert documentation(made, "Made of __main__.Sent") == "Made of __main__.Sent"
+    assert documentation(Point, "Point(of: __main__.Sent)") == "Point(of: __main__.Sent)"
+    assert documentation(made, None) is None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recallm.keying.responses import is_stream, total_tokens
+from recallm.keying.responses import Usage, is_stream, total_tokens, used_tokens
 
 
 class Later:
@@ -97,3 +97,93 @@ def test_a_stream_is_what_reading_consumes(response: object, expected: bool) -> 
 def test_tokens_are_what_a_response_reports(response: object, expected: int) -> None:
     """A response reports positive ints of a size that can be, in the shape of any vendor, or nothing."""
     assert total_tokens(response) == expected
+
+
+def noted(**usage: Any) -> dict[str, Any]:
+    """Return a message of LangChain's with its usage."""
+    return {"message": {"usage_metadata": usage}}
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        # OpenAI chat, and Responses
+        ({"usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}}, Usage(12, 9, 3)),
+        (SimpleNamespace(usage=SimpleNamespace(input_tokens=9, output_tokens=3, total_tokens=12)), Usage(12, 9, 3)),
+        # Anthropic, whose own cache counts beside
+        ({"usage": {"input_tokens": 9, "output_tokens": 3}}, Usage(12, 9, 3)),
+        (
+            {
+                "usage": {
+                    "input_tokens": 9,
+                    "output_tokens": 3,
+                    "cache_read_input_tokens": 5,
+                    "cache_creation_input_tokens": 2,
+                }
+            },
+            Usage(19, 16, 3),
+        ),
+        # LiteLLM, where it counts within
+        (
+            {
+                "usage": {
+                    "prompt_tokens": 16,
+                    "completion_tokens": 3,
+                    "total_tokens": 19,
+                    "cache_read_input_tokens": 5,
+                    "cache_creation_input_tokens": 2,
+                }
+            },
+            Usage(19, 16, 3),
+        ),
+        # Gemini, with thoughts and tools, from Python and as JSON
+        (
+            SimpleNamespace(
+                usage_metadata=SimpleNamespace(
+                    prompt_token_count=9,
+                    candidates_token_count=3,
+                    thoughts_token_count=4,
+                    tool_use_prompt_token_count=1,
+                    total_token_count=17,
+                )
+            ),
+            Usage(17, 10, 7),
+        ),
+        (
+            {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 3, "totalTokenCount": 12}},
+            Usage(12, 9, 3),
+        ),
+        # Ollama
+        ({"prompt_eval_count": 9, "eval_count": 3}, Usage(12, 9, 3)),
+        # LangChain: a message, its metadata, a result, a batch of results
+        ({"usage_metadata": {"input_tokens": 9, "output_tokens": 3, "total_tokens": 12}}, Usage(12, 9, 3)),
+        (
+            {"response_metadata": {"token_usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}}},
+            Usage(12, 9, 3),
+        ),
+        ({"llm_output": {"token_usage": {"prompt_tokens": 9, "completion_tokens": 3}}}, Usage(12, 9, 3)),
+        (
+            {
+                "generations": [
+                    [noted(input_tokens=9, output_tokens=3, total_tokens=12)],
+                    [noted(input_tokens=1, output_tokens=1)],
+                ]
+            },
+            Usage(14, 10, 4),
+        ),
+        # Instructor and Pydantic AI
+        ({"_raw_response": {"usage": {"prompt_tokens": 9, "completion_tokens": 3}}}, Usage(12, 9, 3)),
+        ({"_state": {"usage": {"input_tokens": 9, "output_tokens": 3}}}, Usage(12, 9, 3)),
+        # Not told, or not to be believed
+        ({"usage": {"total_tokens": 12}}, Usage(12, 0, 0)),
+        ({"usage": {"prompt_tokens": 9}}, Usage(9, 9, 0)),
+        ({"usage": {"prompt_tokens": 10**9, "completion_tokens": 1}}, Usage()),
+        ({"usage": {"prompt_tokens": -1, "completion_tokens": "3"}}, Usage()),
+        ({"generations": []}, Usage()),
+        (Evasive(), Usage()),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_tokens_in_and_out_are_told_apart(response: object, expected: Usage) -> None:
+    """What was read and what was written is known of every shape that says it, and nothing is made up."""
+    assert used_tokens(response) == expected

@@ -13,6 +13,7 @@ import pytest
 import wrapt
 from hypothesis import given
 from hypothesis import strategies as st
+from support.ids import named
 
 from recallm.errors import InvalidTypeError, InvalidValueError, RecallmError, SignatureMismatchError
 from recallm.keying.signature import (
@@ -103,7 +104,7 @@ def wrapping(question: str) -> Any:
         (lambda: None, "sync"),
         (wrapping, "async"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_the_kind_is_that_of_what_is_called(fn: Callable[..., Any], kind: str) -> None:
     """What a call does is found under partials, descriptors and callable objects."""
@@ -280,7 +281,7 @@ def bound_by_inspect(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     return named, {name: value for at in open_names for name, value in bound.arguments[at].items()}
 
 
-@pytest.mark.parametrize("fn", BINDABLE, ids=str)
+@pytest.mark.parametrize("fn", BINDABLE, ids=named)
 @given(call=call_arguments)
 def test_binds_as_the_language_does(fn: Callable[..., Any], call: tuple[tuple[int, ...], dict[str, int]]) -> None:
     """Names, defaults and refusals are those of the language, for any call."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import CellType, GetSetDescriptorType, SimpleNamespace
+from types import CellType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -195,9 +195,7 @@ def test_attributes_are_watched_where_they_lie() -> None:
             return 1
 
     value, watch = Evasive(), Watch()
-    slot = vars(Evasive)["__dict__"]
-    assert isinstance(slot, GetSetDescriptorType)
-    watch.attributes(slot, value)
+    watch.attributes(value)
     assert watch.unchanged()
     object.__setattr__(value, "a", 1)
     assert not watch.unchanged()
