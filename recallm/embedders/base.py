@@ -5,27 +5,67 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recallm import checks
 from recallm.concurrency.forking import ForkSafeLock
 from recallm.embedders.model_files import OFFLINE_INSTALL_COMMAND
-from recallm.errors import ModelUnavailableError, RecallmError
+from recallm.errors import InvalidTypeError, ModelUnavailableError, RecallmError
+from recallm.keying.signature import call_kind
 from recallm.typing import Embedder, EmbedderLike
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from recallm.embedders.tokens import TokenReader
+    from recallm.embedders.tokens import TextReader
 
 BATCH_SIZE = 32
 """Texts of one inference. On a CPU 8 to 64 are equally fast; more are slower, and padding takes memory."""
 
 
+METHODS = ("embed", "embed_batch", "load", "represents", "count_tokens")
+
+_SYNC = (
+    "recallm calls it in threads of its own, which keep no event loop waiting, and awaits nothing: "
+    "write `def {method}` with a client that is not async"
+)
+
+
 def as_embedder(embedder: EmbedderLike) -> Embedder:
-    """Return an `Embedder` that does what an object does, with the defaults for what the object does not have."""
+    """Return an `Embedder` that does what an object does, with the defaults for what the object does not have.
+
+    Raises:
+        InvalidTypeError: a method is async. An event loop of recallm's own would be one that the object's client does
+            not belong to, and the caller's may be busy or gone, so nothing is awaited.
+    """
+    for method in METHODS:
+        kind = call_kind(getattr(embedder, method, None))
+        if kind == "async" or (kind == "generator" and method == "embed"):
+            what = "async" if kind == "async" else "a generator function"
+            raise InvalidTypeError(
+                f"{method} of the embedder, a {type(embedder).__name__}, is {what}; {_SYNC.format(method=method)}"
+            )
     return embedder if isinstance(embedder, Embedder) else _Adapted(embedder)
+
+
+def settled(result: Any, method: str) -> Any:
+    """Return what a method of an embedder returned, unless that has to be awaited.
+
+    Raises:
+        ModelUnavailableError: it has.
+    """
+    if not isawaitable(result):
+        return result
+    for end in ("close", "cancel"):
+        if callable(getattr(result, end, None)):
+            getattr(result, end)()
+            break
+    raise ModelUnavailableError(
+        f"{method} of the embedder returned a {type(result).__name__}, which is to be awaited; "
+        f"{_SYNC.format(method=method)}"
+    )
 
 
 class _Adapted(Embedder):
@@ -33,6 +73,8 @@ class _Adapted(Embedder):
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
+        threads = self._optional("threads")
+        self.threads = 1 if threads is None else threads
 
     def _optional(self, name: str) -> Any:
         return getattr(self._inner, name, None)
@@ -60,15 +102,15 @@ class _Adapted(Embedder):
     def load(self) -> None:
         load = self._optional("load")
         if callable(load):
-            load()
+            settled(load(), "load")
 
     def count_tokens(self, text: str, /) -> int:
-        counted: int = self._inner.count_tokens(text)
+        counted: int = settled(self._inner.count_tokens(text), "count_tokens")
         return counted
 
     def represents(self, text: str, /) -> bool:
         represents = self._optional("represents")
-        return bool(represents(text)) if callable(represents) else super().represents(text)
+        return bool(settled(represents(text), "represents")) if callable(represents) else super().represents(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +126,7 @@ class LoadedModel:
 
     model_id: str
     dim: int
-    reader: TokenReader
+    reader: TextReader
     embed_texts: Callable[[list[str]], NDArray[np.float32]]
 
 
@@ -95,7 +137,12 @@ class LoadOnUseEmbedder(Embedder):
 
     Args:
         model_name: what messages and `repr` call the model until its id is known.
+
+    Attributes:
+        threads: how many threads may call the embedder at once: eight callers of one model saturate its cores.
     """
+
+    threads = 8
 
     _remedy: ClassVar[str] = (
         f"run: {OFFLINE_INSTALL_COMMAND} (needs no network), pass model_path=, or check the network and the cache"
@@ -106,7 +153,15 @@ class LoadOnUseEmbedder(Embedder):
         self.model_name = model_name
         self._known_id: str | None = None
         self._model: LoadedModel | None = None
+        # A finalizer, or a signal handler, that embeds may run while this thread loads.
         self._load_lock = ForkSafeLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy, or what is sent to another process, loads its model itself.
+        return {**vars(self), "_model": None, "_load_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _load_lock=ForkSafeLock())
 
     def __repr__(self) -> str:
         state = "not loaded" if self._model is None else "loaded"

@@ -1,8 +1,8 @@
-"""FastEmbed, which runs small models on the CPU, and the choice of a model for caches that name none."""
+"""FastEmbed, which runs small models on the CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +12,13 @@ from recallm.config import DEFAULT_MODEL
 from recallm.embedders.base import LoadedModel, LoadOnUseEmbedder, measured_dim
 from recallm.embedders.model_files import (
     OFFLINE_MODEL_ID,
-    OFFLINE_PACKAGE,
     ModelFiles,
     folder_model,
     hub_model,
-    is_installed,
     offline_model,
     require_offline_package,
 )
+from recallm.embedders.onnx import forbid_telemetry
 from recallm.embedders.tokens import TokenReader
 
 if TYPE_CHECKING:
@@ -42,7 +41,8 @@ class FastEmbedEmbedder(LoadOnUseEmbedder):
             Token vectors are pooled as 1_Pooling/config.json says, else by their mean (a model
             trained for another pooling, such as bge, needs that file), and normalised.
         cache_dir: where fetched models are kept; None: ``FASTEMBED_CACHE_PATH``, else FastEmbed's own.
-        threads: threads of one inference, at least 1; None: one per core. 1 serves many callers best.
+        threads: threads of one inference, at least 1; None: one per core. 1 serves many callers best. (The attribute
+            of this name is another number: how many callers there may be at once.)
         local_files_only: never fetch; the model must be in the cache.
 
     Raises:
@@ -97,6 +97,7 @@ class FastEmbedEmbedder(LoadOnUseEmbedder):
         return embedder
 
     def _load_model(self) -> LoadedModel:
+        forbid_telemetry()
         import numpy as np
         from fastembed import TextEmbedding
 
@@ -111,32 +112,3 @@ class FastEmbedEmbedder(LoadOnUseEmbedder):
         tokenizer = model.model.tokenizer  # type: ignore[attr-defined]  # on every text model, not on their base
         reader = TokenReader(tokenizer, max_tokens=int(tokenizer.truncation["max_length"]))
         return LoadedModel(files.model_id, measured_dim(embed_texts), reader, embed_texts)
-
-
-def installed_default(model_name: str, *, environ: Mapping[str, str]) -> FastEmbedEmbedder:
-    """Return the embedder of a cache that names none: it depends on what is installed, not on which server answers.
-
-    Args:
-        model_name: the FastEmbed model to use if the extra ``offline`` is not installed.
-        environ: environment variables. ``RECALLM_EMBEDDER``, if set, is "offline" or the name of the model to use.
-
-    Returns:
-        An embedder that has loaded nothing yet.
-
-    Raises:
-        MissingExtraError: ``RECALLM_EMBEDDER=offline`` without the extra.
-    """
-    wanted = environ.get("RECALLM_EMBEDDER", "").strip()
-    if wanted:
-        return named_embedder(wanted)
-    return FastEmbedEmbedder.offline() if is_installed(OFFLINE_PACKAGE) else FastEmbedEmbedder(model_name)
-
-
-def named_embedder(name: str) -> FastEmbedEmbedder:
-    """Return the embedder that users name "offline", or by the name of a model that FastEmbed knows.
-
-    Raises:
-        MissingExtraError: `name` is "offline", and the extra ``offline`` is not installed.
-        InvalidValueError: `name` is blank.
-    """
-    return FastEmbedEmbedder.offline() if name == "offline" else FastEmbedEmbedder(name)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recallm.concurrency.forking import ForkSafeLock
+from recallm.embedders.onnx import only_onnx, session
 from recallm.errors import MissingExtraError, ModelUnavailableError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def offline_model() -> ModelFiles:
     """
     require_offline_package()
     weights: Path = importlib.import_module(OFFLINE_PACKAGE).model_path()
-    found = _sha256(weights)
+    found = sha256(weights)
     if found != OFFLINE_SHA256:
         raise ModelUnavailableError(
             f"{weights} has SHA-256 {found}, expected {OFFLINE_SHA256}: it is damaged or another version; "
@@ -93,13 +94,13 @@ def folder_model(folder: Path) -> ModelFiles:
             f"model_path={str(folder)!r} has no {' and no '.join(missing)}; it must be a folder with an ONNX "
             f"model, tokenizer.json and tokenizer_config.json (with model_max_length and pad_token)"
         )
-    weights = _only_onnx(folder)
+    weights = only_onnx(folder)
     pooling_config = folder / "1_Pooling" / "config.json"
     settings = [folder / name for name in (*_TOKENIZER_FILES, "special_tokens_map.json", "config.json")]
     # Large models keep their weights beside the graph, in <graph>_data or <graph>.data.
     parts = [*sorted(weights.parent.glob(f"{weights.name}*")), *settings, pooling_config]
     present = [part for part in parts if part.is_file()]
-    digests = "".join(f"{part.relative_to(folder).as_posix()}:{_sha256(part)}\n" for part in present)
+    digests = "".join(f"{part.relative_to(folder).as_posix()}:{sha256(part)}\n" for part in present)
     model_id = f"local@sha256:{hashlib.sha256(digests.encode()).hexdigest()[:16]}"
     model_file = weights.relative_to(folder).as_posix()
     _register(model_id, model_file=model_file, pooling=_pooling(pooling_config, weights=weights))
@@ -189,28 +190,11 @@ def _register(name: str, *, model_file: str, pooling: PoolingType) -> None:
         )
 
 
-def _only_onnx(folder: Path) -> Path:
-    for place in (folder, folder / "onnx"):
-        if (place / "model.onnx").is_file():
-            return place / "model.onnx"
-    found = sorted([*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")])
-    if len(found) == 1:
-        return found[0]
-    raise ModelUnavailableError(
-        f"model_path={str(folder)!r} holds {[path.name for path in found]} as ONNX models; "
-        f"it must hold model.onnx, onnx/model.onnx, or a single .onnx file"
-    )
-
-
 def _pooling(config: Path, *, weights: Path) -> PoolingType:
-    import onnxruntime  # type: ignore[import-untyped]  # it ships no types
     from fastembed.common.model_description import PoolingType
 
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
     one_vector_per_text = 2
-    if len(session.get_outputs()[0].shape) == one_vector_per_text:
+    if len(session(weights, optimise=False).get_outputs()[0].shape) == one_vector_per_text:
         return PoolingType.DISABLED
     if not config.is_file():
         return PoolingType.MEAN
@@ -237,6 +221,7 @@ def _configured_pooling(config: Path) -> PoolingType:
     return allowed[chosen[0]]
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

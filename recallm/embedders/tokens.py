@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_MAX_CHARS_PER_TOKEN = 20
+MAX_CHARS_PER_TOKEN = 20
 """English text has 4 to 5 characters per token; one with 20 is longer than the model reads, or white space."""
 
 _ONE_SPELLING = str.maketrans(
@@ -21,12 +22,47 @@ _ONE_SPELLING = str.maketrans(
         "\u0edc": "\u0eab\u0e99",
         "\u0edd": "\u0eab\u0ea1",
         "\u0587": "\u0565\u0582",  # Armenian
+        # The wide digits and letters of Japanese and Chinese text.
+        **{chr(ord(each) + 0xFEE0): each for each in "0123456789abcdefghijklmnopqrstuvwxyz"},
     }
 )
 """Letters of everyday text that normalisers write in another way, which makes no other word of any."""
 
 
-class TokenReader:
+class TextReader(ABC):
+    """What knows how much of a text a model reads; threads may share it.
+
+    Args:
+        max_tokens: tokens the model reads, special ones included; at least 1.
+    """
+
+    def __init__(self, *, max_tokens: int) -> None:
+        self.max_tokens = max_tokens
+
+    @property
+    def max_chars(self) -> int:
+        """How many characters are read of a text; one with more counts as longer than the model reads."""
+        return MAX_CHARS_PER_TOKEN * self.max_tokens
+
+    def count(self, text: str) -> int:
+        """Return how many tokens `text` has before it is cut, special tokens included.
+
+        The count is exact up to `max_chars` characters. Of a longer text only as many are read, and the count is at
+        least ``max_tokens + 1``.
+        """
+        counted = self._count_all(text[: self.max_chars])
+        return counted if len(text) <= self.max_chars else max(counted, self.max_tokens + 1)
+
+    @abstractmethod
+    def _count_all(self, text: str) -> int:
+        """Return how many tokens a text of at most `max_chars` characters has."""
+
+    @abstractmethod
+    def represents(self, text: str) -> bool:
+        """Return whether the model reads all of a text, so that its embedding stands for it."""
+
+
+class TokenReader(TextReader):
     """Counts the tokens of a text before it is cut, and finds out whether the tokenizer drops any of it.
 
     It works on a copy of the model's tokenizer, so that the one that embeds keeps its truncation and padding. Threads
@@ -39,7 +75,7 @@ class TokenReader:
 
     def __init__(self, tokenizer: Tokenizer, *, max_tokens: int) -> None:
         serialised = tokenizer.to_str()
-        self.max_tokens = max_tokens
+        super().__init__(max_tokens=max_tokens)
         self._tokenizer = type(tokenizer).from_str(serialised)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -53,19 +89,8 @@ class TokenReader:
             return unknown_id
         return self._tokenizer.token_to_id(token) if isinstance(token, str) else None
 
-    @property
-    def max_chars(self) -> int:
-        """How many characters are read of a text; one with more counts as longer than the model reads."""
-        return _MAX_CHARS_PER_TOKEN * self.max_tokens
-
-    def count(self, text: str) -> int:
-        """Return how many tokens `text` has before it is cut, special tokens included.
-
-        The count is exact up to `max_chars` characters. Of a longer text only as many are read, and the count is at
-        least ``max_tokens + 1``.
-        """
-        counted = len(self._tokenizer.encode(text[: self.max_chars]).ids)
-        return counted if len(text) <= self.max_chars else max(counted, self.max_tokens + 1)
+    def _count_all(self, text: str) -> int:
+        return len(self._tokenizer.encode(text).ids)
 
     def represents(self, text: str) -> bool:
         """Return whether the model reads all of `text`, so that its embedding stands for it.
@@ -86,10 +111,10 @@ class TokenReader:
     def _folds(self, text: str) -> bool:
         if text.isascii() or self._normaliser is None:
             return False
-        return _spelling(self._normaliser.normalize_str(text)) != _spelling(text)
+        return spelling(self._normaliser.normalize_str(text)) != spelling(text)
 
 
-def _spelling(text: str) -> str:
+def spelling(text: str) -> str:
     """Return the letters, digits and marks of a text: the same in upper and lower case, composed and decomposed."""
     decomposed = unicodedata.normalize("NFD", text.lower()).translate(_ONE_SPELLING)
     return "".join(each for each in decomposed if unicodedata.category(each)[0] in "LMN")

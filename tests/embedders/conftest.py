@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NoReturn
 
@@ -38,16 +39,30 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hide(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Make a package look as if it were not installed."""
+def hide(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make packages look as if they were not installed."""
+
+    def hide_modules(*modules: str) -> None:
+        _pretend(monkeypatch, dict.fromkeys(modules))
+
+    return hide_modules
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make packages look as if they were installed, as long as nothing imports them."""
+
+    def show_modules(*modules: str) -> None:
+        _pretend(monkeypatch, {module: ModuleSpec(module, None) for module in modules})
+
+    return show_modules
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, found: Mapping[str, ModuleSpec | None]) -> None:
     real = importlib.util.find_spec
-
-    def hide_module(module: str) -> None:
-        monkeypatch.setattr(
-            importlib.util, "find_spec", lambda name, *rest: None if name == module else real(name, *rest)
-        )
-
-    return hide_module
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: found[name] if name in found else real(name, *rest)
+    )
 
 
 @pytest.fixture

