@@ -5,7 +5,7 @@ The records that every hit makes are named tuples, which take half the time of f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -14,7 +14,24 @@ if TYPE_CHECKING:
 
 
 Stage: TypeAlias = Literal[
-    "keying", "model", "storage", "embedding", "guard", "codec", "verify", "store_if", "metrics", "advice"
+    "keying",
+    "model",
+    "storage",
+    "embedding",
+    "guard",
+    "codec",
+    "verify",
+    "store_if",
+    "tags",
+    "rewrite",
+    "audit",
+    "revalidate",
+    "metrics",
+    "advice",
+    "skip_if",
+    "price",
+    "ttl",
+    "listener",
 ]
 """A part of a call that may fail; failures are counted by it."""
 
@@ -29,22 +46,48 @@ MissReason: TypeAlias = Literal[
     "refresh",
     "odd_vector",
     "changed",
+    "audited",
+    "reported",
+    "shadow",
 ]
 """Why no stored answer served.
 
 No candidate reached the threshold; guards, ``store_if`` or the verifier refused those that did; none could be read; one
 is of a class that this process does not know; the prompt may match exactly only, and does not; the call was to be
 answered anew; the embedding was malformed; the arguments, or what the function depends on, changed while the call
-waited, so the answer is not stored.
+waited, so the answer is not stored; one would have served, but none is to be (``serve="none"``), or it is compared with
+the function's own (see the option ``audit``); this prompt was served a wrong answer before, and is answered by its own
+calls only (see ``wrong()`` of a cached function).
 """
 
 BypassReason: TypeAlias = (
     Stage
     | Literal[
-        "stream", "awaitable", "generator", "no_prompt", "arguments", "unfingerprintable", "identity", "cancelled"
+        "stream",
+        "awaitable",
+        "generator",
+        "no_prompt",
+        "arguments",
+        "unfingerprintable",
+        "identity",
+        "cancelled",
+        "event_loop",
+        "inactive",
+        "off",
+        "skipped",
     ]
 )
-"""Why the cache stood aside: a stage that failed, or what kept the call from being cached."""
+"""Why the cache stood aside: a stage that failed, or what kept the call from being cached.
+
+``"inactive"``: the caches are switched off; ``"off"``: the call said so; ``"skipped"``: ``skip_if`` said so.
+"""
+
+
+class Turn(NamedTuple):
+    """The text of one message of a conversation, in Unicode's composed form, and who wrote it."""
+
+    role: Literal["user", "assistant"]
+    text: str
 
 
 class Query(NamedTuple):
@@ -54,13 +97,25 @@ class Query(NamedTuple):
         text: the prompt.
         namespace: the name of the group of entries that are invalidated together.
         partition: digest of everything about the call but the prompt, the embedder's id included.
-        key: digest of the partition and the prompt.
+        key: digest of the partition and of what may be similar.
+        conversation: the earlier turns and the prompt, as entries keep them, if the history may be similar too (see
+            `recallm.keying.conversation`); None: the history, if there is one, counts in the partition.
     """
 
     text: str
     namespace: str
     partition: str
     key: str
+    conversation: str | None = None
+
+    @property
+    def prompt(self) -> str:
+        """What the entry of this query has as its prompt: all that may be similar."""
+        return self.text if self.conversation is None else self.conversation
+
+
+REFUSAL = b"\x01!"
+"""The payload of a refusal, which no codec makes and none reads."""
 
 
 class Entry(NamedTuple):
@@ -70,13 +125,16 @@ class Entry(NamedTuple):
         key: the `Query.key` it answers; a storage holds one entry a key.
         namespace: see `Query`.
         partition: see `Query`.
-        prompt: the prompt it was made for.
-        vector: the prompt's embedding, or None if the prompt may match exactly only.
+        prompt: the prompt it was made for, as `Query.prompt` gives it.
+        vector: the prompt's embedding, or None if the prompt may match exactly only. A storage may leave it out of the
+            entries that it finds.
         payload: the encoded response.
         seconds: how long the function took.
         tokens: the tokens, in and out, that the function's response says it took; 0 if it says nothing.
         fresh_for: seconds for which it is served, if it is kept for longer in case the function fails; None: for as
             long as it is kept.
+        tags: names of what the answer rests on, by which it can be removed.
+        cost: what the response cost, in the user's currency (see the option ``price``); 0.0 if that is not known.
     """
 
     key: str
@@ -88,21 +146,45 @@ class Entry(NamedTuple):
     seconds: float = 0.0
     tokens: int = 0
     fresh_for: float | None = None
+    tags: tuple[str, ...] = ()
+    cost: float = 0.0
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it is no answer, but says that a prompt is answered by its own calls only; see `engine.reports`."""
+        return self.payload == REFUSAL
 
 
 class Candidate(NamedTuple):
-    """An entry that a storage found, with its similarity to the query and its age in seconds."""
+    """An entry that a storage found.
+
+    Attributes:
+        entry: the entry.
+        similarity: its similarity to the query; 1.0 if none was asked.
+        age: seconds since it was stored.
+        expires_in: seconds until it expires, `math.inf` if it never does; None: not told.
+    """
 
     entry: Entry
     similarity: float
     age: float
+    expires_in: float | None = None
 
 
 class Recalled(NamedTuple):
-    """A storage's answer to an exact look-up: the entry, if any, and the namespace's epoch (see `StorageBackend`)."""
+    """A storage's answer to an exact look-up.
+
+    Attributes:
+        candidate: the entry, if there is one.
+        epoch: the namespace's epoch (see `StorageBackend`).
+        similar: the most similar entries, if they were looked for along with it; None: they were not.
+        replacements: a number that changes in an epoch as its entries are replaced; None: the storage does not tell.
+    """
 
     candidate: Candidate | None
     epoch: int
+    similar: Sequence[Candidate] | None = None
+    replacements: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +196,12 @@ class Stored:
 
 
 class Hit(NamedTuple):
-    """An answer from the cache."""
+    """An answer from the cache; if it is `expired`, it is served while the function makes a new one."""
 
     candidate: Candidate
     exact: bool
     response: object
+    expired: bool = False
 
 
 class ModelInfo(NamedTuple):
@@ -149,17 +232,24 @@ class Miss:
         nearest: the candidate that came nearest, if the look-up saw any.
         detail: the path of the class that this process does not know; empty: it is no path; None: there is none.
         unread: the payload of such a class that is stored for this very prompt.
+        shadowed: what would have been served if something were to be, or if the function were not to be called as well.
     """
 
     reason: MissReason
     query: Query
     epoch: int
-    vector: Vector | None = None
+    vector: Vector | None = field(default=None, compare=False)  # arrays have no truth to compare by
     storable: bool = True
     stale: Candidate | None = None
     nearest: Nearest | None = None
     detail: str | None = field(default=None, compare=False)
     unread: bytes | None = field(default=None, compare=False, repr=False)
+    shadowed: Hit | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def best(self) -> Nearest | None:
+        """The candidate that would have been served, or else the one that came nearest."""
+        return self.nearest if self.shadowed is None else Nearest(self.shadowed.candidate, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +299,7 @@ class Compared:
         similarity: cosine of the two prompts' embeddings.
         outcome: what the call got.
         vetoed_by: the guard that refused this candidate, ``"store_if"``, ``"verify"``, or None.
+        same: whether the candidate's answer is right for the prompt, if an audit or the user has told; None: not known.
     """
 
     prompt: str
@@ -216,6 +307,25 @@ class Compared:
     similarity: float
     outcome: Literal["hit", "miss"]
     vetoed_by: str | None = None
+    same: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A similar prompt's answer was compared with the function's own.
+
+    Attributes:
+        similarity: cosine of the two prompts' embeddings.
+        same: whether it would have been right.
+    """
+
+    similarity: float
+    same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The user has told that an answer which was served is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +338,30 @@ class ServedStale:
     """The function raised and an expired entry was served; the miss is recorded too."""
 
 
-Event = Hit | Miss | Bypass | Failure | Veto | Stored | Embedded | Compared | Coalesced | ServedStale
+@dataclass(frozen=True, slots=True)
+class Revalidating:
+    """An expired answer was served while the function makes a new one; the hit is recorded too."""
+
+
+Event = (
+    Hit
+    | Miss
+    | Bypass
+    | Failure
+    | Veto
+    | Stored
+    | Embedded
+    | Compared
+    | Audited
+    | Reported
+    | Coalesced
+    | ServedStale
+    | Revalidating
+)
 """An event of a call, as statistics and metrics count it."""
+
+OUTCOMES = (Hit, Miss, Bypass)
+"""The types of events of which each call has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +374,10 @@ class Explanation:
         exact: whether this very prompt is stored.
         similarity: cosine of the best candidate, or None if there is none.
         threshold: the cosine asked for, or None if the embedder is not known yet.
-        cached_prompt: the prompt of the best candidate, or of the entry that would be served.
-        vetoed_by: name of the guard that refused the best candidate, ``"store_if"``, ``"verify"``, or None.
+        cached_prompt: the prompt of the best candidate, or of the entry that would be served; if the history may be
+            similar, the whole conversation as JSON.
+        vetoed_by: name of the guard that refused the best candidate, ``"history"``, ``"store_if"``, ``"verify"``, or
+            None.
         namespace: where the call looks, or None for a bypass.
         age: seconds since the entry of `cached_prompt` was stored, or None.
         detail: the argument, attribute, class or exception behind the reason, or None.

@@ -6,16 +6,30 @@ import gc
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from support.interrupting import each_point, interrupt
 
 import recallm
-from recallm import InMemoryStorage, SemanticCache, ThreadSafeInMemoryStorage, registry, semantic_cache
+from recallm import (
+    InMemoryStorage,
+    SemanticCache,
+    StorageBackend,
+    ThreadSafeInMemoryStorage,
+    registry,
+    semantic_cache,
+)
+from recallm.concurrency import once
 from recallm.errors import InvalidTypeError, InvalidValueError, UnknownNameError
 from recallm.testing import FakeEmbedder
+from recallm.testing.threads import run_at_once
 
 
 def test_the_default_is_made_on_first_use_and_kept() -> None:
@@ -257,6 +271,188 @@ def test_a_factory_that_failed_is_asked_again() -> None:
     assert recallm.storages()["flaky"] is factory
     assert recallm.get_storage("flaky") is recallm.get_storage("flaky")
     assert len(attempts) == 2
+
+
+def test_those_who_wait_for_a_factory_share_its_failure() -> None:
+    """Threads that wait for a factory get the error that it raises, and do not ask it one after the other."""
+    making, go_on = threading.Event(), threading.Event()
+    attempts: list[int] = []
+
+    def factory() -> InMemoryStorage:
+        attempts.append(1)
+        making.set()
+        assert go_on.wait(10)
+        raise ConnectionError("down")
+
+    recallm.register_storage("down", factory)
+    outcomes: list[str] = []
+
+    def ask() -> None:
+        try:
+            recallm.get_storage("down")
+        except ConnectionError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads[0].start()
+    assert making.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    deadline = time.monotonic() + 10
+    while list(once._waiting.values()).count(registry._registered["down"]) < 3 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert (outcomes, attempts) == (["down"] * 4, [1])
+
+
+def test_while_a_factory_runs_everything_else_goes_on() -> None:
+    """A factory that takes its time keeps nobody from other storages, from decorating, nor from statistics."""
+    making, go_on = threading.Event(), threading.Event()
+
+    def factory() -> InMemoryStorage:
+        making.set()
+        assert go_on.wait(30)
+        return InMemoryStorage()
+
+    recallm.register_storage("slow", factory)
+    recallm.register_storage("quick", InMemoryStorage)
+    thread = threading.Thread(target=recallm.get_storage, args=("slow",))
+    thread.start()
+    assert making.wait(10)
+
+    def use_everything() -> None:
+        ask = semantic_cache(context={}, storage="quick", embedder=FakeEmbedder())(lambda prompt: "a")
+        waiting = semantic_cache(context={}, storage="slow", embedder=FakeEmbedder())(lambda prompt: "a")
+        assert [ask("q"), ask("q"), ask.stats().hits] == ["a", "a", 1]
+        assert waiting.cache._core.existing_storage() is None
+        assert recallm.storages()["slow"] is factory
+        recallm.register_storage("other", InMemoryStorage())
+        recallm.unregister_storage("other")
+        recallm.use_metrics_registry(CollectorRegistry())
+        assert registry.metrics() is not None
+
+    run_at_once([use_everything], wait_seconds=10)
+    go_on.set()
+    thread.join(10)
+    assert isinstance(recallm.get_storage("slow"), InMemoryStorage)
+
+
+def test_a_storage_that_takes_the_name_meanwhile_wins() -> None:
+    """Whoever asks for a name gets what is registered when its making ends, though another was being made."""
+    newer = InMemoryStorage()
+
+    def factory() -> InMemoryStorage:
+        recallm.register_storage("mine", newer, replace=True)
+        return InMemoryStorage()
+
+    recallm.register_storage("mine", factory)
+    assert recallm.get_storage("mine") is newer
+
+    def leave() -> InMemoryStorage:
+        recallm.unregister_storage("gone")
+        return InMemoryStorage()
+
+    recallm.register_storage("gone", leave)
+    with pytest.raises(UnknownNameError):
+        recallm.get_storage("gone")
+
+
+def test_a_scheme_that_is_taken_while_its_storage_is_made_wins() -> None:
+    """A URL's storage that is made by a factory replaced meanwhile is not the URL's."""
+    newer = InMemoryStorage()
+
+    def factory(url: str) -> InMemoryStorage:
+        recallm.register_scheme("mine", lambda url: newer, replace=True)
+        return InMemoryStorage()
+
+    recallm.register_scheme("mine", factory)
+    assert recallm.get_storage("mine://host") is newer
+
+
+def test_a_factory_that_asks_for_its_own_storage_is_told() -> None:
+    """A factory that asks for the storage that it makes raises at once, and so do two that ask for each other's."""
+    recallm.register_storage("itself", lambda: recallm.get_storage("itself"))
+    with pytest.raises(InvalidValueError, match="storage 'itself' is asked for by what makes it"):
+        recallm.get_storage("itself")
+    both = threading.Barrier(2)
+    names = ["one", "other"]
+
+    def asks_for(name: str) -> StorageBackend:
+        both.wait(10)
+        return recallm.get_storage(name)
+
+    for name, wanted in zip(names, reversed(names), strict=True):
+        recallm.register_storage(name, partial(asks_for, wanted))
+
+    def told(name: str) -> bool:
+        try:
+            recallm.get_storage(name)
+        except InvalidValueError:
+            return True
+        return False
+
+    assert run_at_once([lambda: told("one"), lambda: told("other")], wait_seconds=10) == [True, True]
+
+
+def test_a_factory_may_decorate_functions_of_its_own_storage() -> None:
+    """A function that a factory decorates with the name that it makes works once the storage is made."""
+    functions: list[Any] = []
+
+    def factory() -> InMemoryStorage:
+        functions.append(semantic_cache(context={}, storage="mine", embedder=FakeEmbedder())(lambda prompt: "a"))
+        return InMemoryStorage()
+
+    recallm.register_storage("mine", factory)
+    recallm.get_storage("mine")
+    assert [functions[0]("q"), functions[0]("q"), functions[0].stats().hits] == ["a", "a", 1]
+
+
+def test_whether_a_storage_exists_is_asked_without_making_it() -> None:
+    """What a name or URL stands for is found if it is made, and a name that is gone raises."""
+    recallm.register_storage("mine", InMemoryStorage)
+    recallm.register_scheme("own", lambda url: InMemoryStorage())
+    of_name, of_url = (registry.existing_storage_finder(source) for source in ("mine", "own://host"))
+    assert of_name() is of_url() is None
+    assert [recallm.get_storage("mine"), recallm.get_storage("own://host")] == [of_name(), of_url()]
+    given = InMemoryStorage()
+    assert registry.existing_storage_finder(given)() is given
+    assert registry.opening_finder("mine")() is registry.opening_finder("mine")()
+    assert registry.opening_finder(given)() is registry.breaker_of(given)
+    recallm.unregister_storage("mine")
+    for find in (of_name, registry.opening_finder("mine")):
+        with pytest.raises(UnknownNameError, match="no storage is named 'mine'"):
+            find()
+
+
+def test_the_registry_survives_interrupts_and_company() -> None:
+    """At any point, what a signal handler raises, or another use of the registry, leaves every name usable."""
+    numbers = count()
+
+    class Using:
+        def __init__(self) -> None:
+            self.name = f"name {next(numbers)}"
+            recallm.register_storage(self.name, InMemoryStorage)
+
+        def __call__(self) -> None:
+            storage = recallm.get_storage(self.name)
+            registry.breaker_of(storage)
+            registry.managed(FakeEmbedder())
+            recallm.register_storage(self.name, InMemoryStorage, replace=True)
+            recallm.get_storage(self.name)
+
+    def use_too(using: Using) -> None:
+        registry.live_cores()
+        with suppress(InvalidValueError):  # it is just being made
+            using()
+
+    for do in (interrupt, use_too):
+        for _, using in each_point(Using, ("recallm/registry.py", "concurrency/once.py"), do):
+            storage = recallm.get_storage(using.name)
+            assert recallm.storages()[using.name] is storage
+            assert run_at_once([partial(recallm.get_storage, using.name)], wait_seconds=10) == [storage]
+            recallm.unregister_storage(using.name)
 
 
 def test_a_factory_may_ask_for_another_storage() -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import random
-import re
 import threading
+import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
+from support.guide import TEXTS, blocks
 
 from recallm import InMemoryStorage, StorageBackend, ThreadSafeInMemoryStorage
 from recallm.errors import InvalidTypeError, InvalidValueError, OddVectorError
-from recallm.records import Entry
+from recallm.records import Entry, Stored
 from recallm.storage import memory
 from recallm.testing import Clock, FakeEmbedder, StorageContract
 
@@ -49,29 +51,25 @@ class TestThreadSafeInMemoryStorage(OnAClock):
     threads = 8
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-
-
-def storage_of_the_readme() -> dict[str, Any]:
-    """Return the names that the README's block with a custom storage defines."""
-    blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    (block,) = [block for block in blocks if "(StorageBackend):" in block]
-    defined: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(block, "README.md", "exec"), defined)  # noqa: S102  # our own text, as a reader would run it
+def storage_of_the_guide() -> dict[str, Any]:
+    """Return the names that the guide's block with a custom storage defines."""
+    (block,) = [block for block in blocks(TEXTS["storages"], "python") if "(StorageBackend):" in block]
+    defined: dict[str, Any] = {"__name__": "guide"}
+    exec(compile(block, "storages", "exec"), defined)  # noqa: S102  # our own text, as a reader would run it
     return defined
 
 
-class TestStorageOfTheReadme(StorageContract):
-    """The custom storage that the README shows as an example."""
+class TestStorageOfTheGuide(StorageContract):
+    """The custom storage that the guide shows as an example."""
 
     def make_storage(self) -> StorageBackend:
         """Return an empty storage, on a clock that need not be waited for."""
         self.clock = Clock()
-        defined = storage_of_the_readme()
+        defined = storage_of_the_guide()
         (kind,) = [
             each
             for each in defined.values()
-            if isinstance(each, type) and issubclass(each, StorageBackend) and each.__module__ == "readme"
+            if isinstance(each, type) and issubclass(each, StorageBackend) and each.__module__ == "guide"
         ]
         assert "monotonic" in defined
         defined["monotonic"] = self.clock
@@ -91,7 +89,12 @@ def entry(prompt: str, **fields: Any) -> Entry:
 
 def keys(storage: InMemoryStorage) -> set[str]:
     """Return the keys that are stored."""
-    return set(storage._kept)
+    return {key for namespace in storage._namespaces.values() for key in namespace.entries}
+
+
+def put(storage: InMemoryStorage, made: Entry, ttl: float | None = None) -> Stored:
+    """Store an entry under its namespace's present epoch."""
+    return storage.put(made, storage.recall(made.namespace, "").epoch, ttl)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -99,10 +102,10 @@ def test_the_least_recently_used_entry_makes_room(kind: type[InMemoryStorage]) -
     """The entry that was recalled or found least recently is evicted, and is neither recalled nor found again."""
     storage = kind(max_entries=3)
     for prompt in ("one", "two", "three"):
-        assert storage.put(entry(prompt), 0, None).evicted == 0
+        assert put(storage, entry(prompt)).evicted == 0
     storage.recall("n", "one")
     storage.search("n", "p", FakeEmbedder(dim=16).embed("two"), 0.99, 1)
-    assert storage.put(entry("four"), 0, None).evicted == 1
+    assert put(storage, entry("four")).evicted == 1
     assert keys(storage) == {"one", "two", "four"}
     assert storage.recall("n", "three").candidate is None
     assert storage.search("n", "p", FakeEmbedder(dim=16).embed("three"), 0.99, None) == []
@@ -114,7 +117,7 @@ def test_one_prompt_is_one_entry(kind: type[InMemoryStorage]) -> None:
     """An entry put again replaces the old one, in the index as well, and evicts nothing."""
     storage = kind(max_entries=1)
     for payload in (b"old", b"new"):
-        assert storage.put(entry("one", payload=payload), 0, None).evicted == 0
+        assert put(storage, entry("one", payload=payload)).evicted == 0
     found = storage.search("n", "p", FakeEmbedder(dim=16).embed("one"), 0.9, None)
     assert [candidate.entry.payload for candidate in found] == [b"new"]
 
@@ -124,11 +127,11 @@ def test_an_entry_lives_as_long_as_it_was_stored_for(kind: type[InMemoryStorage]
     """An entry expires at its ttl; reading does not prolong it, and a replacement has its own ttl."""
     clock = Clock()
     storage = kind(clock=clock)
-    storage.put(entry("one"), 0, 10.0)
-    storage.put(entry("two"), 0, None)
+    put(storage, entry("one"), 10.0)
+    put(storage, entry("two"))
     clock.advance(9.5)
     assert storage.recall("n", "one").candidate is not None
-    storage.put(entry("one"), 0, 20.0)
+    put(storage, entry("one"), 20.0)
     clock.advance(19.5)
     candidate = storage.recall("n", "one").candidate
     assert candidate is not None
@@ -151,7 +154,7 @@ def test_expiry_is_noticed_by_whatever_is_asked_first() -> None:
         (len, 0),
     ):
         storage = InMemoryStorage(clock=clock)
-        storage.put(entry("one"), 0, 5.0)
+        put(storage, entry("one"), 5.0)
         clock.advance(5.0)
         assert ask(storage) == expected
 
@@ -160,7 +163,7 @@ def test_deadlines_of_replaced_entries_do_not_pile_up() -> None:
     """Storing one entry a thousand times with a ttl keeps fewer than a hundred deadlines."""
     storage = InMemoryStorage(clock=Clock())
     for _ in range(1000):
-        storage.put(entry("one"), 0, 60.0)
+        put(storage, entry("one"), 60.0)
     assert len(storage._deadlines) < 100
 
 
@@ -186,6 +189,20 @@ def test_a_forgotten_epoch_is_never_taken_for_a_current_one(monkeypatch: pytest.
     assert len(storage._epochs) == 3
 
 
+def test_no_epoch_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A namespace's epochs ascend, though the storage forgets whose they were, and look nothing like another's."""
+    monkeypatch.setattr(memory, "MAX_EPOCHS", 2)
+    seen: dict[str, list[int]] = {}
+    storages = [InMemoryStorage(), InMemoryStorage()]
+    for number in range(60):
+        for place, storage in enumerate(storages):
+            storage.invalidate("abcde"[number % 5])
+            for name in "abcde":
+                seen.setdefault(f"{place} {name}", []).append(storage.recall(name, "").epoch)
+    assert all(epochs == sorted(epochs) for epochs in seen.values())
+    assert not {each for name in "abcde" for each in seen[f"0 {name}"]} & set(seen["1 a"])
+
+
 @pytest.mark.parametrize(
     "vector",
     [
@@ -193,46 +210,68 @@ def test_a_forgotten_epoch_is_never_taken_for_a_current_one(monkeypatch: pytest.
         np.full(16, np.inf, np.float32),
         np.zeros(16, np.float32),
         np.ones(16, np.float32),
-        np.ones(8, np.float32) / np.sqrt(np.float32(8)),
         np.eye(4, dtype=np.float32),
         np.empty(0, np.float32),
     ],
-    ids=["nan", "infinite", "zero", "not of unit length", "another dimension", "2-d", "empty"],
+    ids=["nan", "infinite", "zero", "not of unit length", "2-d", "empty"],
 )
 def test_an_odd_vector_is_refused_and_changes_nothing(vector: Any) -> None:
-    """A malformed vector raises in put and search, and the entry stored before is kept and found."""
+    """A malformed vector raises in put, finds nothing in search, and the entry stored before is kept and found."""
     storage = InMemoryStorage()
-    storage.put(entry("one"), 0, None)
+    put(storage, entry("one"))
     with pytest.raises(ValueError, match=r"vector|dim"):
-        storage.put(entry("one", vector=vector), 0, None)
-    with pytest.raises(OddVectorError):
-        storage.search("n", "p", vector, 0.5, 16)
+        put(storage, entry("one", vector=vector))
+    with suppress(OddVectorError):
+        assert list(storage.search("n", "p", vector, 0.5, 16)) == []
     assert keys(storage) == {"one"}
     assert len(storage.search("n", "p", FakeEmbedder(dim=16).embed("one"), 0.9, None)) == 1
 
 
-def test_an_odd_first_vector_does_not_set_the_partitions_dimension() -> None:
-    """A partition whose first vector was refused takes the dimension of the first valid one."""
+def test_an_odd_first_vector_leaves_nothing_behind() -> None:
+    """A partition whose first vector was refused takes the first valid one."""
     storage = InMemoryStorage()
     with pytest.raises(OddVectorError):
-        storage.put(entry("one", vector=np.zeros(5, np.float32)), 0, None)
-    assert storage.put(entry("one"), 0, None).kept
+        put(storage, entry("one", vector=np.zeros(5, np.float32)))
+    assert put(storage, entry("one")).kept
 
 
 def test_an_entry_without_a_vector_is_found_by_its_key_only() -> None:
     """An entry without a vector is recalled by its key and takes no place in the index."""
     storage = InMemoryStorage()
-    storage.put(entry("one", vector=None), 0, None)
+    put(storage, entry("one", vector=None))
     assert storage.recall("n", "one").candidate is not None
-    assert storage._partitions == {}
+    assert storage._namespaces["n"].shelves == {}
+
+
+def test_an_entry_takes_little_more_than_its_vector_and_its_texts() -> None:
+    """Vectors are kept once, and the text that names a partition once for all: with 384 numbers and 0.5 kB, 2.7 kB."""
+    rng = np.random.default_rng(0)
+    count, storage = 1024, InMemoryStorage()
+    epoch = storage.recall("n", "").epoch
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            row = rng.standard_normal(384).astype(np.float32)
+            partition = b"a digest of forty characters, as it is".decode()
+            fields = f"{number:040x}", "n", partition, f"prompt {number:40}", row / np.linalg.norm(row), bytes(512)
+            storage.put(Entry(*fields, 0.5 + number), epoch, None)
+        del fields, row, partition
+        taken = tracemalloc.get_traced_memory()[0] / count
+    finally:
+        tracemalloc.stop()
+    assert taken < 2900
 
 
 def test_an_empty_partition_leaves_nothing_behind() -> None:
     """Partitions and namespaces whose entries were all evicted take no memory."""
     storage = InMemoryStorage(max_entries=2)
     for number in range(50):
-        storage.put(entry(f"question {number}", partition=f"p{number}", namespace=f"n{number}"), 0, None)
-    assert len(storage._partitions) == len(storage._namespaces) == len(storage) == 2
+        put(storage, entry(f"question {number}", partition=f"p{number}", namespace=f"n{number}"))
+    assert len(storage._namespaces) == len(storage) == 2
+    for number in range(50):
+        put(storage, entry(f"question {number}", partition=f"p{number}"))
+    assert len(storage._namespaces["n"].shelves) == len(storage) == 2
 
 
 @pytest.mark.parametrize(
@@ -276,9 +315,7 @@ def test_threads_lose_nothing_and_see_nothing_foreign() -> None:
                 found = storage.search(name, name, vectors[number], 0.999, None)
                 assert (key in {candidate.entry.key for candidate in found}) == (key in mine)
                 assert all(candidate.entry.partition == name for candidate in found)
-                storage.put(
-                    entry(f"common {key}", partition="common", namespace="common", vector=vectors[number]), 0, None
-                )
+                put(storage, entry(f"common {key}", partition="common", namespace="common", vector=vectors[number]))
                 storage.search("common", "common", vectors[number], 0.5, 16)
             assert storage.sizes([name]).get(name, 0) == len(mine)
         except BaseException as error:  # noqa: BLE001  # raised in the test's own thread below
@@ -296,7 +333,7 @@ def test_threads_lose_nothing_and_see_nothing_foreign() -> None:
 USES: dict[str, Callable[[InMemoryStorage], object]] = {
     "a recall": lambda storage: storage.recall("n", "one"),
     "a search": lambda storage: storage.search("n", "p", FakeEmbedder(dim=16).embed("one"), 0.99, None),
-    "a replacement": lambda storage: storage.put(entry("one"), 0, None),
+    "a replacement": lambda storage: put(storage, entry("one")),
 }
 GLANCES: dict[str, Callable[[InMemoryStorage], object]] = {
     "sizes": lambda storage: storage.sizes(["n"]),
@@ -316,9 +353,9 @@ def test_what_is_used_stays(kind: type[InMemoryStorage], use: str) -> None:
     """An entry that was recalled, found or stored again outlives one that was put later."""
     storage = kind(max_entries=2)
     for prompt in ("one", "two"):
-        storage.put(entry(prompt), 0, None)
+        put(storage, entry(prompt))
     USES[use](storage)
-    assert storage.put(entry("three"), 0, None).evicted == 1
+    assert put(storage, entry("three")).evicted == 1
     assert keys(storage) == {"one", "three"}
 
 
@@ -327,9 +364,9 @@ def test_what_is_merely_looked_past_makes_room(glance: str) -> None:
     """An entry that no operation returned or stored again is evicted first."""
     storage = InMemoryStorage(max_entries=2)
     for prompt in ("one", "two"):
-        storage.put(entry(prompt), 0, None)
+        put(storage, entry(prompt))
     GLANCES[glance](storage)
-    storage.put(entry("three"), 0, None)
+    put(storage, entry("three"))
     assert keys(storage) == {"two", "three"}
 
 
@@ -337,10 +374,10 @@ def test_the_dead_make_room_before_the_living() -> None:
     """An expired entry counts neither against the bound nor as evicted."""
     clock = Clock()
     storage = InMemoryStorage(max_entries=2, clock=clock)
-    storage.put(entry("lasting"), 0, None)
-    storage.put(entry("brief"), 0, 5.0)
+    put(storage, entry("lasting"))
+    put(storage, entry("brief"), 5.0)
     clock.advance(5.0)
-    assert storage.put(entry("new"), 0, None).evicted == 0
+    assert put(storage, entry("new")).evicted == 0
     assert keys(storage) == {"lasting", "new"}
 
 
@@ -348,7 +385,7 @@ def test_the_bound_is_over_all_namespaces_and_partitions() -> None:
     """`max_entries` bounds all namespaces and partitions together, and evicted entries leave their sizes."""
     storage = InMemoryStorage(max_entries=2)
     for number in range(4):
-        storage.put(entry(f"question {number}", namespace=f"n{number}", partition=f"p{number}"), 0, None)
+        put(storage, entry(f"question {number}", namespace=f"n{number}", partition=f"p{number}"))
     assert storage.sizes([f"n{number}" for number in range(4)]) == {"n2": 1, "n3": 1}
 
 
@@ -356,7 +393,7 @@ LEAVING: dict[str, Callable[[InMemoryStorage, Clock], object]] = {
     "removed": lambda storage, clock: storage.remove("n", ["one"]),
     "invalidated": lambda storage, clock: storage.invalidate("n"),
     "expired": lambda storage, clock: clock.advance(60.0),
-    "evicted": lambda storage, clock: storage.put(entry("two", namespace="m"), 0, None),
+    "evicted": lambda storage, clock: put(storage, entry("two", namespace="m")),
 }
 
 
@@ -367,7 +404,7 @@ def test_what_leaves_is_found_by_nothing(kind: type[InMemoryStorage], vector: An
     """An entry that was removed, invalidated, evicted or has expired is found by nothing, and can be stored again."""
     clock = Clock()
     storage = kind(max_entries=1, clock=clock)
-    storage.put(entry("one", vector=vector), 0, 60.0)
+    put(storage, entry("one", vector=vector), 60.0)
     assert storage.sizes(["n"]) == {"n": 1}
     LEAVING[leave](storage, clock)
     assert storage.recall("n", "one").candidate is None
@@ -385,8 +422,8 @@ def test_what_leaves_is_found_by_nothing(kind: type[InMemoryStorage], vector: An
 def test_a_replacement_leaves_nothing_of_the_old_entry(first: dict[str, Any], then: dict[str, Any]) -> None:
     """A replacement takes the old entry out of its partition's index and its namespace's size."""
     storage = InMemoryStorage()
-    storage.put(entry("one", **first), 0, None)
-    storage.put(entry("one", **then), 0, None)
+    put(storage, entry("one", **first))
+    put(storage, entry("one", **then))
     vector = FakeEmbedder(dim=16).embed("one")
     found = {name: len(storage.search("n", name, vector, 0.9, None)) for name in ("p", "q")}
     assert found == {"p": 0 if "vector" in then else 1, "q": 0}
@@ -398,8 +435,8 @@ def test_a_replacement_leaves_nothing_of_the_old_entry(first: dict[str, Any], th
 def test_removing_in_one_namespace_leaves_the_keys_of_another() -> None:
     """Removing keys leaves entries of another namespace, and counts a key that is given twice once."""
     storage = InMemoryStorage()
-    storage.put(entry("one"), 0, None)
-    storage.put(entry("two", namespace="m"), 0, None)
+    put(storage, entry("one"))
+    put(storage, entry("two", namespace="m"))
     assert storage.remove("n", ["two", "one", "one"]) == 1
     assert keys(storage) == {"two"}
 
@@ -446,7 +483,7 @@ def test_a_bound_holds_under_threads() -> None:
 
     def fill(worker: int) -> None:
         for number in range(100):
-            evicted[worker] += storage.put(entry(f"{worker} {number}", partition=f"p{worker}"), 0, None).evicted
+            evicted[worker] += put(storage, entry(f"{worker} {number}", partition=f"p{worker}")).evicted
             most[worker] = max(most[worker], len(storage))
 
     threads = [threading.Thread(target=fill, args=(number,)) for number in range(4)]
@@ -476,7 +513,7 @@ def test_an_invalidation_and_a_put_do_not_overlap() -> None:
 
     thread = threading.Thread(target=empty)
     thread.start()
-    assert storage.put(entry("one"), 0, None).kept
+    assert put(storage, entry("one")).kept
     thread.join(10)
     assert emptied.is_set()
     assert storage.sizes(["n"]) == {}
@@ -486,7 +523,33 @@ def test_the_best_of_what_a_search_finds_is_used_last() -> None:
     """The most similar entry that a search found outlives the others that it found."""
     storage = InMemoryStorage(max_entries=2)
     for prompt in ("a b c d", "a b c e"):
-        storage.put(entry(prompt), 0, None)
+        put(storage, entry(prompt))
     storage.search("n", "p", FakeEmbedder(dim=16).embed("a b c d"), 0.3, 16)
-    storage.put(entry("something else"), 0, None)
+    put(storage, entry("something else"))
     assert keys(storage) == {"a b c d", "something else"}
+
+
+def test_a_listed_entry_does_not_count_as_used() -> None:
+    """Listing leaves the order in which entries make room as it is."""
+    storage = InMemoryStorage(max_entries=2)
+    for prompt in ("one", "two"):
+        entry = StorageContract.entry(prompt)
+        storage.put(entry, storage.recall("n", entry.key).epoch, None)
+    assert [each.entry.prompt for each in storage.entries("n")] == ["one", "two"]
+    third = StorageContract.entry("three")
+    storage.put(third, storage.recall("n", third.key).epoch, None)
+    assert [each.entry.prompt for each in storage.entries("n")] == ["two", "three"]
+
+
+def test_a_list_that_is_read_ends_with_its_namespace() -> None:
+    """An invalidation ends a list that is being read, also if the namespace has entries again."""
+    storage = InMemoryStorage()
+    for prompt in ("one", "two"):
+        entry = StorageContract.entry(prompt)
+        storage.put(entry, storage.recall("n", entry.key).epoch, None)
+    listing = storage.entries("n")
+    assert next(listing).entry.prompt == "one"
+    storage.invalidate("n")
+    again = StorageContract.entry("two")
+    storage.put(again, storage.recall("n", again.key).epoch, None)
+    assert list(listing) == []

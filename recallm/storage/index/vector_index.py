@@ -6,12 +6,12 @@ from collections import deque
 from itertools import islice
 from math import isnan
 from sys import maxsize
-from threading import Lock
-from typing import TYPE_CHECKING
+from threading import RLock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recallm.errors import InvalidValueError, OddVectorError
+from recallm.errors import BusyError, InvalidValueError, OddVectorError
 from recallm.storage.index.bounds import learn_axes
 from recallm.storage.index.scan import Block, SearchRequest, SearchResult, exact_similarities, gathered, scan
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 NORM_TOLERANCE = 1e-3
 """How far a vector's squared norm may be from 1."""
 
-_PIECE_ROWS = 4096
-_PIECE_ELEMENTS = 1 << 21
+_PIECE_ROWS = 1024
+_PIECE_ELEMENTS = 1 << 19
 """How many rows get their bounds at a time, and how many numbers: a slice of some milliseconds."""
 
-_BLOCK_PIECES = 16
-_FIRST_ROWS = 2
+_BLOCK_PIECES = 64
+_FIRST_ROWS = 1
 
 _SCORED_UNDER_LOCK = 256
 """Up to how many rows are scored while the lock is held: for less than 20 microseconds at 384 dimensions."""
@@ -46,6 +46,9 @@ _LEARN_ELEMENTS = 1 << 20
 _SAMPLE_ROWS = 2304
 """How many rows axes are learnt from: an eighth of them tells how many rows bounds would leave."""
 
+_GATHERED_ROWS = 512
+"""How many of these rows are copied at a time."""
+
 _LEARNT_FOR = 0.85
 """The threshold that axes are chosen for: that of the loosest profile.
 
@@ -54,11 +57,32 @@ They serve other thresholds, too. Among 30,000 prompts in 384 dimensions searche
 """
 
 
+def unit_row(vector: ArrayLike, dim: int | None = None) -> NDArray[np.float32]:
+    """Return a vector as a row of an index.
+
+    Args:
+        vector: unit length, shape (n,), n at least 1; any layout, converted to float32.
+        dim: the length that it must have; None: any.
+
+    Raises:
+        OddVectorError: the vector has another shape, is not finite, or is not of unit length.
+    """
+    row = np.ascontiguousarray(vector, dtype=np.float32)
+    if row.ndim != 1 or (row.size != dim if dim is not None else not row.size):
+        fitting = "any index" if dim is None else f"an index of dimension {dim}"
+        raise OddVectorError(f"a vector of shape {row.shape!r} does not fit {fitting}")
+    squared = float(row.dot(row))  # half the time of `@`
+    # Written so that NaN fails it as well.
+    if not abs(squared - 1.0) <= NORM_TOLERANCE:
+        raise OddVectorError(f"a vector has squared norm {squared!r}; divide it by its norm before indexing it")
+    return row
+
+
 class VectorIndex:
     """Exact thresholded nearest neighbours among unit float32 vectors, keyed by strings.
 
     Unlike a graph or a quantised index it never misses a row, and unlike a matrix product it does not read most of
-    the vectors. From about a million numbers on (2,731 rows of 384), every piece of up to 4,096 rows also keeps their
+    the vectors. From about a million numbers on (2,731 rows of 384), every piece of up to 1,024 rows also keeps their
     coordinates on a few leading principal axes (`recallm.storage.index.bounds`), and only rows whose Cauchy-Schwarz
     bound reaches the threshold are scored. If bounds would not pay (small partitions, few dimensions, low thresholds,
     no leading axes) a plain product answers.
@@ -75,17 +99,22 @@ class VectorIndex:
     without it, and take it again to name the rows they found: rows written meanwhile stand in a journal and are
     scored again, so an answer is exact for the moment it is given. Up to 256 rows are scored under the lock.
 
+    Interruptions. A row lives while the list of keys and the dict of positions agree on it. A change writes a row
+    only where none lives, unless it replaces the row. So a change that an exception of a signal handler cuts short
+    has happened or has not, and leaves at most dead rows, which the next operation takes out. What a signal handler
+    or a finalizer asks of the index while its thread holds the lock is refused; who shares a lock must refuse it.
+
     Memory. A row takes ``4 * dim`` bytes, its key and about 110 bytes of tables, and once axes are learnt 108
-    to 620 bytes of bounds (244 usually, 16 % at 384 dimensions). Room for rows doubles from 2 to 4,096 and
+    to 620 bytes of bounds (244 usually, 16 % at 384 dimensions). Room for rows doubles from 1 to 1,024 and
     halves again; beyond, it comes in blocks of 65,536 rows of address space, resident only as they fill. An
-    empty index takes 0.5 kB, one of 1 or 2 rows of 384 dimensions 4 kB, one of 5 rows 13 kB.
+    empty index takes 0.5 kB, one of 1 row of 384 dimensions 2.5 kB, one of 2 rows 4 kB, one of 5 rows 13 kB.
 
     Learning goes on inside `put`, a slice of a few milliseconds at a time, each time the rows have been
     written about three times over; there is no thread to stop, fork or wait for.
 
     Args:
         dim: length of every vector, at least 1.
-        lock: guards writers; indexes that are written together may share one. None: a lock of its own.
+        lock: guards writers; what is written together may share one. None: a lock of its own.
 
     Raises:
         InvalidValueError: ``dim`` is not a positive integer.
@@ -100,7 +129,7 @@ class VectorIndex:
     """
 
     __slots__ = (
-        "_axes", "_block_rows", "_blocks", "_chore", "_journal", "_keys", "_lock", "_piece_rows",
+        "_axes", "_block_rows", "_blocks", "_chore", "_is_shared", "_journal", "_keys", "_lock", "_piece_rows",
         "_positions", "_until_learning", "_version", "dim",
     )  # fmt: skip
 
@@ -110,7 +139,8 @@ class VectorIndex:
         if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
             raise InvalidValueError(f"dim={dim!r}; it must be a positive integer, the length of the embeddings")
         self.dim = dim
-        self._lock = Lock() if lock is None else lock
+        self._lock: Any = RLock() if lock is None else lock
+        self._is_shared = lock is not None
         self._keys: list[str] = []
         self._positions: dict[str, int] = {}
         self._blocks: list[Block] = []
@@ -126,7 +156,7 @@ class VectorIndex:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self._keys)
+        return len(self._positions)
 
     def put(self, key: str, vector: NDArray[np.float32]) -> None:
         """Append a row, or replace the row of this key.
@@ -137,16 +167,23 @@ class VectorIndex:
 
         Raises:
             OddVectorError: the vector has another shape, is not finite, or is not of unit length.
+            BusyError: this thread is in the middle of another operation.
         """
-        row = self._unit(vector)
+        row = unit_row(vector, self.dim)
+        if not self._is_shared:
+            self._refuse_within()
         with self._lock:
+            if len(self._keys) != len(self._positions):
+                self._tidy()
             position = self._positions.get(key)
             if position is None:
                 position = len(self._keys)
                 self._make_room(position)
+                self._write(position, row)
                 self._keys.append(key)
                 self._positions[key] = position
-            self._write(position, row)
+            else:
+                self._write(position, row)
             self._learn_a_little()
 
     def discard(self, key: str) -> bool:
@@ -157,21 +194,38 @@ class VectorIndex:
 
         Returns:
             True if there was such a row.
+
+        Raises:
+            BusyError: this thread is in the middle of another operation.
         """
+        if not self._is_shared:
+            self._refuse_within()
         with self._lock:
+            if len(self._keys) != len(self._positions):
+                self._tidy()
             hole = self._positions.pop(key, None)
             if hole is None:
                 return False
-            last_key = self._keys.pop()
-            last = len(self._keys)
-            if hole != last:
-                self._keys[hole] = last_key
-                self._positions[last_key] = hole
-                source, slot = divmod(last, self._block_rows)
-                self._write(hole, self._blocks[source].rows[slot])
-            self._note(last)
-            self._give_back(last)
+            self._close(hole)
             return True
+
+    def vector(self, key: str) -> NDArray[np.float32] | None:
+        """Return a copy of the row of a key, shape (dim,), or None if there is none.
+
+        Raises:
+            BusyError: this thread is in the middle of another operation.
+        """
+        if not self._is_shared:
+            self._refuse_within()
+        with self._lock:
+            if len(self._keys) != len(self._positions):
+                self._tidy()
+            position = self._positions.get(key)
+            if position is None:
+                return None
+            number, slot = divmod(position, self._block_rows)
+            row: NDArray[np.float32] = self._blocks[number].rows[slot].copy()
+            return row
 
     def search(self, vector: ArrayLike, threshold: float, *, limit: int | None = 16) -> list[tuple[str, float]]:
         """Return the best rows at or above a threshold.
@@ -187,25 +241,51 @@ class VectorIndex:
         Raises:
             OddVectorError: the vector is not a unit vector of shape (dim,).
             InvalidValueError: the threshold is NaN, or the limit below 1.
+            BusyError: this thread is in the middle of another operation.
         """
         if isnan(threshold):
             raise InvalidValueError(f"threshold={threshold!r}; it must be a cosine between -1 and 1")
         if limit is not None and limit < 1:
             raise InvalidValueError(f"limit={limit!r}; it must be at least 1, or None for all")
-        request = SearchRequest(self._unit(vector), float(threshold), maxsize if limit is None else limit)
+        request = SearchRequest(unit_row(vector, self.dim), float(threshold), maxsize if limit is None else limit)
+        if not self._is_shared:
+            self._refuse_within()
         with self._lock:
+            if len(self._keys) != len(self._positions):
+                self._tidy()
             if len(self._keys) <= _SCORED_UNDER_LOCK:
                 return self._named(self._scan_now(request), request.limit)
             blocks, count, seen = tuple(self._blocks), len(self._keys), self._version
         found = scan(blocks, count, request)
         with self._lock:
+            if len(self._keys) != len(self._positions):
+                self._tidy()
             if self._version != seen:
                 found = self._brought_up_to_date(found, request, self._version - seen)
             return self._named(found, request.limit)
 
-    def check(self, vector: ArrayLike) -> None:
-        """Raise what `put` would raise for this vector, and change nothing."""
-        self._unit(vector)
+    def _refuse_within(self) -> None:
+        if self._lock._is_owned():
+            raise BusyError("this thread is in the middle of another operation on the index")
+
+    def _tidy(self) -> None:
+        """Take out the rows that a change left behind when it was cut short."""
+        for position in reversed(range(len(self._keys))):
+            if self._positions.get(self._keys[position]) != position:
+                self._close(position)
+
+    def _close(self, hole: int) -> None:
+        """Take out a row that lives no more; the last row takes its place."""
+        last = len(self._keys) - 1
+        if hole != last:
+            key = self._keys[last]
+            source, slot = divmod(last, self._block_rows)
+            self._write(hole, self._blocks[source].rows[slot])
+            self._keys[hole] = key
+            self._positions[key] = hole
+        self._note(last)
+        self._keys.pop()
+        self._give_back(last)
 
     def _brought_up_to_date(self, found: SearchResult, request: SearchRequest, changes: int) -> SearchResult:
         journal = self._journal
@@ -235,16 +315,6 @@ class VectorIndex:
         named.sort(key=lambda row: (-row[1], row[0]))
         return named[:limit]
 
-    def _unit(self, vector: ArrayLike) -> NDArray[np.float32]:
-        row = np.ascontiguousarray(vector, dtype=np.float32)
-        if row.shape != (self.dim,):
-            raise OddVectorError(f"a vector of shape {row.shape!r} does not fit an index of dimension {self.dim}")
-        squared = float(row @ row)
-        # Written so that NaN fails it as well.
-        if not abs(squared - 1.0) <= NORM_TOLERANCE:
-            raise OddVectorError(f"a vector has squared norm {squared!r}; divide it by its norm before indexing it")
-        return row
-
     def _make_room(self, position: int) -> None:
         if position == len(self._blocks) * self._block_rows:
             capacity = self._block_rows if position else _FIRST_ROWS
@@ -254,13 +324,13 @@ class VectorIndex:
         if self._axes is not None and position % self._piece_rows == 0:
             number, slot = divmod(position, self._block_rows)
             self._blocks[number].add_bounds(slot // self._piece_rows, self._axes, 0)
-        if position == _SCORED_UNDER_LOCK and self._journal is None:
+        if position >= _SCORED_UNDER_LOCK and self._journal is None:
             self._journal = deque(maxlen=_JOURNAL)
 
     def _give_back(self, count: int) -> None:
-        if count == (len(self._blocks) - 1) * self._block_rows:
+        while self._blocks and count <= (len(self._blocks) - 1) * self._block_rows:
             self._blocks.pop()
-        elif _FIRST_ROWS <= 2 * count <= min(len(self._blocks[0].rows), self._piece_rows) // 2:
+        if self._blocks and _FIRST_ROWS <= 2 * count <= min(len(self._blocks[0].rows), self._piece_rows) // 2:
             self._resize_first(2 * count)
 
     def _resize_first(self, capacity: int) -> None:
@@ -274,8 +344,8 @@ class VectorIndex:
 
     def _write(self, position: int, row: NDArray[np.float32]) -> None:
         number, slot = divmod(position, self._block_rows)
-        self._blocks[number].write(slot, row)
         self._note(position)
+        self._blocks[number].write(slot, row)
 
     def _note(self, position: int) -> None:
         self._version += 1
@@ -297,8 +367,14 @@ class VectorIndex:
         count = len(self._keys)
         picked = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE_ROWS)).astype(np.intp))
         blocks = self._blocks
-        sample = gathered(blocks, picked)
-        yield
+        sample = np.empty((len(picked), self.dim), np.float32)
+        for start in range(0, len(picked), _GATHERED_ROWS):
+            some = picked[start : start + _GATHERED_ROWS]
+            if some[-1] >= len(self._keys):  # rows are gone since the last slice
+                self._until_learning = 0
+                return
+            sample[start : start + len(some)] = gathered(blocks, some)
+            yield
         axes = yield from learn_axes(sample, _LEARNT_FOR)
         self._axes = axes
         piece = 0

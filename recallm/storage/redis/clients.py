@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from inspect import signature
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from typing import Any
+from weakref import finalize, ref
 
-from recallm.concurrency.forking import ForkSafeLock
+from recallm.concurrency.forking import reset_after_fork
 from recallm.errors import InvalidTypeError, InvalidValueError, MissingExtraError
+from recallm.storage.redis.connections import copy_of, disconnect, is_cluster, is_used_elsewhere, sever_ended
 
 TIMEOUT_SECONDS = 0.25
 """How long a client made from a URL waits for a connection or a reply: a fraction of what the model would take."""
+
+AT_ONCE = 32
+"""How many operations of one event loop, and how many removals, go on at the same time, each on its own connection.
+
+More would be no faster, as the loop handles one reply at a time, but hold it longer at a stretch, and open connections
+that are needed once.
+"""
 
 
 def require_redis() -> None:
@@ -108,16 +117,14 @@ def clients_of_url(url: str, *, timeout: float, client_name: str, options: Mappi
         ) from None
 
 
-def is_cluster(client: Any) -> bool:
-    """Return whether a client speaks to a cluster."""
-    return hasattr(client, "nodes_manager")
-
-
 def address(client: Any) -> str:
     """Return where a client connects to, without credentials."""
     if is_cluster(client):
         return "cluster"
-    kwargs = client.connection_pool.connection_kwargs
+    pool = client.connection_pool
+    kwargs = pool.connection_kwargs
+    if hasattr(pool, "service_name"):
+        return f"Sentinel service {pool.service_name}/{kwargs.get('db') or 0}"
     where = kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
     return f"{where}/{kwargs.get('db') or 0}"
 
@@ -127,66 +134,122 @@ def has_search(client: Any) -> bool:
     return not is_cluster(client) and not client.connection_pool.connection_kwargs.get("db")
 
 
+class LoopClient:
+    """The client of one event loop, which closes its connections at its end.
+
+    Args:
+        client: the client.
+        shared: whether the user may use it too.
+
+    Attributes:
+        client: see above.
+        tasks: the operations under way.
+        turns: lets no more than `AT_ONCE` of the calls' operations go on at the same time, but for removals.
+        removals: the same for these.
+    """
+
+    def __init__(self, client: Any, *, shared: bool) -> None:
+        self.client = client
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.turns, self.removals = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
+        self._end = _closes_at_the_end(client, self.tasks, ref(self) if shared else None)
+        # Every loop finishes its asynchronous generators before it ends. It learns of one when it is first advanced.
+        with suppress(StopIteration, ResourceWarning):
+            self._end.__anext__().send(None)
+
+    def abandon(self) -> None:
+        """Close the connections of a loop that ended without finishing its generators, and forget its tasks."""
+        sever_ended(self.client)
+        for task in self.tasks:
+            # It will never end. Whoever waited for it is gone too, so nobody need be told.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio's `gather` does
+            with suppress(Exception):
+                task.get_coro().close()
+
+
+async def _closes_at_the_end(
+    client: Any, tasks: set[asyncio.Task[Any]], shared_with: ref[LoopClient] | None
+) -> AsyncGenerator[None, None]:
+    """Yield once. When the loop, or the client's owner, ends, cancel what is under way and close the connections.
+
+    Args:
+        client: the client.
+        tasks: the operations under way.
+        shared_with: the client's owner if the user may use the client too; None: nobody else does.
+    """
+    try:
+        yield
+    finally:
+        pending = [task for task in tasks if not task.done()]
+        for task in pending:
+            task.cancel()
+        if pending:
+            await asyncio.wait(pending, timeout=TIMEOUT_SECONDS)
+        # If only the owner ends, the user may go on with the client.
+        if shared_with is None or shared_with() is not None:
+            await disconnect(client, idle_only=shared_with is not None)
+
+
 class LoopClients:
     """Gives each event loop an async client of its own: connections belong to the loop in which they were made.
 
     Args:
         client: the client of the first loop; the others get clients with the same settings.
+        shared: whether the user may use the client too.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, *, shared: bool = True) -> None:
         self._client = client
-        self._taken = False
-        self._lock = ForkSafeLock()
-        self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
+        self._shared = shared
+        self._untaken = [client]
+        self._clients: dict[asyncio.AbstractEventLoop, LoopClient] = {}
+        self._of_parent: list[LoopClient] = []
+        finalize(self, _abandon_ended, self._clients)
+        reset_after_fork(self)
 
-    def current(self) -> Any:
-        """Return the running loop's client."""
+    def after_fork(self) -> None:
+        """Begin anew: the child must use none of the parent's connections, nor close one."""
+        self._of_parent += self._clients.values()
+        self._clients.clear()
+        self._untaken.clear()
+
+    def current(self, *, copied: bool = False) -> LoopClient:
+        """Return the running loop's client.
+
+        Args:
+            copied: True if a loop that has none yet must not get the one that the storage was given.
+        """
         loop = asyncio.get_running_loop()
-        with self._lock:
-            client = self._clients.get(loop)
-            if client is None:
-                self._forget_closed()
-                client = self._clients[loop] = self._copy() if self._taken else self._client
-                self._taken = True
-            return client
-
-    def fresh(self) -> Any:
-        """Return a new client, which is the running loop's from now on. The loop must have none yet."""
-        client = self._copy()
-        with self._lock:
-            self._forget_closed()
-            self._clients[asyncio.get_running_loop()] = client
-        return client
+        found = self._clients.get(loop)
+        if found is None:
+            _abandon_ended(self._clients)
+            # The user may have used it on a loop that has ended.
+            sever_ended(self._client)
+            found = self._clients[loop] = self._make(loop, copied=copied)
+        return found
 
     async def close_current(self) -> None:
         """Close the connections of the running loop's client, if it has one."""
-        with self._lock:
-            client = self._clients.get(asyncio.get_running_loop())
-        if client is not None:
-            await client.aclose()
+        found = self._clients.get(asyncio.get_running_loop())
+        if found is not None:
+            await disconnect(found.client, idle_only=False)
 
-    def _forget_closed(self) -> None:
-        # A client refers to its loop through its connections, so that neither would ever be collected.
-        for loop in [loop for loop in self._clients if loop.is_closed()]:
-            del self._clients[loop]
-
-    def _copy(self) -> Any:
-        if is_cluster(self._client):
-            nodes = list(self._client.nodes_manager.startup_nodes.values())
-            made_of = self._client.connection_kwargs
-            known = {name: made_of[name] for name in signature(type(self._client)).parameters if name in made_of}
-            secure = "SSL" in getattr(made_of.get("connection_class"), "__name__", "")
-            return type(self._client)(**{**known, "host": nodes[0].host, "port": nodes[0].port, "ssl": secure})
-        pool = self._client.connection_pool
-        settings = {"connection_class": pool.connection_class, "max_connections": pool.max_connections}
-        if hasattr(pool, "timeout"):
-            settings["timeout"] = pool.timeout
+    def _make(self, loop: asyncio.AbstractEventLoop, *, copied: bool) -> LoopClient:
+        if not copied and not is_used_elsewhere(self._client, loop):
+            with suppress(IndexError):  # another loop has it
+                return LoopClient(self._untaken.pop(), shared=self._shared)
         try:
-            fresh = type(pool)(**settings, **pool.connection_kwargs)
+            return LoopClient(copy_of(self._client), shared=False)
         except TypeError:
             raise InvalidTypeError(
-                f"a client with a {type(pool).__name__} serves the event loop that uses it first, and no other; "
-                "give each loop a RedisStorage of its own, and sync code a sync_client"
+                f"a client with a {type(self._client.connection_pool).__name__} serves the event loop that uses it "
+                "first, and no other; give each loop a RedisStorage of its own, and sync code a sync_client"
             ) from None
-        return type(self._client).from_pool(fresh)
+
+
+def _abandon_ended(loops: dict[asyncio.AbstractEventLoop, LoopClient]) -> None:
+    """Forget the clients of closed loops. A client refers to its loop, so that neither would ever be collected."""
+    for loop in list(loops):
+        ended = loops.pop(loop, None) if loop.is_closed() else None
+        if ended is not None:
+            ended.abandon()

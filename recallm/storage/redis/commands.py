@@ -7,15 +7,17 @@ redis-py client. Its sync and async clients have the same methods, so each call 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any, TypeAlias, TypeVar
 
-T = TypeVar("T")
+from recallm.concurrency.workers import Workers
+from recallm.storage.redis.connections import is_cluster
+from recallm.storage.redis.exchanges import Calls, ClusterExchange, Command, Exchange, PoolExchange
 
-Argument: TypeAlias = str | bytes | int | float
-Command: TypeAlias = tuple[Argument, ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,43 @@ class Exec:
     commands: Sequence[Command]
 
 
-Step: TypeAlias = Batch | Watch | Exec
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Call a function that computes for long; an event loop has a worker thread call it. Result: what it returns."""
+
+    function: Callable[[], Any]
+
+
+Step: TypeAlias = Batch | Watch | Exec | Work
 Operation: TypeAlias = Generator[Step, Any, T]
 
 
-class ReplyError(Exception):
-    """A server's reply is not what its command returns."""
+ODD_KEY = ("wrongtype", "mismatch", "not an integer", "would overflow", "exhausted the last possible id")
+"""Words of the errors for a key that holds something else than its command expects: a vector set of another dimension
+or quantisation, a counter that is no number or the highest there is, a stream that has used up its ids."""
+
+
+def is_odd_key(reply: object) -> bool:
+    """Return whether a reply says that a key holds something else than what this package keeps under it."""
+    return isinstance(reply, Exception) and any(words in str(reply).lower() for words in ODD_KEY)
+
+
+REFUSALS = ("unknown command", "doesn't exist in redis commands", "noperm", "no permissions")
+"""Words of the errors for commands that a server, or a cluster's client, does not know, or that a user may not use."""
+
+
+def is_refusal(reply: object) -> bool:
+    """Return whether a reply says that the server does not know a command, or that the user may not use it."""
+    return isinstance(reply, Exception) and any(words in str(reply).lower() for words in REFUSALS)
+
+
+def readable(replies: Sequence[Any]) -> list[Any]:
+    """Return replies, with None for each about a key that holds something else than expected.
+
+    Raises:
+        Exception: the first other error among them.
+    """
+    return list(checked([None if is_odd_key(reply) else reply for reply in replies]))
 
 
 def checked(replies: Sequence[Any]) -> Sequence[Any]:
@@ -76,112 +109,108 @@ class CommandRunner:
     """
 
     def __init__(self, client: Any, conflict: type[Exception], refusal: type[Exception]) -> None:
-        self._client = client
-        self._conflict = conflict
-        self._refusal = refusal
-        self._watching: Any = None
+        self._drive: Callable[[Calls], Any] = arun if iscoroutinefunction(client.execute_command) else run
+        self._exchange: Exchange
+        if is_cluster(client):
+            self._exchange = ClusterExchange(client, conflict, refusal)
+        else:
+            self._exchange = PoolExchange(client, refusal, self._drive)
 
     def perform(self, operation: Operation[T]) -> Generator[Any, Any, T]:
         """Yield the results of the client's calls, to be sent back as they are or awaited."""
-        advance: Callable[[Any], Step] = operation.send
-        result: Any = None
-        failed = True
         try:
-            while True:
-                try:
-                    step = advance(result)
-                except StopIteration as end:
-                    failed = False
-                    return end.value  # type: ignore[no-any-return]  # an operation's return type
-                try:
-                    advance, result = operation.send, (yield from self._step(step))
-                except Exception as error:  # noqa: BLE001  # the operation may know what to do
-                    advance, result = operation.throw, error
+            result = yield from self._advance(operation)
+            yield from self._exchange.release(failed=False)
+        except GeneratorExit:
+            self._exchange.drop()
+            raise
+        except BaseException:
+            yield from self._exchange.release(failed=True)
+            raise
         finally:
             operation.close()
-            yield from self._release(failed=failed)
+        return result
 
-    def _step(self, step: Step) -> Generator[Any, Any, Any]:
-        if isinstance(step, Exec):
-            return (yield from self._execute(step.commands))
-        if isinstance(step, Batch) and step.watching:
-            return (yield from self._send_watching(step.commands))
-        yield from self._release()
-        if isinstance(step, Batch):
-            return (yield from self._send(step.commands))
-        self._watching = self._client.pipeline(transaction=True)
-        yield self._watching.watch(*step.keys)
-        return (yield from self._send_watching(step.reads))
-
-    def _send_watching(self, commands: Sequence[Command]) -> Generator[Any, Any, list[Any]]:
-        """Send commands on the connection that watches: all who watch might wait for another one of a small pool."""
-        connection = getattr(self._watching, "connection", None)
-        if connection is not None:
-            yield connection.send_packed_command(connection.pack_commands(commands))
-        replies: list[Any] = []
-        for command in commands:
+    def _advance(self, operation: Operation[T]) -> Generator[Any, Any, T]:
+        advance: Callable[[Any], Step] = operation.send
+        result: Any = None
+        while True:
             try:
-                reply = connection.read_response() if connection else self._watching.execute_command(*command)
-                replies.append((yield reply))
-            except self._refusal as error:
-                replies.append(error)
-        return replies
+                step = advance(result)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # an operation's return type
+            if self._drive is arun and _is_cancelled():
+                # redis-py may lose a cancellation, as `asyncio.wait_for` does on Python 3.11.
+                raise asyncio.CancelledError
+            try:
+                advance, result = operation.send, (yield from self._step(step))
+            except Exception as error:  # noqa: BLE001  # the operation may know what to do
+                yield from self._exchange.cut()
+                advance, result = operation.throw, error
 
-    def _send(self, commands: Sequence[Command]) -> Generator[Any, Any, Any]:
-        if not commands:
-            return []
-        pipe = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        return (yield pipe.execute(raise_on_error=False))
+    def _step(self, step: Step) -> Calls:
+        match step:
+            case Exec(commands):
+                return self._exchange.execute(commands)
+            case Watch(keys, reads):
+                return self._exchange.watch(keys, reads)
+            case Work(function):
+                return self._work(function)
+            case Batch(commands, watching=True):
+                return self._exchange.send_watching(commands)
+            case Batch(commands):
+                return self._exchange.send(commands)
 
-    def _execute(self, commands: Sequence[Command]) -> Generator[Any, Any, Any]:
-        pipe = self._watching
-        if pipe is None:
-            pipe = self._client.pipeline(transaction=True)
-        else:
-            pipe.multi()
-        for command in commands:
-            pipe.execute_command(*command)
-        try:
-            replies = yield pipe.execute(raise_on_error=False)
-        except self._conflict:
-            replies = None
-        yield from self._release()
-        return replies
+    def _work(self, function: Callable[[], Any]) -> Calls:
+        if self._drive is arun:
+            return (yield asyncio.wrap_future(_WORKERS.submit(function)))
+        return function()
 
-    def _release(self, *, failed: bool = False) -> Generator[Any, Any, None]:
-        pipe, self._watching = self._watching, None
-        if pipe is None:
-            return
-        connection = getattr(pipe, "connection", None)
-        if failed and connection is not None:
-            # A silent server would not answer UNWATCH either, and the pool would lose the connection.
-            yield connection.disconnect()
-            pipe.watching = False
-        yield pipe.reset()
+
+_WORKERS = Workers("recallm-redis-work", size=2)
+"""They hold Python's lock most of the time: more would be no faster."""
 
 
 def run(calls: Generator[Any, Any, T]) -> T:
     """Make a sync client's calls."""
+    advance: Callable[[Any], Any] = calls.send
     result: Any = None
-    try:
-        while True:
-            result = calls.send(result)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]  # an operation's return type
+    while True:
+        try:
+            advance, result = calls.send, advance(result)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # an operation's return type
+        except BaseException as error:
+            if getattr(calls, "gi_frame", None) is None:
+                raise
+            # A signal handler's exception, raised between two calls.
+            advance, result = calls.throw, error
 
 
 async def arun(calls: Generator[Any, Any, T]) -> T:
-    """Make an async client's calls."""
+    """Make an async client's calls, in a task of their own."""
     advance: Callable[[Any], Any] = calls.send
     result: Any = None
-    try:
-        while True:
+    while True:
+        try:
             call = advance(result)
-            try:
-                advance, result = calls.send, await call if isawaitable(call) else call
-            except BaseException as error:  # noqa: BLE001  # cancellation too must release what is watched
+            advance, result = calls.send, (await call if isawaitable(call) else call)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # an operation's return type
+        except GeneratorExit:
+            calls.close()
+            raise
+        except BaseException as error:
+            if getattr(calls, "gi_frame", None) is not None:
+                # Cancellation too must release what is watched.
                 advance, result = calls.throw, error
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]  # an operation's return type
+            elif isinstance(error, Exception) and _is_cancelled():
+                # An error of a connection that is closed takes the place of the cancellation.
+                raise asyncio.CancelledError from error
+            else:
+                raise
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -8,8 +8,11 @@ from hashlib import blake2b
 LAYOUT_VERSION = 1
 """Part of every key: a release that keeps entries otherwise takes another number, and neither disturbs the other."""
 
-_ID_BYTES = 12
+ID_BYTES = 12
 _DIGEST_BYTES = 16
+RECORD_PLACE = ID_BYTES + 2 * _DIGEST_BYTES
+"""Where the id of its record begins in a packed version."""
+
 _MAX_RECORD_BYTES = 41
 """Two decimal numbers of 64 bits, and the hyphen between them."""
 
@@ -19,14 +22,24 @@ def digest(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 
+def partition_digest(partition: str, dim: int) -> bytes:
+    """Return the digest of a partition's vectors of one dimension, 16 bytes: an index holds vectors of one dimension.
+
+    Args:
+        partition: the partition's name.
+        dim: dimension of the vectors; 0 for entries without one.
+    """
+    return digest(f"{dim}:{partition}")
+
+
 @dataclass(frozen=True, slots=True)
 class EntryVersion:
     """One stored version of an entry. Its id is never used again, so removing a version twice harms no other.
 
     Attributes:
-        id: 12 bytes, see `ServerState.new_id`; those of a later version sort after.
+        id: 12 bytes, see `ServerState.new_id`; those of a later version sort after, and those of refusals last.
         key: digest of the entry's key.
-        partition: digest of its partition.
+        partition: digest of its partition and of the dimension of its vector, see `partition_digest`.
         record: id of its record in the partition's stream; empty if the layout has no stream.
     """
 
@@ -47,18 +60,18 @@ class EntryVersion:
     @classmethod
     def unpack(cls, packed: bytes) -> EntryVersion | None:
         """Return the version that `pack` made these bytes of, or None if it made none of them."""
-        fixed = _ID_BYTES + 2 * _DIGEST_BYTES
-        if len(packed) < fixed or len(packed) > fixed + _MAX_RECORD_BYTES:
+        if not RECORD_PLACE <= len(packed) <= RECORD_PLACE + _MAX_RECORD_BYTES:
             return None
-        key, partition = packed[_ID_BYTES : _ID_BYTES + _DIGEST_BYTES], packed[_ID_BYTES + _DIGEST_BYTES : fixed]
-        return cls(packed[:_ID_BYTES], key, partition, packed[fixed:])
+        partition_place = ID_BYTES + _DIGEST_BYTES
+        key, partition = packed[ID_BYTES:partition_place], packed[partition_place:RECORD_PLACE]
+        return cls(packed[:ID_BYTES], key, partition, packed[RECORD_PLACE:])
 
     @classmethod
     def of_element(cls, element: bytes, partition: bytes, record: bytes = b"") -> EntryVersion | None:
         """Return the version that an index's element stands for, or None if it cannot be one."""
-        if len(element) != _ID_BYTES + _DIGEST_BYTES:
+        if len(element) != ID_BYTES + _DIGEST_BYTES:
             return None
-        return cls(element[:_ID_BYTES], element[_ID_BYTES:], partition, record)
+        return cls(element[:ID_BYTES], element[ID_BYTES:], partition, record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +85,20 @@ class NamespaceKeys:
 
     prefix: str
     namespace: str
-    _tag: str = field(init=False)
+    _tag: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_tag", f"{{{digest(self.namespace).hex()}}}")
+        if not self._tag:
+            object.__setattr__(self, "_tag", f"{{{digest(self.namespace).hex()}}}")
+
+    @classmethod
+    def of_epoch(cls, prefix: str, key: str) -> NamespaceKeys:
+        """Return the keys of a namespace whose name is yet to be found out, by the key of its epoch."""
+        return cls(prefix, "", key.removeprefix(f"{prefix}:{LAYOUT_VERSION}:").removesuffix(":e"))
+
+    def is_named(self, namespace: object) -> bool:
+        """Return whether these are the keys of a namespace of this name."""
+        return isinstance(namespace, str) and self._tag == NamespaceKeys(self.prefix, namespace)._tag
 
     @property
     def _root(self) -> str:
@@ -83,7 +106,7 @@ class NamespaceKeys:
 
     @property
     def epoch(self) -> str:
-        """HASH of the generation (g), the number of removals (n) and, if some entry never expires, a 1 (k)."""
+        """HASH: the generation (g), numbers that grow by removals (n) and changes (r), 1 (k) if an entry is to stay."""
         return f"{self._root}:e"
 
     @property
@@ -121,12 +144,17 @@ class GenerationKeys:
 
     @property
     def dims(self) -> str:
-        """HASH from a partition's digest to the dimension of its vectors."""
+        """HASH of the digests of partitions, with the dimension of the vectors of each: what is to be swept."""
         return f"{self._root}:d"
 
     def entry(self, key: bytes) -> str:
         """HASH of one entry, by the digest of its key."""
-        return f"{entries_prefix(self.namespace_keys.prefix)}{self.namespace_keys._tag}:{self.generation}:{key.hex()}"
+        return f"{self.entries}{key.hex()}"
+
+    @property
+    def entries(self) -> str:
+        """What the keys of all its entries begin with; the hexadecimal digest follows."""
+        return f"{entries_prefix(self.namespace_keys.prefix)}{self.namespace_keys._tag}:{self.generation}:"
 
     def index(self, partition: bytes) -> str:
         """Vector set of one partition, by its digest."""
@@ -139,6 +167,48 @@ class GenerationKeys:
     def tag(self, partition: bytes) -> str:
         """The tag by which the query engine filters one partition."""
         return blake2b(f"{self._root}:{partition.hex()}".encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class TagKeys:
+    """The keys of one tag, see `recallm.storage.redis.tagging`. All have one hash tag of a cluster.
+
+    Attributes:
+        prefix: the storage's prefix, with which every key starts.
+        tag: the tag's name.
+    """
+
+    prefix: str
+    tag: str
+
+    @property
+    def _root(self) -> str:
+        return f"{self.prefix}:{LAYOUT_VERSION}t:{{{digest(self.tag).hex()}}}"
+
+    @property
+    def mark(self) -> str:
+        """HASH that is there for a day after each removal."""
+        return f"{self._root}:r"
+
+    @property
+    def expiring(self) -> str:
+        """ZSET of members that expire, scored by when they may be forgotten, in ms by the server's clock."""
+        return f"{self._root}:x"
+
+    @property
+    def lasting(self) -> str:
+        """ZSET of members that never expire, scored by when they joined, in ms by the server's clock."""
+        return f"{self._root}:l"
+
+    @property
+    def members(self) -> tuple[str, str]:
+        """The keys of all members."""
+        return self.expiring, self.lasting
+
+
+def epochs_pattern(prefix: str) -> str:
+    """Return the pattern that the keys of all epochs match, and no others."""
+    return f"{prefix}:{LAYOUT_VERSION}:{{{'[0-9a-f]' * 2 * _DIGEST_BYTES}}}:e"
 
 
 def entries_prefix(prefix: str) -> str:

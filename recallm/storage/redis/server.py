@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recallm.concurrency.forking import ForkSafeLock
-from recallm.errors import OddVectorError, RecallmError
-from recallm.storage.redis.commands import Batch, Command, Exec, Operation, Watch, checked
+from recallm.errors import RecallmError
+from recallm.storage.redis.commands import Batch, Exec, Operation, Watch, checked, is_odd_key, is_refusal, readable
+from recallm.storage.redis.exchanges import Command
 from recallm.storage.redis.keys import NamespaceKeys
 from recallm.storage.redis.layouts import Layout
-
-if TYPE_CHECKING:
-    from recallm.typing import Vector
+from recallm.storage.redis.scripts import PROBE
 
 ATTEMPTS = 16
 """How often a transaction is tried whose watched keys change: who stores an entry watches the entry and its epoch."""
@@ -34,11 +32,11 @@ HOUR_MS = 3_600_000
 _MAX_GENERATIONS = 10_000
 """How many namespaces' generations are remembered; one that was dropped costs a round trip more."""
 
+_MAX_PRESENT = 20_000
+"""How many keys are remembered that were there: a look-up that knows the prompt's vector searches for the others."""
+
 _TICKS_A_MS = 1 << 16
 """The steps into which two bytes of an id divide a millisecond."""
-
-REFUSALS = ("unknown command", "doesn't exist in redis commands", "noperm", "no permissions")
-"""Words of the errors for commands that a server, or a cluster's client, does not know, or that a user may not use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +62,19 @@ class Epoch:
         return cls(f"{number >> 64:016x}", number & (1 << 64) - 1)
 
     @classmethod
-    def parse(cls, reply: Sequence[Any]) -> Epoch | None:
-        """Return the epoch in the reply to `read_epoch`, or None if there is none."""
-        generation, removals = reply[0], reply[1]
+    def parse(cls, reply: Any) -> Epoch | None:
+        """Return the epoch in the reply to `read_epoch`, or None if there is none or its key holds something else.
+
+        Raises:
+            Exception: the reply is another error.
+        """
+        (values,) = readable([reply])
         try:
-            name = generation.decode("ascii")
-            if len(name) == 16 and f"{int(name, 16):016x}" == name:
-                return cls(name, int(removals or 0))
-        except (AttributeError, ValueError):
+            name, removals = values[0].decode("ascii"), int(values[1] or 0)
+            is_generation = len(name) == 16 and f"{int(name, 16):016x}" == name
+            if is_generation and values[1] in (None, b"%d" % removals) and 0 <= removals < 1 << 64:
+                return cls(name, removals)
+        except (AttributeError, TypeError, ValueError):
             pass
         return None
 
@@ -84,16 +87,50 @@ class ServerInfo:
         layout: the layout to use.
         offset_ms: how far the server's clock is ahead of this process's monotonic clock.
         until: when it must be found out again, in seconds of the monotonic clock.
+        scripts: whether the user may run scripts; None: that is not known yet.
     """
 
     layout: Layout
     offset_ms: float
     until: float
+    scripts: bool | None = None
 
 
 def read_epoch(namespace_keys: NamespaceKeys) -> Command:
-    """Return the command that reads an epoch, for `Epoch.parse`; a third value says that some entry never expires."""
-    return ("HMGET", namespace_keys.epoch, "g", "n", "k")
+    """Return the command that reads an epoch, for `Epoch.parse` and `replacements`.
+
+    The third value says that some entry never expires.
+    """
+    return ("HMGET", namespace_keys.epoch, "g", "n", "k", "r")
+
+
+def count_removal(namespace_keys: NamespaceKeys) -> Command:
+    """Return the command that begins another epoch of the same generation."""
+    return ("HINCRBY", namespace_keys.epoch, "n", _some())
+
+
+def count_change(namespace_keys: NamespaceKeys) -> Command:
+    """Return the command by which others learn that an entry is not there any more: copies may be kept elsewhere.
+
+    It belongs in the transaction that takes the entry away, as who sees the new number trusts what it reads after.
+    """
+    return ("HINCRBY", namespace_keys.epoch, "r", _some())
+
+
+def _some() -> int:
+    """Return how much is added: a server that lost a change in a failover does not come to the same number by another.
+
+    Of 64 bits, 43 are left to count with.
+    """
+    return 1 + secrets.randbits(20)
+
+
+def replacements(reply: Any) -> int | None:
+    """Return the number of `count_change` in an epoch, given the reply to `read_epoch`; None: that is not known."""
+    try:
+        return int(reply[3] or 0)
+    except (TypeError, ValueError, IndexError):
+        return None
 
 
 class ServerState:
@@ -122,14 +159,34 @@ class ServerState:
         self._clock = clock
         self._info: ServerInfo | None = None
         self._generations: OrderedDict[str, str] = OrderedDict()
+        self._present: OrderedDict[tuple[str, str], None] = OrderedDict()
         # A signal handler may store an entry while its thread holds this.
-        self._id_lock = ForkSafeLock(threading.RLock)
+        self._id_lock = ForkSafeLock()
         self._last_tick = 0
 
     @property
     def current_layout(self) -> Layout | None:
         """The layout in use, or None if it is yet to be found out."""
         return None if self._info is None else self._info.layout
+
+    @property
+    def scripts(self) -> bool | None:
+        """Whether the user may run scripts; None: that is not known yet."""
+        return None if self._info is None else self._info.scripts
+
+    def learn_scripts(self, *, allowed: bool) -> None:
+        """Remember whether the user may run scripts, until the layout is found out again."""
+        if self._info is not None:
+            self._info = replace(self._info, scripts=allowed)
+
+    def script_probe(self, namespace_keys: NamespaceKeys) -> list[Command]:
+        """Return the command that tells whether the user may run scripts, to be sent along, if that is not known."""
+        return [("EVAL", PROBE, 1, namespace_keys.epoch)] if self.scripts is None else []
+
+    def learn_from_probe(self, reply: object) -> None:
+        """Remember what the reply to `script_probe` says, if it says anything."""
+        if is_refusal(reply) or not isinstance(reply, Exception):
+            self.learn_scripts(allowed=not is_refusal(reply))
 
     def expire(self) -> None:
         """Have the layout and the clock found out again before the next operation."""
@@ -188,20 +245,41 @@ class ServerState:
         if len(self._generations) > _MAX_GENERATIONS:
             self._generations.popitem(last=False)
 
-    def epoch(self, namespace_keys: NamespaceKeys) -> Operation[Epoch]:
+    def expects(self, namespace: str, key: str) -> bool:
+        """Return whether a key was there when this process last looked for it, or stored it."""
+        return (namespace, key) in self._present
+
+    def note(self, namespace: str, key: str, *, present: bool) -> None:
+        """Remember whether a key is there."""
+        self._present.pop((namespace, key), None)
+        if present:
+            self._present[namespace, key] = None
+            if len(self._present) > _MAX_PRESENT:
+                self._present.popitem(last=False)
+
+    def epoch(self, namespace_keys: NamespaceKeys, *, odd: str | None = None) -> Operation[Epoch]:
         """Return a namespace's epoch; begin one if it has none.
+
+        Args:
+            namespace_keys: the keys of the namespace.
+            odd: a generation that has ended if it is still the current one, as a key of it holds something else than
+                expected: the next generation has other keys.
 
         Raises:
             RecallmError: others changed the epoch at every attempt.
         """
+        reads = [read_epoch(namespace_keys), ("SCARD", namespace_keys.dead)]
         for _ in range(ATTEMPTS):
-            (reply,) = checked((yield Watch([namespace_keys.epoch], [read_epoch(namespace_keys)])))
+            reply, dead = yield Watch([namespace_keys.epoch], reads)
             epoch = Epoch.parse(reply)
-            if epoch is None:
-                # A server that has forgotten the epoch may be another one by now.
-                self.expire()
+            if epoch is None or epoch.generation == odd:
+                if self.generation(namespace_keys.namespace) is not None:
+                    # A server that has forgotten an epoch may be another one by now.
+                    self.expire()
                 epoch = Epoch(secrets.token_hex(8), 0)
-                begun = yield Exec(begin_epoch(namespace_keys, epoch.generation))
+                ended = odd or (self.generation(namespace_keys.namespace) if reply != [None] * 4 else None)
+                retire = [] if ended is None else retire_generation(namespace_keys, ended, heal=is_odd_key(dead))
+                begun = yield Exec([*begin_epoch(namespace_keys, epoch.generation), *retire])
                 if begun is None:
                     continue
                 checked(begun)
@@ -212,7 +290,20 @@ class ServerState:
 
 def begin_epoch(namespace_keys: NamespaceKeys, generation: str) -> list[Command]:
     """Return the commands that begin an epoch, which is forgotten if nothing is stored under it for a day."""
-    return [("HSET", namespace_keys.epoch, "g", generation, "n", 0), ("PEXPIRE", namespace_keys.epoch, DAY_MS)]
+    key = namespace_keys.epoch
+    return [("UNLINK", key), ("HSET", key, "g", generation, "n", 0), ("PEXPIRE", key, DAY_MS)]
+
+
+def retire_generation(namespace_keys: NamespaceKeys, generation: str, *, heal: bool) -> list[Command]:
+    """Return the commands that have a generation swept.
+
+    Args:
+        namespace_keys: the keys of the namespace.
+        generation: the generation's name.
+        heal: whether the key of the invalidated generations holds something else, and is deleted first.
+    """
+    healed: list[Command] = [("UNLINK", namespace_keys.dead)] if heal else []
+    return [*healed, ("SADD", namespace_keys.dead, generation)]
 
 
 def too_much_contention(namespace_keys: NamespaceKeys) -> RecallmError:
@@ -222,26 +313,15 @@ def too_much_contention(namespace_keys: NamespaceKeys) -> RecallmError:
     )
 
 
-def check_dim(dim: Any, vector: Vector) -> None:
-    """Check that a vector fits its partition.
-
-    Args:
-        dim: what the server returned for the dimension of the partition's vectors; None: the partition has none.
-        vector: shape (dim,).
-
-    Raises:
-        OddVectorError: the dimensions differ.
-    """
-    if dim is not None and dim != str(vector.size).encode():
-        raise OddVectorError(f"a vector of dimension {vector.size} does not fit a partition of dimension {dim!r}")
-
-
 def _try_command(command: Command) -> Operation[Any]:
-    """Return the reply to a command, or None if the server does not know it or the user may not use it."""
+    """Return the reply to a command, or None if the server does not know it or the user may not use it.
+
+    That a key holds something else than the command expects is a reply too.
+    """
     try:
         (reply,) = yield Batch([command])
     except Exception as error:  # noqa: BLE001  # a cluster's client does not even send what is unknown
         reply = error
-    if isinstance(reply, Exception) and any(word in str(reply).lower() for word in REFUSALS):
+    if is_refusal(reply):
         return None
-    return checked([reply])[0]
+    return reply if is_odd_key(reply) else checked([reply])[0]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recallm.storage.redis.commands import Batch, Command, Exec, Operation, Watch, checked
+from recallm.storage.redis.commands import Batch, Exec, Operation, Watch, checked, is_odd_key, readable
+from recallm.storage.redis.exchanges import Command
 from recallm.storage.redis.keys import EntryVersion, GenerationKeys, NamespaceKeys
 from recallm.storage.redis.layouts import Layout
 from recallm.storage.redis.server import Epoch, ServerState, read_epoch
@@ -16,13 +17,16 @@ REMOVED_AT_ONCE = 32
 """How many entries one transaction removes at most: it keeps the server busy for a few milliseconds."""
 
 
-def remove_versions(layout: Layout, keys: GenerationKeys, packed: Sequence[bytes]) -> Operation[int | None]:
+def remove_versions(
+    layout: Layout, keys: GenerationKeys, packed: Sequence[bytes], *also: Command
+) -> Operation[int | None]:
     """Remove versions from all indexes, and their entries unless these have been replaced.
 
     Args:
         layout: the layout in use.
         keys: the keys of their generation.
         packed: the versions, packed; other bytes are removed from the generation's versions.
+        also: further commands of the transaction.
 
     Returns:
         How many entries were removed; None if one changed meanwhile, and nothing was removed.
@@ -38,10 +42,10 @@ def remove_versions(layout: Layout, keys: GenerationKeys, packed: Sequence[bytes
         if is_current:
             commands.append(("UNLINK", name))
         commands += layout.delete_commands(keys, version)
-    done = yield Exec(commands)
+    done = yield Exec([*commands, *also])
     if done is None:
         return None
-    checked(done)
+    readable(done)
     for version in versions:
         layout.forget_locally(keys, version)
     yield from _drop_empty_partitions(layout, keys, list({version.partition for version in versions}))
@@ -78,6 +82,8 @@ def make_room(layout: Layout, keys: GenerationKeys, size: int, max_entries: int)
         if excess <= 0:
             break
         (packed,) = checked((yield Batch([("ZRANGE", keys.versions, 0, excess - 1)])))
+        if not packed:
+            break  # the generation has been invalidated, and swept, meanwhile
         dropped = yield from remove_versions(layout, keys, packed)
         evicted += dropped or 0
         (size,) = checked((yield Batch([("ZCARD", keys.versions)])))
@@ -103,16 +109,19 @@ def sweep(server_state: ServerState, namespace_keys: NamespaceKeys) -> Operation
 def _sweep_some(server_state: ServerState, namespace_keys: NamespaceKeys) -> Operation[bool]:
     """Remove one transaction's worth; return whether there may be more."""
     layout = yield from server_state.layout()
-    found, dead = checked((yield Batch([read_epoch(namespace_keys), ("SRANDMEMBER", namespace_keys.dead)])))
+    found, dead = yield Batch([read_epoch(namespace_keys), ("SRANDMEMBER", namespace_keys.dead)])
     epoch = Epoch.parse(found)
+    if is_odd_key(dead):
+        yield Batch([("UNLINK", namespace_keys.dead)])
+    (dead,) = readable([dead])
     expired: Sequence[bytes] = []
     if epoch is not None:
         keys = namespace_keys.of_generation(epoch.generation)
         limits = ("-inf", f"({server_state.now_ms()}", "LIMIT", 0, REMOVED_AT_ONCE)
-        (expired,) = checked((yield Batch([("ZRANGEBYSCORE", keys.versions, *limits)])))
+        (expired,) = readable((yield Batch([("ZRANGEBYSCORE", keys.versions, *limits)])))
         if expired:
             yield from remove_versions(layout, keys, expired)
-    retired = None if dead is None else Epoch.parse([dead, 0])
+    retired = None if dead is None else Epoch.parse([dead, None])
     if dead is not None and (retired is None or (epoch is not None and retired.generation == epoch.generation)):
         # Whatever the set says, the living generation is not swept.
         checked((yield Batch([("SREM", namespace_keys.dead, dead)])))
@@ -124,7 +133,7 @@ def _sweep_some(server_state: ServerState, namespace_keys: NamespaceKeys) -> Ope
 def _sweep_dead(layout: Layout, keys: GenerationKeys) -> Operation[None]:
     """Remove a part of an invalidated generation: entries first, so that its indexes are empty and cheap to unlink."""
     versions, dims = ("ZRANGE", keys.versions, 0, REMOVED_AT_ONCE - 1), ("HRANDFIELD", keys.dims, REMOVED_AT_ONCE)
-    packed, partitions = checked((yield Batch([versions, dims])))
+    packed, partitions = readable((yield Batch([versions, dims])))
     if packed:
         yield from remove_versions(layout, keys, packed)
     elif partitions:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support.redis_servers import COMMANDS, Server, running
 
-SERVERS = {"redis_server", "server", "cluster"}
+SERVERS = {"redis_server", "server", "cluster", "sentinel"}
 """The fixtures that start servers."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,11 +15,12 @@ import pytest
 import redis
 import redis.asyncio
 from support.redis_servers import COMMANDS, LAYOUTS, WANTED, Server, free_port, running
-from support.redis_storages import make
+from support.redis_storages import keys, make, put, until
 
 from recallm import semantic_cache
 from recallm.errors import InvalidTypeError, InvalidValueError
-from recallm.storage.base import Put, Recall, Search
+from recallm.storage.base import Put, Recall, RecallAndSearch, Search, StorageOperation
+from recallm.storage.redis.keys import TagKeys
 from recallm.storage.redis.storage import RedisStorage
 from recallm.testing import FakeEmbedder
 
@@ -49,26 +51,26 @@ def test_an_async_client_serves_several_event_loops(server: Server) -> None:
     assert answer.stats().errors == {}
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_clients_of_closed_loops_are_forgotten(redis_server: Server) -> None:
     """A storage used on five event loops in turn keeps the client of one only."""
     storage = RedisStorage(redis.asyncio.Redis(port=redis_server.port), layout=LAYOUTS[redis_server.kind])
-
-    async def once() -> None:
-        await storage.aperform(Recall("n", "k"))
-        await storage.aclose()
-
     for _ in range(5):
-        asyncio.run(once())
+        asyncio.run(storage.aperform(Recall("n", "k")))
     assert storage._clients is not None
     assert len(storage._clients._clients) == 1
 
 
-def test_a_client_of_sentinels_says_what_it_cannot_do() -> None:
-    """Sync use of an async Sentinel client raises an error that says it serves one event loop only."""
-    sentinel: Any = redis.asyncio.Sentinel([("localhost", 1)])  # type: ignore[no-untyped-call]  # redis-py's own
-    storage = RedisStorage(sentinel.master_for("mymaster"))
-    with pytest.raises(InvalidTypeError, match="SentinelConnectionPool serves the event loop"):
+class Pool(redis.asyncio.ConnectionPool):
+    """A pool whose constructor takes something that no other takes."""
+
+    def __init__(self, region: str, /, **options: Any) -> None:
+        super().__init__(**options)
+
+
+def test_a_pool_that_cannot_be_copied_says_what_it_cannot_do() -> None:
+    """Sync use of an async client whose pool cannot be copied raises an error that says it serves one loop only."""
+    storage = RedisStorage(redis.asyncio.Redis(connection_pool=Pool("here")))
+    with pytest.raises(InvalidTypeError, match="a Pool serves the event loop"):
         storage.sizes(["n"])
 
 
@@ -194,6 +196,55 @@ def test_a_cluster_of_three_nodes_keeps_the_contract(cluster: list[Server]) -> N
     assert storage.sizes(namespaces) == {}
 
 
+def test_tags_on_a_cluster_reach_all_nodes(cluster: list[Server]) -> None:
+    """On a cluster a removal by tag takes entries of namespaces on all nodes; members that are gone are forgotten."""
+    storage = RedisStorage(sync_client=redis.RedisCluster(host="127.0.0.1", port=cluster[0].port))
+    namespaces = [f"tagged {at}" for at in range(12)]
+
+    def store(name: str, ttl: float | None) -> bool:
+        entry, began = make("one two three", namespace=name, tags=("a", "b", "c")), time.perf_counter()
+        return storage.put_tagged(entry, storage.recall(name, entry.key).epoch, ttl, began).kept
+
+    assert all(store(name, ttl) for name, ttl in zip(namespaces, [None, 60.0] * 6, strict=True))
+    assert storage.remove_tagged("b") == len(namespaces)
+    assert storage.sizes(namespaces) == {}
+    storage._run(storage._tags.forget_gone(TagKeys("recallm", "a")))
+    storage._run(storage._tags.forget_gone(TagKeys("recallm", "never put")))
+    time.sleep(0.01)
+    assert store(namespaces[0], None)
+    assert storage.remove_tagged("a") == 1
+
+
+def ran(cluster: list[Server]) -> Counter[str]:
+    """Return how often each command was run on any node since the last time, also by scripts."""
+    found: Counter[str] = Counter()
+    for node in cluster:
+        with node.client() as client:
+            stats: dict[str, Any] = client.info("commandstats")
+            found.update({name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()})
+            client.config_resetstat()
+    return found
+
+
+def test_a_cluster_is_asked_as_one_server_is(cluster: list[Server]) -> None:
+    """On a cluster an entry is found in one batch and stored by one script, without a watch or a question to a node."""
+    storage = RedisStorage(sync_client=redis.RedisCluster(host="127.0.0.1", port=cluster[0].port))
+    first, second = make("one two three", namespace="few"), make("four five six", namespace="few")
+    assert first.vector is not None
+    for _ in range(2):
+        assert storage.put(first, storage.recall("few", first.key).epoch, 60.0).kept
+        assert len(storage.search("few", "p", first.vector, 0.9, 16)) == 1
+    until(lambda: not any(keys(node, "recallm:*:dead") for node in cluster))  # of other tests, swept in the background
+    ran(cluster)
+    epoch = storage.recall("few", second.key).epoch
+    assert len(storage.search("few", "p", first.vector, 0.9, 16)) == 1
+    assert storage.put(second, epoch, 60.0).kept
+    commands = ran(cluster)
+    scripts = 2 if storage.layout is not None and storage.layout.name == "vectorset" else 1
+    assert commands["eval"] == scripts
+    assert not {"watch", "multi", "exec", "command|getkeys", "command"} & commands.keys()
+
+
 def test_an_async_cluster_client_serves_too(cluster: list[Server]) -> None:
     """A storage with an async cluster client stores, recalls and finds entries on several event loops."""
 
@@ -210,3 +261,43 @@ def test_an_async_cluster_client_serves_too(cluster: list[Server]) -> None:
 
     for _ in range(2):
         asyncio.run(use())
+
+
+def test_scripts_run_first_on_another_event_loop(cluster: list[Server]) -> None:
+    """What an event loop asks first of a cluster may be a script: to find, to store, or to look for both at once."""
+    storage = RedisStorage(redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster[0].port))
+    entry = make("one two three", namespace="loops")
+    assert entry.vector is not None
+    search = Search("loops", "p", entry.vector, 0.9, 16)
+
+    def on_a_loop(operation: StorageOperation) -> Any:
+        async def perform() -> Any:
+            try:
+                return await storage.aperform(operation)
+            finally:
+                await storage.aclose()
+
+        return asyncio.run(perform())
+
+    epoch = on_a_loop(Recall("loops", entry.key)).epoch
+    assert on_a_loop(Put(entry, epoch, None)).kept
+    assert on_a_loop(Recall("loops", entry.key)).candidate is not None
+    assert storage._server_state.scripts
+    assert len(on_a_loop(search)) == 1
+    assert len(on_a_loop(RecallAndSearch("loops", "absent", search)).similar) == 1
+    assert on_a_loop(Put(entry, epoch, None)).kept
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_a_cluster_is_listed(cluster: list[Server], asynchronous: bool) -> None:
+    """All nodes of a cluster are asked for namespaces, through a sync client or an async one alone."""
+    port = cluster[0].port
+    writing = RedisStorage(sync_client=redis.RedisCluster(host="127.0.0.1", port=port), prefix=f"l{asynchronous}")
+    for number in range(12):
+        put(writing, make("one", namespace=f"n{number}"))
+    storage = writing
+    if asynchronous:
+        client = redis.asyncio.RedisCluster(host="127.0.0.1", port=port)
+        storage = RedisStorage(client, prefix=f"l{asynchronous}")
+    assert sorted(storage.namespaces()) == sorted(f"n{number}" for number in range(12))
+    assert [each.entry.prompt for each in storage.entries("n3")] == ["one"]

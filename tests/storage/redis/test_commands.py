@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytest
@@ -15,7 +16,8 @@ from support.redis_storages import all_stored, make
 
 from recallm.storage.base import Put, Recall, Search
 from recallm.storage.redis.clients import conflict_and_refusal
-from recallm.storage.redis.commands import Batch, Command, CommandRunner, Exec, Operation, Watch, arun, run
+from recallm.storage.redis.commands import Batch, CommandRunner, Exec, Operation, Watch, arun, run
+from recallm.storage.redis.exchanges import Command, packed
 from recallm.storage.redis.storage import RedisStorage
 
 T = TypeVar("T")
@@ -83,7 +85,7 @@ def test_a_refused_command_is_an_error_among_the_replies(server: Server, asynchr
 
 def test_redis_py_has_the_parts_that_watching_uses(server: Server) -> None:
     """A watching pipeline of redis-py, sync or async, has a connection that sends many commands at once."""
-    parts = {"pack_commands", "send_packed_command", "read_response", "disconnect"}
+    parts = {"encoder", "send_packed_command", "read_response", "disconnect"}
     with server.client() as client, client.pipeline(transaction=True) as pipe:
         pipe.watch("k")
         assert pipe.watching
@@ -96,6 +98,13 @@ def test_redis_py_has_the_parts_that_watching_uses(server: Server) -> None:
             assert parts <= set(dir(pipe.connection))
 
     asyncio.run(watch())
+
+
+def test_commands_are_packed_as_the_client_packs_them() -> None:
+    """What is sent for any kind of argument is what redis-py would send."""
+    commands: list[Command] = [("SET", "ключ", b"\x00\r\n" * 5000, "PX", 12, 0.5), ("PING",), ("ECHO", "")]
+    connection: Any = redis.Connection()  # type: ignore[no-untyped-call]  # redis-py has no types here
+    assert b"".join(packed(commands, connection.encoder)) == b"".join(connection.pack_commands(commands))
 
 
 def test_one_connection_is_enough(redis_server: Server) -> None:
@@ -139,17 +148,19 @@ def test_a_cancelled_operation_leaves_the_storage_usable(server: Server) -> None
 
     async def cancel_and_go_on() -> None:
         storage = RedisStorage(redis.asyncio.Redis(port=server.port))
-        entry = make()
-        assert entry.vector is not None
-        epoch = (await storage.aperform(Recall("n", entry.key))).epoch
-        for delay in range(12):
-            task = asyncio.create_task(storage.aperform(Put(entry, epoch, None)))
-            await asyncio.sleep(delay * 0.0002)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        assert (await storage.aperform(Put(entry, epoch, None))).kept
-        assert len(await storage.aperform(Search("n", "p", entry.vector, 0.9, 16))) == 1
-        await storage.aclose()
+        try:
+            entry = make()
+            assert entry.vector is not None
+            epoch = (await storage.aperform(Recall("n", entry.key))).epoch
+            for delay in range(12):
+                task = asyncio.create_task(storage.aperform(Put(entry, epoch, None)))
+                await asyncio.sleep(delay * 0.0002)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            assert (await storage.aperform(Put(entry, epoch, None))).kept
+            assert len(await storage.aperform(Search("n", "p", entry.vector, 0.9, 16))) == 1
+        finally:
+            await storage.aclose()
 
     asyncio.run(cancel_and_go_on())
 
@@ -175,3 +186,68 @@ def test_who_is_cancelled_does_not_wait_for_a_silent_server(redis_server: Server
             await client.aclose()
 
     assert asyncio.run(load_timed_out()) < 0.9
+
+
+class LosingConnection(redis.asyncio.Connection):
+    """A connection on which a cancellation arrives with a reply, and is lost."""
+
+    losing = False
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """Read a reply, be cancelled, and go on."""
+        reply = await super().read_response(*args, **options)
+        if self.losing:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        return reply
+
+
+def test_a_cancellation_that_a_call_loses_ends_the_operation_all_the_same(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operation whose cancellation is lost in a call takes no further step, and gives its connection back."""
+    server.empty()
+
+    def operation() -> Operation[None]:
+        yield Batch([("PING",)])
+        monkeypatch.setattr(LosingConnection, "losing", True)
+        yield Watch(["k"], [("GET", "k")])
+        yield Exec([("SET", "k", "1")])
+
+    async def cancel() -> Any:
+        pool = redis.asyncio.ConnectionPool(connection_class=LosingConnection, port=server.port, max_connections=1)
+        client = redis.asyncio.Redis(connection_pool=pool)
+        task = asyncio.create_task(arun(CommandRunner(client, *conflict_and_refusal()).perform(operation())))
+        await asyncio.wait([task])
+        assert task.cancelled()
+        monkeypatch.setattr(LosingConnection, "losing", False)
+        reply = await client.get("k")
+        await pool.disconnect()
+        return reply
+
+    assert asyncio.run(cancel()) is None
+
+
+def test_an_error_in_the_place_of_a_cancellation_is_one() -> None:
+    """If a call that is cancelled raises the error of its closed connection, the task is cancelled nonetheless."""
+
+    async def fail() -> None:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            raise ConnectionError from None
+
+    def calls() -> Any:
+        yield fail()
+
+    async def cancel() -> None:
+        task = asyncio.create_task(arun(calls()))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())

@@ -8,9 +8,9 @@ import threading
 import pytest
 import redis
 import redis.asyncio
-from support.redis_churn import churn
+from support.churn import churn
 from support.redis_servers import LAYOUTS, Server
-from support.redis_storages import all_stored, found, make, put, storage_on, until
+from support.redis_storages import all_stored, found, make, maker, put, storage_on, until
 
 from recallm.storage.redis.storage import RedisStorage
 
@@ -107,7 +107,7 @@ def test_an_answer_computed_across_another_process_s_invalidation_is_not_kept(re
 def test_eight_processes_at_once_find_nothing_wrong(redis_server: Server) -> None:
     """Eight processes that read, write and invalidate see no error, no wrong entry and true sizes."""
     redis_server.empty()
-    churned = churn(redis_server.url, LAYOUTS[redis_server.kind], seconds=2.0)
+    churned = churn(maker(redis_server.url, LAYOUTS[redis_server.kind]), seconds=2.0)
     assert churned.problems == []
     assert churned.sizes == churned.recalled
     assert min(churned.done.values()) > 0

@@ -18,7 +18,7 @@ import redis.asyncio
 from support.redis_servers import COMMANDS, LAYOUTS, Server, running
 from support.redis_storages import until
 
-from recallm import semantic_cache
+from recallm import CacheConfig, semantic_cache
 from recallm.storage.redis.storage import RedisStorage
 from recallm.testing import FakeEmbedder
 
@@ -37,11 +37,11 @@ def right(prompt: str) -> str:
     return "answer to " + " ".join(sorted(prompt.split()))
 
 
-def cached(storage: RedisStorage, name: str = "faults") -> Any:
+def cached(storage: RedisStorage, name: str = "faults", config: CacheConfig | None = None) -> Any:
     """Return a cached function that counts its calls."""
     calls: Counter[str] = Counter()
 
-    @semantic_cache(context={}, storage=storage, embedder=EMBEDDER, namespace=name, guards=())
+    @semantic_cache(context={}, storage=storage, embedder=EMBEDDER, namespace=name, guards=(), config=config)
     def answer(prompt: str) -> str:
         calls[prompt] += 1
         return right(prompt)
@@ -75,6 +75,8 @@ def test_a_server_that_stops_answering_delays_nobody_for_long(redis_server: Serv
                 except BaseException as error:  # noqa: BLE001  # reported below
                     problems.append(error)
                 slowest.append(time.monotonic() - began)
+                # Threads that spin would starve the one that asks the server whether it is back.
+                stop.wait(0.001)
 
         threads = [threading.Thread(target=call) for _ in range(3)]
         redis_server.signal(signal.SIGSTOP)
@@ -92,7 +94,7 @@ def test_a_server_that_stops_answering_delays_nobody_for_long(redis_server: Serv
             for thread in threads:
                 thread.join()
         assert problems == []
-        assert max(slowest) < 1.0
+        assert max(slowest) < 2.0
         assert answer.stats().errors["storage"] > 0
 
 
@@ -146,7 +148,7 @@ def test_async_functions_fare_no_worse(redis_server: Server) -> None:
         await storage.aclose()
 
     asyncio.run(use())
-    assert max(slowest) < 1.0
+    assert max(slowest) < 2.0
 
 
 def test_a_flushed_server_is_filled_again(redis_server: Server) -> None:
@@ -173,13 +175,15 @@ def test_a_full_server_loses_entries_but_no_calls(redis_server: Server, policy: 
     with connected(redis_server) as storage, redis_server.client() as client:
         answer = cached(storage, f"full {policy}")
         used = int(client.info("memory")["used_memory"])
+        evicted = client.info("stats")["evicted_keys"]
         client.config_set("maxmemory-policy", policy)
-        client.config_set("maxmemory", used + 600_000)
+        client.config_set("maxmemory", used + 200_000)
         try:
-            for at in range(600):
+            for at in range(200):
                 answer(f"prompt{at} of its own", cache_ttl=3600)
-            for at in range(0, 600, 7):
+            for at in range(0, 200, 7):
                 assert answer(f"prompt{at} of its own", cache_ttl=3600) == right(f"prompt{at} of its own")
+            assert client.info("stats")["evicted_keys"] > evicted or answer.stats().errors["storage"]
         finally:
             client.config_set("maxmemory", 0)
         assert set(answer.stats().errors) <= {"storage"}
@@ -231,7 +235,9 @@ def test_commands_that_may_not_be_used_are_a_bypass(redis_server: Server) -> Non
     with connected(redis_server) as _, redis_server.client() as client:
         client.acl_setuser("meek", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-hset", "-exec"])
         url = f"redis://meek:pw@127.0.0.1:{redis_server.port}/0"
-        answer = cached(RedisStorage.from_url(url, layout=LAYOUTS[redis_server.kind]))
+        # A busy machine is no failure: an operation that is late would open the circuit, and the next one not be tried.
+        config = CacheConfig(cache_timeout_seconds=5.0)
+        answer = cached(RedisStorage.from_url(url, layout=LAYOUTS[redis_server.kind], timeout=5), config=config)
         assert not hits(answer, "one")
         assert not hits(answer, "one")
         assert answer.stats().errors["storage"] >= 2

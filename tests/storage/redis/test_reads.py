@@ -14,7 +14,7 @@ import redis
 from support.redis_servers import LAYOUTS, Server
 from support.redis_storages import keys, make, put
 
-from recallm.storage.redis.entry_format import FIELDS
+from recallm.storage.entry_format import FIELDS
 from recallm.storage.redis.keys import GenerationKeys, NamespaceKeys, digest
 from recallm.storage.redis.server import Epoch
 from recallm.storage.redis.storage import RedisStorage

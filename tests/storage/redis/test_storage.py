@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import re
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
+from support.guide import TEXTS
 from support.redis_servers import LAYOUTS, Server
-from support.redis_storages import make
+from support.redis_storages import make, url_of_user, without_shortcuts
 
 from recallm import get_storage, semantic_cache
 from recallm.errors import InvalidTypeError, InvalidValueError
@@ -45,6 +46,17 @@ class TestSyncOldProtocol(TestSync):
     """The storage contract, with a client that speaks RESP2."""
 
     protocol = 2
+
+
+class TestSyncWithoutScripts(TestSync):
+    """The storage contract, of a user who may not do what saves round trips."""
+
+    @pytest.fixture(autouse=True)
+    def _meek(self, _on: None) -> Iterator[None]:
+        url = url_of_user(self.server, without_shortcuts(self.server))
+        self.client = redis.Redis.from_url(url)
+        yield
+        self.client.close()
 
 
 class TestAsync(StorageContract):
@@ -150,7 +162,7 @@ def test_mistakes_in_settings_raise(options: dict[str, Any], error: type[Excepti
         RedisStorage.from_url("redis://127.0.0.1:1/0", **options)
 
 
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+PAGE = TEXTS["redis"]
 ACL = (
     "+hello +auth +client|setname +ping +time +watch +unwatch +multi +exec +hget +hmget +hset +hsetnx "
     "+hincrby +hdel +hrandfield +unlink +pexpire +pttl +persist +zadd +zrem +zcard +zcount +zrange +zrangebyscore "
@@ -163,18 +175,21 @@ ACL_OF_LAYOUT = {
 }
 
 
-def test_the_readme_lists_these_permissions() -> None:
-    """The README's ACL rules and its table of commands list exactly these permissions."""
-    (rules,) = re.findall(r"^ACL SETUSER cache on >password ~recallm:\* (.*?)^```", README, re.MULTILINE | re.DOTALL)
-    assert rules.split() == [*ACL.split(), *" ".join(ACL_OF_LAYOUT.values()).split()]
-    table = README[README.index("| for | commands |") : README.index("A user that may do this")]
+ACL_OF_MORE = "+zremrangebyscore +scan +zscan"
+
+
+def test_the_guide_lists_these_permissions() -> None:
+    """The guide's ACL rules and its table of commands list exactly these permissions."""
+    (rules,) = re.findall(r"^ACL SETUSER cache on >password ~recallm:\* (.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert rules.split() == [*ACL.split(), *" ".join(ACL_OF_LAYOUT.values()).split(), *ACL_OF_MORE.split()]
+    table = PAGE[PAGE.index("| for | commands |") : PAGE.index("A user that may do this")]
     named = {word.lower() for cell in re.findall(r"`([^`]*)`", table) for word in cell.split()}
     connecting = {"+hello", "+auth", "+client|setname", "+ping"}
     assert {f"+{word}" for word in named if not word.startswith('"')} == set(rules.split()) - connecting
 
 
 def test_the_documented_permissions_are_enough(redis_server: Server) -> None:
-    """A user with only the commands that the README lists can use every operation of the storage."""
+    """A user with only the commands that the guide lists can use every operation of the storage."""
     redis_server.empty()
     layout = LAYOUTS[redis_server.kind]
     with redis_server.client() as client:
@@ -204,3 +219,23 @@ def test_importing_the_storage_imports_no_redis() -> None:
     """Importing `RedisStorage` does not import redis-py, which is optional."""
     code = "import sys, recallm; from recallm import RedisStorage; assert 'redis' not in sys.modules"
     subprocess.run(["python", "-c", code], check=True)
+
+
+def test_a_storage_of_a_url_is_sent_as_what_made_it(redis_server: Server) -> None:
+    """Another process gets a storage of the same server with the same options, and connections of its own."""
+    redis_server.empty()
+    storage = RedisStorage.from_url(redis_server.url, layout=LAYOUTS[redis_server.kind], prefix="mine", timeout=5.0)
+    entry = make("sent")
+    assert storage.put(entry, storage.recall("n", entry.key).epoch, None).kept
+    twin = pickle.loads(pickle.dumps(storage))  # noqa: S301  # ours
+    assert twin is not storage
+    found = twin.recall("n", entry.key).candidate
+    assert found is not None
+    assert found.entry.prompt == "sent"
+
+
+def test_a_storage_of_clients_is_not_sent() -> None:
+    """Clients stay in their process; the error says what to do."""
+    storage = RedisStorage(sync_client=redis.Redis())
+    with pytest.raises(pickle.PicklingError, match=r"make it by RedisStorage\.from_url"):
+        pickle.dumps(storage)

@@ -9,6 +9,7 @@ from support.redis_servers import LAYOUTS, Server
 from support.redis_storages import found, keys, make, put, storage_on, until
 
 from recallm.storage.redis.keys import NamespaceKeys
+from recallm.storage.redis.sweeping import make_room
 
 
 def test_an_invalidated_namespace_is_swept(redis_server: Server) -> None:
@@ -28,7 +29,7 @@ def test_what_another_process_left_unswept_is_swept_by_the_next_store(redis_serv
     dying, other = storage_on(redis_server), storage_on(redis_server)
     for at in range(40):
         put(dying, make(f"prompt {at}"))
-    dying._upkeep.add(f"sweep {NamespaceKeys('recallm', 'n').epoch}")  # as if it had died
+    dying._upkeep[f"sweep {NamespaceKeys('recallm', 'n').epoch}"] = "under way"  # as if it had died
     assert dying.invalidate("n") == 40
     before = len(keys(redis_server))
     put(other, make("one more"))
@@ -66,6 +67,17 @@ def test_the_oldest_make_room(redis_server: Server) -> None:
     assert found(storage, make("prompt 0")) == []
     put(storage, make("elsewhere", namespace="m"))
     assert storage.sizes(["n", "m"]) == {"n": 3, "m": 1}
+
+
+def test_no_room_is_made_where_nothing_is_any_more(redis_server: Server) -> None:
+    """To make room in a generation that was swept since its entries were counted removes nothing, and is no error."""
+    redis_server.empty()
+    storage = storage_on(redis_server)
+    put(storage, make("one two three"))
+    assert storage.layout is not None
+    swept = NamespaceKeys("recallm", "n").of_generation("0" * 16)
+    assert storage._run(make_room(storage.layout, swept, 5, 3)) == 0
+    assert storage.sizes(["n"]) == {"n": 1}
 
 
 def test_partitions_that_hold_nothing_any_more_are_forgotten(redis_server: Server) -> None:

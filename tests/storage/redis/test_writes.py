@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
 from support.redis_servers import Server
-from support.redis_storages import keys, make, put, storage_on, until
+from support.redis_storages import found, keys, make, put, storage_on, until
 
 from recallm.errors import InvalidValueError
 from recallm.records import Entry, Stored
@@ -37,6 +39,32 @@ def test_every_key_lives_as_long_as_what_it_leads_to(redis_server: Server, ttls:
         assert 0 < entries[0] <= 5000
 
 
+@pytest.mark.parametrize(
+    "ttl", [float("inf"), sys.float_info.max, 1e300, timedelta.max.total_seconds(), 2.0**43, 10**400]
+)
+def test_an_entry_may_live_for_ages(redis_server: Server, ttl: float) -> None:
+    """A time to live beyond what a server takes is the longest that it takes, alone and beside others."""
+    redis_server.empty()
+    storage = storage_on(redis_server)
+    for prompt, seconds in (("short", 5.0), ("long", ttl), ("forever", None), ("long again", ttl)):
+        entry = make(prompt)._replace(fresh_for=seconds)
+        put(storage, entry, seconds)
+        assert found(storage, entry) == [prompt]
+        assert storage.recall("n", entry.key).candidate is not None
+    assert storage.sizes(["n"]) == {"n": 4}
+
+
+@pytest.mark.parametrize("ttl", [5e-324, 1e-9, 0.0004, 0.0015])
+def test_an_entry_may_live_for_a_moment(redis_server: Server, ttl: float) -> None:
+    """A time to live of less than a millisecond is one: the entry is stored, and soon gone."""
+    redis_server.empty()
+    storage = storage_on(redis_server)
+    put(storage, make(), ttl)
+    until(lambda: storage.recall("n", make().key).candidate is None and found(storage, make()) == [])
+    put(storage, make("lasting"))
+    until(lambda: storage.sizes(["n"]) == {"n": 1})
+
+
 def test_what_is_refused_or_too_late_leaves_nothing(redis_server: Server) -> None:
     """A put that is too large or of an ended epoch leaves only the namespace's epoch on the server."""
     redis_server.empty()
@@ -59,7 +87,7 @@ def by_hand(entry: Entry, epoch: Epoch) -> Any:
         layout.send([[1, 0]])
     steps = storage._writes.put(entry, epoch.number, None)
     assert isinstance(next(steps), Watch)
-    announcement: Any = steps.send([[epoch.generation.encode(), b"0", None], None, 0, 0, -1, None])
+    announcement: Any = steps.send([[epoch.generation.encode(), b"0", None], 0, -1, 0, None])
     assert announcement.watching
     return steps
 
@@ -76,9 +104,7 @@ def test_a_store_whose_reply_was_lost_is_not_made_undone() -> None:
     (kept,) = [command for command in stored.commands if command[0] == "HSET" and b"i" in command]
     version = kept[kept.index(b"i") + 1]
     assert isinstance(steps.send(None), Watch)
-    assert steps.send([[EPOCH.generation.encode(), b"0", None], None, 0, 0, -1, version]) == Batch(
-        [("ZCARD", VERSIONS)]
-    )
+    assert steps.send([[EPOCH.generation.encode(), b"0", None], 0, -1, 0, version]) == Batch([("ZCARD", VERSIONS)])
     with pytest.raises(StopIteration) as ended:
         steps.send([1])
     assert ended.value.value == Stored(kept=True)
@@ -90,5 +116,5 @@ def test_a_store_that_came_too_late_buries_no_living_generation(generation: str,
     steps = by_hand(make("entry"), EPOCH)
     assert isinstance(steps.send([b"1-1"]), Exec)
     assert isinstance(steps.send(None), Watch)
-    withdrawn = steps.send([[generation.encode(), b"1", None], None, 0, 0, -1, None])
+    withdrawn = steps.send([[generation.encode(), b"1", None], 0, -1, 0, None])
     assert {command[0] for command in withdrawn.commands} == {"XDEL", "HSETNX"} | ({"SADD"} if buried else set())

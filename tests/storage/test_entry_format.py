@@ -1,7 +1,8 @@
-"""Entries are encoded as fields of a hash, and nothing that is decoded is believed unchecked."""
+"""Entries are encoded as fields of bytes, and nothing that is decoded is believed unchecked."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from support.redis_storages import make
 
 from recallm.errors import InvalidValueError
 from recallm.records import Entry
-from recallm.storage.redis.entry_format import FIELDS, EntryFormat
+from recallm.storage.entry_format import FIELDS, EntryFormat, namespace_in
 from recallm.storage.redis.keys import EntryVersion
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -22,7 +23,7 @@ GENERATION = "00" * 8
 def encoded(entry_format: EntryFormat, entry: Entry, *, expires_ms: int | None = None) -> list[Any]:
     """Return the fields of an entry, as a server returns them."""
     version = EntryVersion(b"i" * 12, b"k" * 16, b"p" * 16)
-    fields = entry_format.encode(entry, version, GENERATION, NOW, expires_ms)
+    fields = entry_format.encode(entry, version.pack(), GENERATION, NOW, expires_ms)
     return [fields.get(name) for name in FIELDS]
 
 
@@ -31,10 +32,10 @@ def format_of(secret: bytes | None = None, **options: Any) -> EntryFormat:
     return EntryFormat(secret, options.get("encrypt"), options.get("decrypt"), options.get("max_bytes", 1 << 20))
 
 
-@given(st.text(), st.binary(), st.floats(0, 1e9), st.integers(0, 1 << 62))
-def test_an_entry_comes_back_as_it_was(prompt: str, payload: bytes, seconds: float, tokens: int) -> None:
+@given(st.text(), st.binary(), st.floats(0, 1e9), st.integers(0, 1 << 62), st.floats(0, 1e9))
+def test_an_entry_comes_back_as_it_was(prompt: str, payload: bytes, seconds: float, tokens: int, cost: float) -> None:
     """Decoding an encoded entry gives the same entry, signed or not."""
-    entry = Entry("key", "n", "p", prompt, None, payload, seconds, tokens)
+    entry = Entry("key", "n", "p", prompt, None, payload, seconds, tokens, cost=cost)
     for each in (format_of(), format_of(SECRET)):
         stored = each.decode(encoded(each, entry), "n", GENERATION, NOW)
         assert stored is not None
@@ -82,3 +83,25 @@ def test_an_entry_too_large_to_be_read_is_not_written() -> None:
 def test_the_secret_is_not_shown() -> None:
     """The repr of a format, which a traceback's locals may show, leaves the secret out."""
     assert SECRET.decode() not in repr(format_of(SECRET))
+
+
+@pytest.mark.parametrize("secret", [None, SECRET])
+def test_an_entry_without_a_cost_is_written_as_it_was_before_there_were_costs(secret: bytes | None) -> None:
+    """Versions before and after read each other's entries, as long as no price is set."""
+    values = encoded(format_of(secret), make())
+    facts = json.loads(values[1])
+    assert facts[8:] == ["n", "p", make().key]
+    stored = format_of(secret).decode(values, "n", GENERATION, NOW)
+    assert stored is not None
+    assert stored.entry.cost == 0.0
+
+
+@pytest.mark.parametrize("facts", [[0.5, 0.5], ["0.5"], [True], [None], [1e400], [[]]])
+def test_a_cost_that_is_none_is_not_believed(facts: list[Any]) -> None:
+    """An entry with anything else where its cost stands is ignored."""
+    values = encoded(format_of(), make(cost=0.5))
+    plain = json.loads(values[1])
+    assert plain[-1] == 0.5
+    assert namespace_in(values[1]) == "n"
+    values[1] = json.dumps(plain[:-1] + facts).encode()
+    assert format_of().decode(values, "n", GENERATION, NOW) is None
