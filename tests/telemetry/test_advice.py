@@ -13,7 +13,7 @@ from recallm import RecallmWarning
 from recallm.errors import UnstorableResponseError
 from recallm.records import Bypass, Event, Failure, Hit, Miss, Query
 from recallm.telemetry import advice, log
-from recallm.telemetry.advice import KNOWN_CALLS, MAX_NAMES, UNIQUE_MISSES, Advice, Described
+from recallm.telemetry.advice import CHANGED_READS, KNOWN_CALLS, MAX_NAMES, UNIQUE_MISSES, Advice, Described
 from recallm.telemetry.log import Log
 
 MISS = Miss("unlike", Query("q", "n", "p", "k"), 0)
@@ -125,6 +125,7 @@ def test_a_warning_filter_that_breaks_does_not_fail_the_call(
     ("name", "expected"),
     [
         ("context['request_id']", r"`request_id` was unique in 100 of 100 calls of module\.ask"),
+        ("self", r"`self` was unique .*name those of its attributes .*ignore=\('self\.client',\)"),
         ("messages[0]", r"`messages\[0\]` was unique .*keep clocks and ids out of the system prompt"),
         ("the function", r"`the function` was unique .*pass ignore= or version="),
     ],
@@ -136,6 +137,55 @@ def test_what_is_never_the_same_is_told(name: str, expected: str) -> None:
     with pytest.warns(RecallmWarning, match=expected) as caught:
         misses(told, ({name: number, "user": number % 99} for number in range(1000, 1200)))
     assert len(caught) == 1
+
+
+def reads(**values: Any) -> Described:
+    """Return the description of a call by what the function reads; two underscores stand for a dot."""
+    return {name.replace("__", ".") + advice.READ: value for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("parts", "told_of", "remedy"),
+    [
+        (("router",), "router", r"ignore=\('router',\)"),
+        (
+            ("router", "router__state", "router__seen"),
+            r"router\.state, router\.seen",
+            r"'router\.state', 'router\.seen'",
+        ),
+        (("router", "self", "self__count"), "router", r"ignore=\('router',\)"),
+        (("self", "self__count"), r"self\.count", r"ignore=\('self\.count',\)"),
+        (tuple(f"router__part{number}" for number in range(9)), "router", r"ignore=\('router',\)"),
+    ],
+)
+def test_what_the_function_reads_and_what_changes_as_it_runs_is_told(
+    parts: tuple[str, ...], told_of: str, remedy: str
+) -> None:
+    """If some of it differs at each miss, all that does is named in one warning, as narrowly as it is known."""
+    told = fresh()
+    changing = [reads(**dict.fromkeys(parts, number % 2), prices=1) for number in range(3 * UNIQUE_MISSES)]
+    misses(told, changing[: CHANGED_READS - 1])
+    with pytest.warns(RecallmWarning, match=rf"module\.ask reads differs at each call: {told_of};.*{remedy}") as caught:
+        misses(told, ({**call, "the function": number} for number, call in enumerate(changing)))
+    assert len(caught) == 1
+
+
+def test_what_is_read_by_name_later_only_is_told_with_the_rest() -> None:
+    """What lies in a variable is named once the variable is known to change; the warning has it all the same."""
+    told = fresh()
+    misses(told, (reads(router=number) for number in range(3)))
+    with pytest.warns(RecallmWarning, match=r"differs at each call: router\.state;"):
+        misses(told, (reads(router=number, router__state=number) for number in range(3, 9)))
+
+
+def test_what_the_function_reads_may_change_now_and_then() -> None:
+    """What is the same in one of two misses, or differs at each of them but lets other calls hit, is not told."""
+    told = fresh()
+    misses(told, (reads(router=number // 2) for number in range(300)))
+    for number in range(300):
+        misses(told, [{**reads(prices=number), "user": number}])
+        if number % 5 == 0:
+            told.on_hit()
 
 
 @pytest.mark.parametrize(

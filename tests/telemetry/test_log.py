@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -63,3 +64,17 @@ def test_a_log_handler_that_raises_does_not_reach_the_caller() -> None:
         Log().warn(("kind",), "trouble")
     finally:
         logger.removeHandler(handler)
+
+
+def test_a_log_record_has_fields_for_formatters(caplog: pytest.LogCaptureFixture) -> None:
+    """Cache, stage and type of exception are fields of the log record, for formatters that write JSON."""
+    Log().trouble("one", Failure("storage", ConnectionError("redis://user:password@host")))
+    log = Log()
+    log.warn(("kind",), "trouble")
+    fields = [(each.recallm_cache, each.recallm_stage, each.recallm_error) for each in map(_any, caplog.records)]
+    assert fields == [("one", "storage", "ConnectionError"), (None, None, None)]
+    assert "password" not in repr([vars(record) for record in caplog.records])
+
+
+def _any(record: Any) -> Any:
+    return record

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+import weakref
 from dataclasses import FrozenInstanceError, fields
 from itertools import permutations
 from typing import Any
@@ -27,6 +31,7 @@ from recallm.records import (
     Stored,
     Veto,
 )
+from recallm.telemetry.journal import FOLD_AT
 from recallm.telemetry.stats import CacheStats, Ledger, merge
 
 
@@ -206,3 +211,57 @@ def test_no_event_is_lost_between_threads() -> None:
     for thread in threads:
         thread.join()
     assert ledger.stats.misses == 4000
+
+
+def test_a_reset_keeps_what_comes_after_it() -> None:
+    """A reset forgets what was counted before, whether it was folded or not, and nothing that comes later."""
+    ledger = Ledger()
+    for number in range(3 * FOLD_AT):
+        ledger.record(MISS if number % 2 else hit(exact=True))
+        if number == 2 * FOLD_AT + 9:
+            ledger.reset()
+    assert ledger.stats.hits + ledger.stats.misses == FOLD_AT - 10
+
+
+def test_nothing_of_an_event_is_held_but_its_figures() -> None:
+    """A response that was served is not kept by the statistics of it."""
+
+    class Response:
+        pass
+
+    ledger, response = Ledger(), Response()
+    gone = weakref.ref(response)
+    ledger.record(Hit(hit(exact=True).candidate, True, response))
+    del response
+    assert gone() is None
+    assert ledger.stats.hits == 1
+
+
+def test_a_child_begins_with_the_counts_of_its_parent_whatever_was_going_on() -> None:
+    """A child that is forked while threads count has whole counts, and counts on."""
+    program = """
+import os, sys, threading, time
+from recallm.records import Bypass
+from recallm.telemetry.journal import FOLD_AT
+from recallm.telemetry.stats import Ledger
+sys.setswitchinterval(1e-6)
+ledger, done = Ledger(), threading.Event()
+def count():
+    while not done.is_set():
+        ledger.record(Bypass("stream"))
+threads = [threading.Thread(target=count) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(25):
+    child = os.fork()
+    if child == 0:
+        before = ledger.stats.bypasses["stream"]
+        for _ in range(1000):
+            ledger.record(Bypass("stream"))
+        os._exit(ledger.stats.bypasses["stream"] - before != 1000)
+    assert os.waitpid(child, 0)[1] == 0
+done.set()
+"""
+    if hasattr(os, "fork"):
+        finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert finished.returncode == 0, finished.stderr
