@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from recallm import checks
 from recallm.config import resolve_threshold
 from recallm.engine.decision import guard_name
-from recallm.evaluation.intervals import wilson
 from recallm.evaluation.judge import Counts, JudgedPair, Progress, count_served, judge
 from recallm.evaluation.pairs import Pairs, labelled
 from recallm.guards.default import DEFAULT_GUARDS
 from recallm.registry import default_embedder, managed
+from recallm.telemetry.intervals import wilson
 from recallm.typing import EmbedderLike, Guard, Profile
 
 THRESHOLDS: tuple[float, ...] = (0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from recallm.embedders.managed import ManagedEmbedder
 from recallm.engine.decision import decide, guard_name
-from recallm.evaluation.intervals import wilson
 from recallm.evaluation.pairs import Pair
 from recallm.records import Candidate, Entry, Query
+from recallm.telemetry.intervals import wilson
 from recallm.typing import Guard
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import Literal, TypeAlias, get_args
 
 from recallm import checks
 from recallm.engine.flow import RECORDED_FLOOR
-from recallm.evaluation.intervals import binomial_cdf, upper_bound
 from recallm.evaluation.judge import Counts, Progress, count_served, judge
 from recallm.evaluation.pairs import Pairs, labelled
 from recallm.guards.default import DEFAULT_GUARDS
 from recallm.registry import default_embedder, managed
+from recallm.telemetry.intervals import binomial_cdf, upper_bound
 from recallm.typing import EmbedderLike, Guard
 
 ShareOf: TypeAlias = Literal["hits", "look-alikes"]
