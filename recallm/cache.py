@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from functools import wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeAlias, TypeVar, Unpack, overload
 
 from recallm import checks, registry
 from recallm.calls import Called, Takes1, awaited_handle, handle
-from recallm.codec.codec import Codec
 from recallm.config import CacheConfig, checked_config
+from recallm.engine.asking import awaited
 from recallm.engine.callsite import CallSite, Invocation
 from recallm.engine.core import Core
-from recallm.engine.drivers import amaintain, awaited, maintain
-from recallm.engine.flow import Plan
-from recallm.engine.maintenance import invalidate, load_model, sizes
+from recallm.engine.drivers import amaintain, maintain
+from recallm.engine.maintenance import invalidate, load_model, remove_tagged, sizes
+from recallm.engine.sending import (
+    Parts,
+    Sendable,
+    arrive,
+    asking,
+    goes_by_name,
+    home,
+    made,
+    received,
+    received_parts,
+    same,
+    sendable_parts,
+    sent,
+    unmade,
+)
+from recallm.engine.stand_in import Annotations, awaitable, caller
+from recallm.engine.switches import is_active
 from recallm.errors import InvalidTypeError
 from recallm.guards.default import DEFAULT_GUARDS
-from recallm.keying.bookkeeping import argument_records
-from recallm.keying.identity import FunctionIdentity
-from recallm.keying.ignoring import Ignore, ignore_tree, merged
-from recallm.keying.keyer import Keyer, fixed_forms
-from recallm.keying.scope import calling_line
+from recallm.keying.reader import Elsewhere, module_path
 from recallm.keying.signature import (
-    Binder,
-    CallKind,
-    checked_ignore,
-    checked_prompt,
-    chosen_call_kind,
     function_path,
     own_call_kind,
     unwrap_function,
-    where_defined,
 )
-from recallm.options import NOT_GIVEN, WrapOptions, chosen, with_options
 from recallm.records import Explanation
 from recallm.storage.base import StorageBackend
-from recallm.telemetry.advice import Advice
 from recallm.telemetry.recorder import Recorder
 from recallm.telemetry.stats import CacheStats
 from recallm.typing import EmbedderLike, Guard
+from recallm.wrapping.call_site import call_site
+from recallm.wrapping.options import WrapOptions, checked_guards, chosen, with_options
 
 if TYPE_CHECKING:
 
@@ -62,6 +67,8 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
 Unbound = ParamSpec("Unbound")
+MadeOf: TypeAlias = tuple[Callable[..., Any], WrapOptions]
+"""The function that is cached, and the options that were given."""
 
 
 class SemanticCache:
@@ -81,6 +88,7 @@ class SemanticCache:
 
     Raises:
         InvalidTypeError: an argument has the wrong type.
+        InvalidValueError: the threshold is "guarded", and the default guards are not all among the guards.
         UnknownNameError: no such storage is registered.
     """
 
@@ -95,17 +103,32 @@ class SemanticCache:
     ) -> None:
         self.config = checked_config(config)
         self.name = str(self.config.default_namespace) if name is None else checks.text(name, "name")
-        self.guards = checks.guards(guards)
-        self._source = registry.checked_storage_source("default" if storage is None else storage)
+        self.guards = checked_guards(guards, self.config.threshold)
+        self._begin(registry.checked_storage_source("default" if storage is None else storage), embedder)
+
+    def _begin(self, source: StorageBackend | str, embedder: EmbedderLike | None) -> None:
+        self._source = source
+        self._embedder = embedder
         self._core = Core(
             name=self.name,
             config=self.config,
-            find_storage=registry.storage_finder(self._source),
+            find_storage=registry.storage_finder(source),
+            existing_storage=registry.existing_storage_finder(source),
+            find_opening=registry.opening_finder(source),
             find_breaker=registry.breaker_of,
             find_embedder=registry.embedder_finder(embedder, self.config.embedding_model),
             recorder=Recorder(self.name, metrics=registry.metrics),
         )
         registry.add_core(self._core)
+
+    def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
+        parts = sendable_parts(self.name, self._source, self._embedder, registry.tokens, asking())
+        return received, (sent(self, registry.tokens), made, type(self), (self.name, self.config, self.guards, parts))
+
+    def _arrive(self, name: str, config: CacheConfig, guards: tuple[Guard, ...], parts: Parts) -> None:
+        self.name, self.config, self.guards = name, config, guards
+        # Not checked: a name that nobody has registered here keeps calls from being cached, not from being made.
+        self._begin(*received_parts(parts))
 
     def __repr__(self) -> str:
         stats = self._core.recorder.ledger.stats
@@ -140,54 +163,9 @@ class SemanticCache:
                 "and options are passed by keyword: semantic_cache(threshold=...)"
             )
         settings: WrapOptions = chosen(WrapOptions, options, "wrap")
-        kind = chosen_call_kind(fn, settings["mode"])
-        inner = unwrap_function(fn) if isinstance(fn, staticmethod | classmethod) else fn
-        binder = Binder(inner)
-        ignore = ignore_tree(checked_ignore(fn, binder, settings["ignore"]))
-        variables = {name: rest for name, rest in ignore.items() if name not in binder.names}
-        identity = FunctionIdentity(inner, variables, registry.tokens, settings["version"])
-        keyer = self._keyer(identity, ignore, kind, settings)
-        advice = Advice(function_path(fn), where=calling_line() if identity.of_library else where_defined(fn))
-        storage = registry.existing_storage(self._source)
-        if storage is not None:
-            registry.checked_storage(storage, asynchronous=kind != "sync")
-        if isinstance(keyer.namespace, str):
-            self._core.remember_namespace(keyer.namespace)
-        site = CallSite(self._core, keyer, self._plan(inner, settings), advice, kind)
+        site = call_site(fn, settings, self._core, self.guards, self._source)
         made_async = settings["mode"] == "async" and own_call_kind(fn) == "sync"
-        return CachedFunction(_awaitable(fn) if made_async else fn, site, self)  # type: ignore[arg-type]
-
-    def _keyer(self, identity: FunctionIdentity, ignore: Ignore, kind: CallKind, settings: WrapOptions) -> Keyer:
-        inner = identity.function
-        binder = Binder(inner)
-        ttl, namespace = settings["ttl"], settings["namespace"]
-        return Keyer(
-            binder=binder,
-            identity=identity,
-            reader=identity.reader,
-            prompt="" if kind == "generator" else checked_prompt(inner, binder, settings["prompt"], _whole(ignore)),
-            context=settings["context"],
-            namespace=self.config.default_namespace if namespace is None else namespace,
-            ignore=merged(argument_records(inner, binder.names), ignore),
-            fixed=fixed_forms(binder.defaults, identity.reader, watched=settings["version"] is None),
-            ttl=checks.ttl(self.config.default_ttl if ttl is NOT_GIVEN else ttl),
-        )
-
-    def _plan(self, inner: Any, settings: WrapOptions) -> Plan:
-        return Plan(
-            threshold=self.config.threshold,
-            guards=self.guards,
-            codec=Codec.for_function(
-                inner,
-                settings["response_type"],
-                settings["response_types"],
-                process=registry.tokens.of(Codec).hex(),
-            ),
-            store_if=settings["store_if"],  # type: ignore[arg-type]  # its check has replaced None
-            verifier=settings["verify"],
-            coalesce=settings["coalesce"],
-            stale_seconds=checks.ttl(settings["stale_if_error"]),
-        )
+        return CachedFunction(awaitable(fn) if made_async else fn, site, self, (fn, options))  # type: ignore[arg-type]
 
     def stats(self) -> CacheStats:
         """Return the statistics of this cache, with the present sizes of its namespaces."""
@@ -196,8 +174,8 @@ class SemanticCache:
         return replace(counted, namespace_sizes=namespace_sizes, circuits=self._core.circuits)
 
     def reset_stats(self) -> None:
-        """Begin the statistics anew; entries stay."""
-        self._core.recorder.ledger.reset()
+        """Begin the statistics anew; entries stay. What ``max_wrong`` has stopped goes on."""
+        self._core.reset_stats()
 
     def invalidate_namespace(self, namespace: str) -> int:
         """Remove all entries of a namespace, and keep answers being computed now from being stored in it.
@@ -208,27 +186,44 @@ class SemanticCache:
         Raises:
             Exception: the storage's own, since whoever removes answers must know whether they are gone.
         """
-        return maintain(invalidate([checks.text(namespace, "namespace")]), self._core)
+        return maintain(invalidate([checks.text(namespace, "namespace", of_call=True)]), self._core)
 
     async def ainvalidate_namespace(self, namespace: str) -> int:
         """Remove all entries of a namespace without blocking the event loop. See `invalidate_namespace`."""
-        return await amaintain(invalidate([checks.text(namespace, "namespace")]), self._core)
+        return await amaintain(invalidate([checks.text(namespace, "namespace", of_call=True)]), self._core)
+
+    def invalidate_tag(self, tag: str) -> int:
+        """Remove all entries of this cache's storage that have a tag, whichever namespace they are in.
+
+        Answers being computed now are not stored if they are to have the tag.
+
+        Returns:
+            How many entries there were.
+
+        Raises:
+            Exception: the storage's own, since whoever removes answers must know whether they are gone.
+        """
+        return maintain(remove_tagged(checks.text(tag, "tag", of_call=True)), self._core)
+
+    async def ainvalidate_tag(self, tag: str) -> int:
+        """Remove all entries that have a tag without blocking the event loop. See `invalidate_tag`."""
+        return await amaintain(remove_tagged(checks.text(tag, "tag", of_call=True)), self._core)
 
     def clear(self) -> int:
         """Remove all entries of the namespaces this cache has used; return how many there were."""
-        return maintain(invalidate(self._core.namespaces), self._core)
+        return maintain(invalidate(self._core.namespaces_to_clear()), self._core)
 
     async def aclear(self) -> int:
         """Remove all entries of the namespaces this cache has used, without blocking the event loop."""
-        return await amaintain(invalidate(self._core.namespaces), self._core)
+        return await amaintain(invalidate(self._core.namespaces_to_clear()), self._core)
 
     def warmup(self) -> bool:
-        """Load the model now, so that the first call need not wait; return whether it is ready."""
-        return maintain(load_model(self.config.threshold), self._core)
+        """Load the model and the guards' lists now, so that no call waits for them; return whether it is ready."""
+        return maintain(load_model(self.config.threshold, self.guards), self._core)
 
     async def async_warmup(self) -> bool:
         """Load the model now without blocking the event loop; return whether it is ready."""
-        return await amaintain(load_model(self.config.threshold), self._core)
+        return await amaintain(load_model(self.config.threshold, self.guards), self._core)
 
 
 class CacheInfo(NamedTuple):
@@ -238,16 +233,6 @@ class CacheInfo(NamedTuple):
     misses: int
     maxsize: int | None
     currsize: int
-
-
-class _Annotations:
-    """The annotations of the function, which Python hides once anyone has asked the class for its own."""
-
-    def __get__(self, instance: Any, owner: type) -> Any:
-        return {} if instance is None else instance.__wrapped__.__annotations__
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        instance.__wrapped__.__annotations__ = value
 
 
 class _Handles(Called[P, Unbound, R]):
@@ -291,15 +276,22 @@ class _Handles(Called[P, Unbound, R]):
     @handle
     def refresh(self, *args: Any, **kwargs: Any) -> R:
         """Call the function and overwrite the stored answer; of an async function, the result is awaited."""
-        site = self._site
+        site, invocation = self._site, self._invocation(args, kwargs)
+        if not is_active():
+            return site.straight(invocation)  # type: ignore[no-any-return]  # what the function returns
         perform: Callable[..., Any] = site.acall if site.kind == "async" else site.call
-        refreshed: R = perform(self._invocation(args, kwargs), reuse=False)
+        refreshed: R = perform(invocation, reuse=False)
         return refreshed
 
     @handle
     def invalidate(self, *args: Any, **kwargs: Any) -> int:
         """Remove the entries that a call with these arguments would hit; return how many there were."""
         return self._site.invalidate(self._invocation(args, kwargs))
+
+    @handle
+    def wrong(self, *args: Any, **kwargs: Any) -> bool:
+        """Answer this call's prompt by its own calls only, as it was served a wrong answer; return whether it was."""
+        return self._site.wrong(self._invocation(args, kwargs))
 
     def clear(self) -> int:
         """Remove all entries of this cache's namespaces; return how many there were."""
@@ -312,7 +304,8 @@ class _Handles(Called[P, Unbound, R]):
     @awaited_handle
     async def arefresh(self, *args: Any, **kwargs: Any) -> Any:
         """Call the async function and overwrite the stored answer."""
-        return await self._site.acall(self._invocation(args, kwargs), reuse=False)
+        site, invocation = self._site, self._invocation(args, kwargs)
+        return await (site.acall(invocation, reuse=False) if is_active() else awaited(site.straight(invocation)))
 
     @handle
     async def aexplain(self, *args: Any, **kwargs: Any) -> Explanation:
@@ -323,6 +316,11 @@ class _Handles(Called[P, Unbound, R]):
     async def ainvalidate(self, *args: Any, **kwargs: Any) -> int:
         """Remove the entries that a call would hit, without blocking the event loop."""
         return await self._site.ainvalidate(self._invocation(args, kwargs))
+
+    @handle
+    async def awrong(self, *args: Any, **kwargs: Any) -> bool:
+        """Answer this call's prompt by its own calls only, see `wrong`, without blocking the event loop."""
+        return await self._site.awrong(self._invocation(args, kwargs))
 
     async def aclear(self) -> int:
         """Remove all entries of this cache's namespaces, without blocking the event loop."""
@@ -347,10 +345,10 @@ class _Handles(Called[P, Unbound, R]):
 HANDLES = tuple(name for name in vars(_Handles) if not name.startswith("_"))
 
 
-class BoundCachedFunction(_Handles[P, Unbound, R], BoundFunctionWrapper):
+class BoundCachedFunction(Sendable, _Handles[P, Unbound, R], BoundFunctionWrapper):
     """A cached method, bound to its object or class."""
 
-    __annotations__ = _Annotations()
+    __annotations__ = Annotations()
 
     @property
     def _site(self) -> CallSite:
@@ -367,23 +365,26 @@ class BoundCachedFunction(_Handles[P, Unbound, R], BoundFunctionWrapper):
         owner = getattr(self.__wrapped__, "__self__", None)
         return Invocation(self.__wrapped__, args, kwargs, () if owner is None else (owner,))
 
-    # Copied and pickled as methods are: by their object and name.
+    # Copied and pickled as methods are: by their object, or their class, and name.
     def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
         method: Any = self.__wrapped__
-        return getattr, (method.__self__, method.__name__)
+        owner = getattr(method, "__self__", None)
+        owner = home(method) if owner is None else owner
+        return (same, (self._self_parent,)) if owner is None else (getattr, (owner, method.__name__))
 
     def __copy__(self) -> BoundCachedFunction[P, Unbound, R]:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         method: Any = self.__wrapped__
-        return getattr(deepcopy(method.__self__, memo), method.__name__)
+        owner = getattr(method, "__self__", None)
+        return self if owner is None else getattr(deepcopy(owner, memo), method.__name__)
 
 
-class CachedFunction(_Handles[P, P, R], FunctionWrapper):
+class CachedFunction(Sendable, _Handles[P, P, R], FunctionWrapper):
     """A function whose answers are cached. Made by `semantic_cache` and `SemanticCache.wrap`."""
 
-    __annotations__ = _Annotations()
+    __annotations__ = Annotations()
     __bound_function_wrapper__ = BoundCachedFunction
 
     if TYPE_CHECKING:
@@ -402,10 +403,25 @@ class CachedFunction(_Handles[P, P, R], FunctionWrapper):
         def __get__(self, instance: object, owner: type | None = None) -> BoundCachedFunction[P, P, R]: ...
         def __get__(self, instance: Any, owner: type | None = None) -> Any: ...
 
-    def __init__(self, fn: Callable[P, R], site: CallSite, cache: SemanticCache) -> None:
-        super().__init__(fn, _caller(fn, site))
+    def __init__(self, fn: Callable[P, R], site: CallSite, cache: SemanticCache, made_of: MadeOf) -> None:
+        call = caller(fn, site)
+        FunctionWrapper.__init__(self, fn, call)
+        self._self_call = call
         self._self_site = site
         self._self_cache = cache
+        self._self_made_of = made_of
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+            """Answer a call, without looking for an object that it is bound to as wrapt does."""
+            return self._self_call(self.__wrapped__, None, args, kwargs)
+
+    def _arrive(self, made_of: MadeOf, cache: SemanticCache, script: str) -> None:
+        Elsewhere.add(script)
+        fn, options = made_of
+        twin = cache.wrap(fn, **options)
+        self.__init__(twin.__wrapped__, twin._site, cache, made_of)  # type: ignore[misc]  # it is not made yet
 
     @property
     def _site(self) -> CallSite:
@@ -421,8 +437,10 @@ class CachedFunction(_Handles[P, P, R], FunctionWrapper):
     def _invocation(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Invocation:
         return Invocation(self.__wrapped__, args, kwargs)
 
-    def __reduce_ex__(self, _protocol: Any) -> str:
-        # Pickled by name, as functions are.
+    def __reduce_ex__(self, _protocol: Any) -> str | tuple[Any, ...]:
+        # Pickled as functions are: by name, unless cloudpickle finds that the receiver could not go by it.
+        if not goes_by_name(self, asking()):
+            return unmade, (type(self),), (self._self_made_of, self.cache, module_path("__main__")), None, None, arrive
         name = getattr(self.__wrapped__, "__qualname__", None)
         if name is None:
             from pickle import PicklingError
@@ -435,33 +453,3 @@ class CachedFunction(_Handles[P, P, R], FunctionWrapper):
 
     def __deepcopy__(self, _memo: object) -> CachedFunction[P, R]:
         return self
-
-
-def _whole(ignore: Ignore) -> list[str]:
-    """Return the names of what is ignored as a whole."""
-    return [name for name, inner in ignore.items() if not inner]
-
-
-def _caller(fn: Any, site: CallSite) -> Callable[..., Any]:
-    """Return the function that wrapt calls in place of `fn`, chosen once by the kind of its calls."""
-    perform: Callable[[Invocation], Any] = {
-        "sync": site.call,
-        "async": site.acall,
-        "generator": site.pass_through,
-    }[site.kind]
-
-    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        owner = () if instance is None or wrapped is fn else (instance,)
-        return perform(Invocation(wrapped, args, kwargs, owner))
-
-    return call
-
-
-def _awaitable(fn: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    """Return an async function that calls `fn`, and awaits what it returns if that can be awaited."""
-
-    @wraps(fn)
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        return await awaited(fn(*args, **kwargs))
-
-    return call

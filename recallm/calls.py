@@ -1,4 +1,4 @@
-"""How type checkers see the calls of a cached function: its own parameters, and the three keywords of the cache.
+"""How type checkers see the calls of a cached function: its own parameters, and the four keywords of the cache.
 
 `ParamSpec` allows no keyword between ``*args: P.args`` and ``**kwargs: P.kwargs``, but parameters before them, whose
 names checkers accept as keywords. So the cache's keywords stand before the function's own parameters. An overload for
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Never, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
-from recallm.typing import Seconds
+from recallm.typing import CallServe, Duration
 
 MYPY = False  # mypy takes this name for True
 
@@ -94,7 +94,8 @@ class Called(Generic[P, Unbound, R_co]):
             _no_more: Never = ...,
             cache_context: Mapping[Any, Any] = ...,
             cache_namespace: str = ...,
-            cache_ttl: Seconds | None = ...,
+            cache_ttl: Duration | None = ...,
+            cache_serve: CallServe = ...,
             *args: P.args,
             **kwargs: P.kwargs,
         ) -> R_co: ...
@@ -106,7 +107,8 @@ class Called(Generic[P, Unbound, R_co]):
             _no_more: Never = ...,
             cache_context: Mapping[Any, Any] = ...,
             cache_namespace: str = ...,
-            cache_ttl: Seconds | None = ...,
+            cache_ttl: Duration | None = ...,
+            cache_serve: CallServe = ...,
             *args: Q.args,
             **kwargs: Q.kwargs,
         ) -> R_co: ...
@@ -119,7 +121,8 @@ class Called(Generic[P, Unbound, R_co]):
             _no_more: Never = ...,
             cache_context: Mapping[Any, Any] = ...,
             cache_namespace: str = ...,
-            cache_ttl: Seconds | None = ...,
+            cache_ttl: Duration | None = ...,
+            cache_serve: CallServe = ...,
             *args: Q.args,
             **kwargs: Q.kwargs,
         ) -> R_co: ...
@@ -133,7 +136,8 @@ class Called(Generic[P, Unbound, R_co]):
             _no_more: Never = ...,
             cache_context: Mapping[Any, Any] = ...,
             cache_namespace: str = ...,
-            cache_ttl: Seconds | None = ...,
+            cache_ttl: Duration | None = ...,
+            cache_serve: CallServe = ...,
             *args: Q.args,
             **kwargs: Q.kwargs,
         ) -> R_co: ...
@@ -148,7 +152,8 @@ class Called(Generic[P, Unbound, R_co]):
             *args: Any,
             cache_context: Mapping[Any, Any] = ...,
             cache_namespace: str = ...,
-            cache_ttl: Seconds | None = ...,
+            cache_ttl: Duration | None = ...,
+            cache_serve: CallServe = ...,
             **kwargs: Any,
         ) -> R_co: ...
         @overload
@@ -161,7 +166,8 @@ class Called(Generic[P, Unbound, R_co]):
             _no_more: Never = ...,
             cache_context: Mapping[Any, Any] = ...,
             cache_namespace: str = ...,
-            cache_ttl: Seconds | None = ...,
+            cache_ttl: Duration | None = ...,
+            cache_serve: CallServe = ...,
             *args: Q.args,
             **kwargs: Q.kwargs,
         ) -> R_co: ...
@@ -173,7 +179,8 @@ class Called(Generic[P, Unbound, R_co]):
             *args: Any,
             cache_context: Mapping[Any, Any],
             cache_namespace: str = ...,
-            cache_ttl: Seconds | None = ...,
+            cache_ttl: Duration | None = ...,
+            cache_serve: CallServe = ...,
             **kwargs: Any,
         ) -> Any: ...
         @overload
@@ -184,7 +191,8 @@ class Called(Generic[P, Unbound, R_co]):
             *args: Any,
             cache_context: Mapping[Any, Any] = ...,
             cache_namespace: str,
-            cache_ttl: Seconds | None = ...,
+            cache_ttl: Duration | None = ...,
+            cache_serve: CallServe = ...,
             **kwargs: Any,
         ) -> Any: ...
         @overload
@@ -195,7 +203,20 @@ class Called(Generic[P, Unbound, R_co]):
             *args: Any,
             cache_context: Mapping[Any, Any] = ...,
             cache_namespace: str = ...,
-            cache_ttl: Seconds | None,
+            cache_ttl: Duration | None,
+            cache_serve: CallServe = ...,
+            **kwargs: Any,
+        ) -> Any: ...
+        @overload
+        def __call__(
+            self: GenericForMypy,
+            _1: Any,
+            /,
+            *args: Any,
+            cache_context: Mapping[Any, Any] = ...,
+            cache_namespace: str = ...,
+            cache_ttl: Duration | None = ...,
+            cache_serve: CallServe,
             **kwargs: Any,
         ) -> Any: ...
         def __call__(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]  # it does accept them

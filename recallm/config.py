@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from recallm import checks
 from recallm.errors import InvalidTypeError
-from recallm.typing import PROFILES, Seconds, Threshold
+from recallm.typing import PROFILES, Duration, Threshold
 
 DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
 
@@ -23,12 +23,13 @@ class CacheConfig:
     """The settings of a cache, fixed once made.
 
     Args:
-        threshold: ``"strict"`` (0.97), ``"balanced"`` (0.92), ``"loose"`` (0.85) or a cosine in [0, 1]; ``"exact"``:
-            only the very same prompt, without any embedding.
+        threshold: ``"strict"`` (0.97), ``"balanced"`` (0.92), ``"guarded"`` (0.88, only with `DEFAULT_GUARDS`),
+            ``"loose"`` (0.85) or a cosine in [0, 1]; ``"exact"``: only the very same prompt, without any embedding.
         default_namespace: namespace of calls that name none. Not given: ``"default"`` for functions that
             `SemanticCache.wrap` wraps, the function's path for those that `semantic_cache` decorates.
-        default_ttl: seconds or timedelta until an entry expires; None: never.
-        embedding_model: FastEmbed model of the default embedder, if the extra ``offline`` is not installed.
+        default_ttl: seconds, timedelta or a text such as ``"1h30m"`` until an entry expires; None: never.
+        embedding_model: FastEmbed model of the default embedder, if neither of the extras ``offline`` and
+            ``offline-multilingual`` is installed.
         cache_timeout_seconds: the most that one storage operation may add to a call.
         embed_timeout_seconds: the most that one embedding may add to a call.
         load_timeout_seconds: the most that a first call waits for the model to load.
@@ -45,7 +46,7 @@ class CacheConfig:
 
     threshold: Threshold = "balanced"
     default_namespace: str = _Default("default")
-    default_ttl: Seconds | None = None
+    default_ttl: Duration | None = None
     embedding_model: str = DEFAULT_MODEL
     cache_timeout_seconds: float = 0.2
     embed_timeout_seconds: float = 5.0
@@ -86,9 +87,16 @@ def checked_config(config: object) -> CacheConfig:
 
 
 def resolve_threshold(threshold: Threshold, calibrated: Mapping[str, float]) -> float:
-    """Return a threshold as a cosine, by the model's calibrated profiles if it has them; 1.0 for ``"exact"``."""
+    """Return a threshold as a cosine, by the model's calibrated profiles if it has them; 1.0 for ``"exact"``.
+
+    A model with its own "balanced" has another scale than `PROFILES`, by which a profile that it leaves out may let
+    everything pass. So the next stricter one that it has stands for that.
+    """
     if threshold == "exact":
         return 1.0
-    if isinstance(threshold, str):
+    if not isinstance(threshold, str):
+        return threshold
+    if threshold in calibrated or "balanced" not in calibrated:
         return float(calibrated.get(threshold, PROFILES[threshold]))
-    return threshold
+    balanced = float(calibrated["balanced"])
+    return max(balanced, PROFILES["strict"]) if threshold == "strict" else float(calibrated.get("guarded", balanced))

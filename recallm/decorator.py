@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from recallm.config import checked_config
 from recallm.keying.signature import function_path
-from recallm.options import NOT_GIVEN, DecoratorOptions, WrapOptions, chosen, with_options
+from recallm.wrapping.options import NOT_GIVEN, DecoratorOptions, WrapOptions, chosen, with_options
 
 if TYPE_CHECKING:
     from recallm.cache import CachedFunction
@@ -26,8 +26,9 @@ def semantic_cache(fn: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Answer calls from the cache if the prompt is similar and everything else is equal.
 
     Works with and without parentheses, on sync and async functions, methods and callable objects. The
-    decorated function takes three more keywords: ``cache_context`` (mapping, merged over the decorator's),
-    ``cache_namespace`` and ``cache_ttl``.
+    decorated function takes four more keywords: ``cache_context`` (mapping, merged over the decorator's),
+    ``cache_namespace``, ``cache_ttl`` and ``cache_serve`` (``"all"``, ``"exact"`` or ``"none"`` as ``serve``;
+    ``"refresh"``: call the function and overwrite the stored answer; ``"off"``: leave the cache out of this call).
 
     Args:
         fn: the function, if the decorator is used without parentheses.

@@ -96,9 +96,9 @@ def test_clearing_empties_what_live_caches_have_used(clear: Any) -> None:
 
 @pytest.mark.parametrize("namespace", ["", 7, None])
 def test_a_namespace_that_is_none_is_refused(namespace: Any) -> None:
-    """Invalidating something else than a text raises, with the value."""
+    """Invalidating something else than a text raises, without quoting what may be a user's id."""
     ask = cached("one")
-    with pytest.raises((TypeError, ValueError), match="namespace="):
+    with pytest.raises((TypeError, ValueError), match=r"^namespace(='')? is "):
         recallm.invalidate_namespace(namespace)
     assert ask.stats().misses == 0
 
@@ -239,6 +239,7 @@ def test_a_shared_storage_is_asked_once(invalidate: Any) -> None:
 
 def test_statistics_are_had_though_a_storage_is_no_longer_registered() -> None:
     """A cache whose storage is no longer registered hides no other's statistics; the trouble is counted."""
+    recallm.use_metrics_registry(REGISTRY)
     recallm.register_storage("mine", InMemoryStorage())
     lost, sound = cached("lost", storage="mine"), cached("sound")
     lost("q"), sound("q")

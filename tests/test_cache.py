@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from functools import wraps
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.faulty import PATIENT, Away
+from support.ids import named
 
 import recallm
 from recallm import CacheConfig, InMemoryStorage, SemanticCache, ThreadSafeInMemoryStorage
@@ -79,7 +81,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]
     ({"storage": {}}, InvalidTypeError, TypeError, "storage={} is a dict", STORAGE),
     ({"storage": InMemoryStorage}, InvalidTypeError, TypeError, "InMemoryStorage", STORAGE),
     ({"storage": "absent"}, UnknownNameError, LookupError, "'absent'", "registered: 'default'"),
-    ({"storage": "ftp://h"}, UnknownNameError, LookupError, "'ftp'", "use memory://, redis://"),
+    ({"storage": "ftp://h"}, UnknownNameError, LookupError, "'ftp'", "use memory://, null://, redis://"),
     ({"storage": "memory://?max_entries=x"}, InvalidValueError, ValueError, "max_entries=x", "<positive int>"),
     ({"storage": "memory://?max_entries=0"}, InvalidValueError, ValueError, "max_entries=0", "use a positive int"),
     ({"config": {"threshold": 1}}, InvalidTypeError, TypeError, "config={'threshold': 1}", "use a CacheConfig"),
@@ -97,7 +99,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]
 
 
 @pytest.mark.parametrize(
-    ("mistake", "error", "builtin", "got", "remedy"), MISTAKES, ids=[str(row[0])[:60] for row in MISTAKES]
+    ("mistake", "error", "builtin", "got", "remedy"), MISTAKES, ids=[named(row[0], 60) for row in MISTAKES]
 )
 def test_a_mistake_is_told_when_the_cache_is_made(
     mistake: dict[str, Any], error: type[Exception], builtin: type[Exception], got: str, remedy: str
@@ -213,9 +215,9 @@ def test_what_calls_must_have_in_common(model: Model, change: dict[str, Any], hi
     [
         ({}, MissingContextError, "pass cache_context="),
         ({"cache_context": 7}, InvalidTypeError, "cache_context gave a int; it must be a mapping"),
-        ({"cache_context": {}, "cache_namespace": 7}, InvalidTypeError, "cache_namespace=7 is a int"),
+        ({"cache_context": {}, "cache_namespace": 7}, InvalidTypeError, "cache_namespace is a int"),
         ({"cache_context": {}, "cache_namespace": ""}, InvalidValueError, "cache_namespace='' is empty"),
-        ({"cache_context": {}, "cache_ttl": -1}, InvalidValueError, "cache_ttl=-1 is not positive"),
+        ({"cache_context": {}, "cache_ttl": -1}, InvalidValueError, "cache_ttl is not positive"),
     ],
 )
 @pytest.mark.parametrize("mode", ["sync", "async"])
@@ -318,7 +320,7 @@ def test_generators_pass_through_in_every_mode(mode: Any) -> None:
     assert cache.stats().namespace_sizes == {}
 
 
-SECONDS = "use a positive number of seconds or a datetime.timedelta, or None for no expiry"
+SECONDS = "use a positive number of seconds, a datetime.timedelta or a text such as '1h30m', or None for no expiry"
 WRAPPING_MISTAKES: list[tuple[dict[str, Any], type[Exception], str, str]] = [
     ({"mode": "threads"}, InvalidValueError, "mode='threads' is unknown", "use 'auto', 'sync', 'async'"),
     ({"mode": None}, InvalidValueError, "mode=None is unknown", "use 'auto', 'sync', 'async'"),
@@ -331,7 +333,7 @@ WRAPPING_MISTAKES: list[tuple[dict[str, Any], type[Exception], str, str]] = [
     ({"ignore": ("absent",)}, SignatureMismatchError, "'absent'", "its parameters are 'prompt', 'user'"),
     ({"ignore": ("prompt",)}, SignatureMismatchError, "'prompt', which carries the prompt", "leave it out"),
     ({"ttl": 0}, InvalidValueError, "ttl=0 is not positive", SECONDS),
-    ({"ttl": "1h"}, InvalidTypeError, "ttl='1h' is a str", SECONDS),
+    ({"ttl": "1 hour"}, InvalidValueError, "ttl='1 hour' says no time", SECONDS),
     ({"store_if": asyncio.sleep}, InvalidTypeError, "is async", "use a callable that returns a bool"),
     ({"store_if": True}, InvalidTypeError, "store_if=True is a bool", "use a callable that returns a bool"),
     ({"verify": "yes"}, InvalidTypeError, "verify='yes' is a str", "use a callable that returns a bool"),
@@ -346,7 +348,7 @@ def plain(prompt: str, user: str = "u") -> str:
 
 
 @pytest.mark.parametrize(
-    ("mistake", "error", "got", "remedy"), WRAPPING_MISTAKES, ids=[str(row[0]) for row in WRAPPING_MISTAKES]
+    ("mistake", "error", "got", "remedy"), WRAPPING_MISTAKES, ids=[named(row[0]) for row in WRAPPING_MISTAKES]
 )
 def test_a_mistake_is_told_when_a_function_is_wrapped(
     mistake: dict[str, Any], error: type[Exception], got: str, remedy: str
@@ -491,18 +493,43 @@ def test_clearing_empties_what_the_cache_has_used(name: str) -> None:
 def test_a_namespace_that_is_none_is_refused(name: str, namespace: Any, error: type[Exception]) -> None:
     """Invalidating something else than a text raises before any entry is touched."""
     storage = Counted()
-    with pytest.raises(error, match=f"namespace={namespace!r} .*use a non-empty str"):
+    with pytest.raises(error, match=r"namespace(='')? is .*use a non-empty str"):
         reached(getattr(made(storage=storage), name)(namespace))
     assert storage.emptied == []
 
 
-def test_the_oldest_of_very_many_namespaces_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache with a namespace for each user does not grow without end."""
-    monkeypatch.setattr(core, "MAX_NAMESPACES", 3)
+@pytest.mark.parametrize("name", CLEARING)
+def test_clearing_reaches_very_many_namespaces(name: str) -> None:
+    """A namespace for each user, of very many users, is counted and cleared."""
     cache = made()
-    for name in "abcbd":
-        cache._core.remember_namespace(name)
-    assert cache._core.namespaces == ("b", "c", "d")
+    cached: Any = cache.wrap(plain, context={}, namespace=lambda kw: f"of {kw['user']}")
+    cached("q", "the first")
+    for number in range(20_000):
+        cache._core.remember_namespace(f"of user {number}")
+    assert cache.stats().namespace_sizes == {"of the first": 1}
+    assert reached(CLEARING[name](cache)) == 1
+    cached("q", "the first")
+    assert cache.stats().hits == 0
+
+
+@pytest.mark.parametrize("name", CLEARING)
+def test_clearing_says_if_it_may_not_reach_everything(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If a namespace that holds answers had to be forgotten, clearing logs it, once."""
+    monkeypatch.setattr(core, "MAX_NAMESPACE_BYTES", 2_000)
+    cache = made(name="many")
+    cached: Any = cache.wrap(plain, context={}, namespace=lambda kw: f"of {kw['user']}")
+    for number in range(5):
+        cached("q", f"user {number}")
+    reached(CLEARING[name](cache))
+    assert caplog.messages == []
+    for number in range(20):
+        cached("q", f"user {number}")
+    for _ in range(2):
+        reached(CLEARING[name](cache))
+    (message,) = caplog.messages
+    assert "cache 'many' has used more namespaces than it can remember" in message
 
 
 @pytest.mark.parametrize("name", [*EMPTYING, *CLEARING])
@@ -524,6 +551,51 @@ def test_statistics_are_had_while_the_storage_is_left_alone(monkeypatch: pytest.
     assert [dict(stats.circuits) for stats in seen[2:]] == [{"storage": "open"}] * 3
     assert all(stats.namespace_sizes == {} for stats in seen)
     assert cache._core.circuits == {"storage": "open"}
+
+
+def test_a_call_stores_where_it_has_looked() -> None:
+    """If a storage, empty until then, is replaced while the function runs, the answer still goes to it."""
+    older, newer = InMemoryStorage(), InMemoryStorage()
+    recallm.register_storage("mine", older)
+    cache = made(storage="mine")
+
+    def answer(prompt: str) -> str:
+        recallm.register_storage("mine", newer, replace=True)
+        return "an answer"
+
+    try:
+        cache.wrap(answer, context={}, version="1")("q")
+    finally:
+        recallm.unregister_storage("mine")
+    assert (len(older), len(newer)) == (1, 0)
+
+
+@pytest.mark.parametrize("look", [lambda ask: ask.stats(), lambda ask: ask.explain("other")], ids=["stats", "explain"])
+def test_whoever_looks_does_not_open_the_circuit_of_calls(look: Any) -> None:
+    """A storage that is late to count all, or to rank all, is not left alone by calls, which ask for less."""
+
+    class Large(ThreadSafeInMemoryStorage):
+        blocking = True
+
+        def sizes(self, namespaces: Any) -> Any:
+            go.wait(20.0)
+            return super().sizes(namespaces)
+
+        def search(self, namespace: str, partition: str, vector: Any, threshold: float, limit: int | None) -> Any:
+            if threshold < 0:
+                go.wait(20.0)
+            return super().search(namespace, partition, vector, threshold, limit)
+
+    go = threading.Event()
+    cache = made(storage=Large(), config=CacheConfig(cache_timeout_seconds=0.05))
+    ask = cache.wrap(lambda prompt: "an answer", context={}, version="1")
+    ask("q")
+    try:
+        look(ask)
+    finally:
+        go.set()
+    assert cache._core.circuits == {}
+    assert ask.explain("q").outcome == "hit"
 
 
 def test_statistics_begin_anew_and_entries_stay(model: Model) -> None:

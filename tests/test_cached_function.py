@@ -159,7 +159,7 @@ def test_clear_empties_the_namespaces_and_keeps_the_statistics(cached: Any) -> N
 
 
 NAMES = (
-    "cache stats explain refresh invalidate clear warmup arefresh aexplain ainvalidate aclear awarmup "
+    "cache stats explain refresh invalidate wrong clear warmup arefresh aexplain ainvalidate awrong aclear awarmup "
     "cache_info cache_clear"
 ).split()
 

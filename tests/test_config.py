@@ -27,12 +27,16 @@ WRONG_SECONDS: dict[type[Exception], list[Any]] = {
     TypeError: ["1", "", True, False, [1], b"1", Decimal(1), 1j],
     ValueError: [0, 0.0, -0.0, -1, -0.5, NAN, INF, -INF, timedelta(0), timedelta(-1), 10**400],
 }
+WRONG_TTLS: dict[type[Exception], list[Any]] = {
+    TypeError: [True, False, [1], b"1", Decimal(1), 1j, len],
+    ValueError: ["1", "", "1 hour", "-1h", "1h1d", "1h 1h", "0s", "1e3s", "٣s", "1.s", "h", *WRONG_SECONDS[ValueError]],
+}
 WRONG_TIMEOUTS = {**WRONG_SECONDS, TypeError: [None, *WRONG_SECONDS[TypeError]]}
 
 FIELDS: dict[str, tuple[dict[type[Exception], list[Any]], str]] = {
-    "threshold": (WRONG_THRESHOLDS, r"'exact', 'strict', 'balanced', 'loose'.*between 0 and 1"),
+    "threshold": (WRONG_THRESHOLDS, r"'exact', 'strict', 'balanced', 'guarded', 'loose'.*between 0 and 1"),
     "default_namespace": (WRONG_TEXTS, "non-empty str"),
-    "default_ttl": (WRONG_SECONDS, r"positive number of seconds or a datetime\.timedelta, or None"),
+    "default_ttl": (WRONG_TTLS, r"positive number of seconds, a datetime\.timedelta or a text .*, or None"),
     "embedding_model": (WRONG_TEXTS, "non-empty str"),
     "cache_timeout_seconds": (WRONG_TIMEOUTS, "positive number of seconds"),
     "embed_timeout_seconds": (WRONG_TIMEOUTS, "positive number of seconds"),
@@ -73,6 +77,7 @@ def test_the_type_of_a_wrong_value_is_told() -> None:
         ("exact", 1.0),
         ("strict", 0.97),
         ("balanced", 0.92),
+        ("guarded", 0.88),
         ("loose", 0.85),
         (0, 0.0),
         (1, 1.0),
@@ -100,9 +105,26 @@ def test_a_time_limit_given_as_a_timedelta_is_kept_in_seconds() -> None:
     assert CacheConfig(cache_timeout_seconds=limit).cache_timeout_seconds == 0.5
 
 
-@pytest.mark.parametrize(("ttl", "seconds"), [(None, None), (1, 1.0), (0.5, 0.5), (timedelta(minutes=2), 120.0)])
-def test_a_ttl_is_seconds_or_a_timedelta(ttl: Any, seconds: float | None) -> None:
-    """A ttl in seconds and as a timedelta mean the same."""
+@pytest.mark.parametrize(
+    ("ttl", "seconds"),
+    [
+        (None, None),
+        (1, 1.0),
+        (0.5, 0.5),
+        (timedelta(minutes=2), 120.0),
+        ("90s", 90.0),
+        ("1h", 3600.0),
+        ("1h30m", 5400.0),
+        ("1h 30m", 5400.0),
+        ("1 h", 3600.0),
+        ("7d", 604800.0),
+        ("1w", 604800.0),
+        ("1.5h", 5400.0),
+        ("2w1d3h4m5.25s", 2 * 604800 + 86400 + 3 * 3600 + 4 * 60 + 5.25),
+    ],
+)
+def test_a_ttl_is_seconds_a_timedelta_or_a_text(ttl: Any, seconds: float | None) -> None:
+    """A ttl in seconds, as a timedelta and as a text mean the same."""
     assert checks.ttl(ttl) == seconds
     assert CacheConfig(default_ttl=ttl).default_ttl == ttl
 
@@ -123,6 +145,14 @@ def test_settings_are_fixed_once_made() -> None:
         ("strict", {}, 0.97),
         ("strict", {"strict": 0.5}, 0.5),
         ("loose", {"strict": 0.5}, 0.85),
+        ("guarded", {}, 0.88),
+        ("guarded", {"strict": 0.99}, 0.88),
+        ("guarded", {"balanced": 0.98}, 0.98),
+        ("guarded", {"balanced": 0.98, "guarded": 0.96}, 0.96),
+        ("loose", {"balanced": 0.98}, 0.98),
+        ("loose", {"balanced": 0.98, "guarded": 0.96}, 0.96),
+        ("strict", {"balanced": 0.98}, 0.98),
+        ("strict", {"balanced": 0.6}, 0.97),
         (0.7, {"strict": 0.5}, 0.7),
         ("exact", {"strict": 0.5, "exact": 0.5}, 1.0),
     ],
@@ -136,7 +166,7 @@ def test_a_calibrated_model_moves_its_profiles_only(
 
 def test_profiles_are_strict_to_loose() -> None:
     """A looser profile has a lower threshold."""
-    assert PROFILES["strict"] > PROFILES["balanced"] > PROFILES["loose"]
+    assert PROFILES["strict"] > PROFILES["balanced"] > PROFILES["guarded"] > PROFILES["loose"]
 
 
 def test_a_default_namespace_that_is_given_is_told_from_one_that_is_not() -> None:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from support.ids import named
 
 import recallm
 from recallm import CacheConfig, InMemoryStorage, semantic_cache
@@ -96,8 +97,8 @@ class AsyncOnly(InMemoryStorage):
     serves_sync = False
 
 
-COSINE = "use 'exact', 'strict', 'balanced', 'loose', or a cosine between 0 and 1"
-SECONDS = "use a positive number of seconds or a datetime.timedelta, or None for no expiry"
+COSINE = "use 'exact', 'strict', 'balanced', 'guarded', 'loose', or a cosine between 0 and 1"
+SECONDS = "use a positive number of seconds, a datetime.timedelta or a text such as '1h30m', or None for no expiry"
 EMBEDDER = "an embedder has model_id: str and embed(text) -> sequence of float"
 
 MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]] = [
@@ -115,7 +116,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]
     ({"threshold": [0.9]}, InvalidTypeError, TypeError, "threshold=[0.9]", COSINE),
     ({"threshold": 1j}, InvalidTypeError, TypeError, "threshold=1j", COSINE),
     ({"storage": "absent"}, UnknownNameError, LookupError, "'absent'", "registered: 'default'; register_storage("),
-    ({"storage": "ftp://host"}, UnknownNameError, LookupError, "'ftp'", "use memory://, redis://"),
+    ({"storage": "ftp://host"}, UnknownNameError, LookupError, "'ftp'", "use memory://, null://, redis://"),
     ({"storage": "memory://?max_entries=all"}, InvalidValueError, ValueError, "max_entries=all", "<positive int>"),
     ({"storage": {}}, InvalidTypeError, TypeError, "storage={}", "use a StorageBackend, a registered name or a URL"),
     ({"storage": InMemoryStorage}, InvalidTypeError, TypeError, "InMemoryStorage", "use a StorageBackend"),
@@ -130,7 +131,28 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]
     ({"ttl": timedelta(0)}, InvalidValueError, ValueError, "ttl=datetime.timedelta(0)", SECONDS),
     ({"ttl": float("nan")}, InvalidValueError, ValueError, "ttl=nan", SECONDS),
     ({"ttl": float("inf")}, InvalidValueError, ValueError, "ttl=inf", SECONDS),
-    ({"ttl": "1h"}, InvalidTypeError, TypeError, "ttl='1h'", SECONDS),
+    ({"ttl": "1 hour"}, InvalidValueError, ValueError, "ttl='1 hour' says no time", SECONDS),
+    ({"ttl": "30"}, InvalidValueError, ValueError, "ttl='30' says no time", SECONDS),
+    ({"ttl": "30m1h"}, InvalidValueError, ValueError, "ttl='30m1h' says no time", SECONDS),
+    ({"ttl": ""}, InvalidValueError, ValueError, "ttl='' is empty", SECONDS),
+    ({"ttl": " "}, InvalidValueError, ValueError, "ttl=' ' says no time", SECONDS),
+    ({"ttl": "0s"}, InvalidValueError, ValueError, "ttl='0s' says no time", SECONDS),
+    ({"ttl": [60]}, InvalidTypeError, TypeError, "ttl=[60] is a list", SECONDS),
+    ({"ttl": later}, InvalidTypeError, TypeError, "is async, and would never be awaited", "callable of the response"),
+    ({"ttl_jitter": 1}, InvalidValueError, ValueError, "ttl_jitter=1 is not between 0 and 1", "such as 0.1, or 0"),
+    ({"ttl_jitter": -0.1}, InvalidValueError, ValueError, "ttl_jitter=-0.1", "such as 0.1, or 0"),
+    ({"ttl_jitter": True}, InvalidTypeError, TypeError, "ttl_jitter=True is a bool", "a number between 0 and 1"),
+    ({"serve": "similar"}, InvalidValueError, ValueError, "serve='similar'", "'all', 'exact', 'none'"),
+    ({"serve": "refresh"}, InvalidValueError, ValueError, "serve='refresh'", "'all', 'exact', 'none'"),
+    ({"skip_if": True}, InvalidTypeError, TypeError, "skip_if=True is a bool", "a callable that returns a bool"),
+    ({"skip_if": later}, InvalidTypeError, TypeError, "is async, and would never be", "a callable that returns a bool"),
+    ({"price": 0.15}, InvalidTypeError, TypeError, "price=0.15 is a float", "use (0.15, 0.60)"),
+    ({"price": "0.15"}, InvalidTypeError, TypeError, "price='0.15' is a str", "use (0.15, 0.60)"),
+    ({"price": (0.15,)}, InvalidValueError, ValueError, "price=(0.15,) is no pair", "use (0.15, 0.60)"),
+    ({"price": (0.15, -1)}, InvalidValueError, ValueError, "is negative or not finite", "use (0.15, 0.60)"),
+    ({"price": (0.15, "1")}, InvalidTypeError, TypeError, "price gives a str", "use (0.15, 0.60)"),
+    ({"price": {"in": 1, "out": 2}}, InvalidValueError, ValueError, "does not name the prices", "'input': 0.15"),
+    ({"price": later}, InvalidTypeError, TypeError, "is async, and would never", "callable of the response"),
     ({"ttl": True}, InvalidTypeError, TypeError, "ttl=True", SECONDS),
     ({"embedder": Embedless()}, InvalidTypeError, TypeError, "Embedless", EMBEDDER),
     ({"embedder": Nameless()}, InvalidTypeError, TypeError, "Nameless", EMBEDDER),
@@ -163,7 +185,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]
 
 
 @pytest.mark.parametrize(
-    ("mistake", "error", "builtin", "got", "remedy"), MISTAKES, ids=[str(row[0])[:60] for row in MISTAKES]
+    ("mistake", "error", "builtin", "got", "remedy"), MISTAKES, ids=[named(row[0], 60) for row in MISTAKES]
 )
 def test_a_configuration_mistake_is_told_at_decoration(
     mistake: dict[str, Any], error: type[Exception], builtin: type[Exception], got: str, remedy: str
@@ -219,11 +241,15 @@ def test_the_bare_and_the_called_form_are_the_same() -> None:
         ({"context": None}, {"cache_context": None}, MissingContextError, "pass cache_context="),
         ({}, {"cache_context": "u"}, InvalidTypeError, "cache_context gave a str; it must be a mapping"),
         ({"context": lambda kw: [kw["user"]]}, {}, InvalidTypeError, "context gave a list; it must be a mapping"),
-        ({}, {"cache_namespace": 7}, InvalidTypeError, "cache_namespace=7 is a int; use a non-empty str"),
+        ({}, {"cache_namespace": 7}, InvalidTypeError, "cache_namespace is a int; use a non-empty str"),
         ({}, {"cache_namespace": ""}, InvalidValueError, "cache_namespace='' is empty; use a non-empty str"),
-        ({"namespace": lambda kw: None}, {}, InvalidTypeError, "cache_namespace=None is a NoneType"),
-        ({}, {"cache_ttl": -1}, InvalidValueError, "cache_ttl=-1 is not positive"),
-        ({}, {"cache_ttl": "1h"}, InvalidTypeError, "cache_ttl='1h' is a str"),
+        ({"namespace": lambda kw: None}, {}, InvalidTypeError, "cache_namespace is a NoneType"),
+        ({}, {"cache_ttl": -1}, InvalidValueError, "cache_ttl is not positive"),
+        ({}, {"cache_ttl": "an hour"}, InvalidValueError, "cache_ttl says no time"),
+        ({}, {"cache_ttl": len}, InvalidTypeError, "cache_ttl is a builtin_function_or_method"),
+        ({}, {"cache_serve": "all of it"}, InvalidValueError, "'all', 'exact', 'none', 'refresh', 'off'; use one"),
+        ({}, {"cache_serve": None}, InvalidValueError, "'all', 'exact', 'none', 'refresh', 'off'; use one"),
+        ({}, {"cache_serve": ["all"]}, InvalidValueError, "'all', 'exact', 'none', 'refresh', 'off'; use one"),
     ],
 )
 def test_a_mistake_at_the_call_raises_before_the_function_is_called(

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recallm.engine.decision import answers, decide, guard_name, truth
+from recallm.engine.decision import Decision, answers, decide, guard_name, is_quick, truth
+from recallm.guards.default import DEFAULT_GUARDS
 from recallm.records import Candidate, Entry, Query
 
 QUERY = Query("question", "n", "p", "k")
@@ -109,6 +110,20 @@ def test_guards_are_asked_in_order_until_one_refuses() -> None:
     assert asked == [("first", "question", "nearer"), ("second", "question", "nearer"), ("first", "question", "near")]
 
 
+def test_no_guard_is_asked_once_enough_candidates_may_serve() -> None:
+    """The candidates after as many as are enough are left unjudged, best first, and not asked about."""
+    first, second, third, fourth = (candidate(name, 0.99 - at / 100) for at, name in enumerate("abcd"))
+    asked: list[str] = []
+
+    def guard(_prompt: str, cached_prompt: str) -> bool:
+        asked.append(cached_prompt)
+        return cached_prompt != "a"
+
+    decision = decide(QUERY, [fourth, third, second, first, candidate("far", 0.5)], 0.9, (guard,), enough=1)
+    assert decision == Decision((second,), ((first, "guard"),), unjudged=(third, fourth))
+    assert asked == ["a", "b"]
+
+
 def test_a_guard_that_raises_refuses() -> None:
     """A guard that raises refuses under its name, and its exception is kept."""
     near = candidate("near", 1.0)
@@ -180,3 +195,45 @@ def test_vetoes_are_counted_under_the_guards_name(guard: Any, name: str) -> None
 def test_an_exact_entry_answers_only_its_own_prompt(entry: Entry, expected: bool) -> None:
     """An entry that a storage returns under the key of another prompt is not believed."""
     assert answers(Candidate(entry, 1.0, 0.0), QUERY) is expected
+
+
+SAME = ("How do I get a refund?", "How can I get a refund?")
+OTHER = ("Is a refund within 30 days possible?", "Is a refund within 90 days possible?")
+
+
+def served(asked: str, cached: Any, guards: Any) -> Decision:
+    """Decide about one similar prompt."""
+    return decide(QUERY._replace(text=asked), [candidate(cached, 0.95)], 0.9, guards)
+
+
+def test_a_pair_that_the_default_guards_let_through_is_judged_by_the_others_again() -> None:
+    """That the default guards let a pair through is remembered; what other guards say, or a refusal, is not."""
+    asked: list[str] = []
+
+    def another(prompt: str, cached_prompt: str) -> bool:
+        asked.append(cached_prompt)
+        return len(asked) != 2
+
+    guards = (*DEFAULT_GUARDS, another)
+    assert [bool(served(*SAME, guards).served) for _ in range(3)] == [True, False, True]
+    assert asked == [SAME[1]] * 3
+    assert [served(*OTHER, guards).refusals[0][1] for _ in range(2)] == ["numbers_agree"] * 2
+    assert served(*OTHER, ()).served
+    assert served(*SAME, (refuses, *DEFAULT_GUARDS)).refusals
+
+
+def test_what_is_remembered_of_a_pair_says_nothing_of_another() -> None:
+    """Each of two prompts is let through beside itself reworded, and not beside the other."""
+    assert served(*SAME, DEFAULT_GUARDS).served
+    assert served(OTHER[0], "Is a refund possible within 30 days?", DEFAULT_GUARDS).served
+    assert not served(OTHER[0], OTHER[1], DEFAULT_GUARDS).served
+    assert served(*SAME, DEFAULT_GUARDS).served
+
+
+@pytest.mark.parametrize("prompt", [None, ["a list"], 7])
+def test_a_prompt_of_another_type_is_doubt(prompt: Any) -> None:
+    """A storage that returns no text as a prompt gets no answer served, and no error."""
+    decision = served(SAME[0], prompt, DEFAULT_GUARDS)
+    assert not decision.served
+    assert decision.doubts
+    assert is_quick(QUERY, [candidate(prompt, 0.95)])

@@ -11,16 +11,30 @@ from typing import Any
 
 import pytest
 
-from recallm import CacheConfig, InMemoryStorage, SemanticCache, registry
+from recallm import CacheConfig, InMemoryStorage, SemanticCache, registry, standalone
 from recallm.codec.codec import Codec
 from recallm.embedders.managed import ManagedEmbedder
+from recallm.engine.asking import awaited
 from recallm.engine.core import Core
-from recallm.engine.drivers import EffectHandler, arun, awaited, run
-from recallm.engine.effects import Call, Called, Decode, Effect, Embed, Emit, LoadModel, Verify
-from recallm.engine.flow import Flow
+from recallm.engine.decision import Decision
+from recallm.engine.drivers import EffectHandler, arun, run
+from recallm.engine.effects import (
+    Call,
+    Called,
+    Decode,
+    Effect,
+    Embed,
+    EmbedTurns,
+    Emit,
+    Judge,
+    LoadModel,
+    Rewrite,
+    Verify,
+)
+from recallm.engine.plan import Flow
 from recallm.errors import ModelUnavailableError, OddVectorError
 from recallm.records import Bypass, Candidate, Embedded, Entry, Event, ModelInfo, Recalled, Stored
-from recallm.storage.base import Invalidate, Put, Recall, Remove, Search, Sizes, StorageOperation
+from recallm.storage.base import Beside, Invalidate, Put, Recall, Remove, Search, Sizes, StorageOperation
 from recallm.telemetry.recorder import Recorder
 from recallm.testing import FakeEmbedder
 
@@ -142,6 +156,8 @@ class Place:
             registry.breaker_of,
             lambda: self.embedder,
             Recorder("n", metrics=lambda: None),
+            existing_storage=lambda: self.storage,
+            find_opening=lambda: registry.breaker_of(self.storage),
         )
         return EffectHandler(core, lambda event, _elapsed: self.events.append(event), asynchronous=asynchronous)
 
@@ -210,22 +226,75 @@ def test_every_operation_reaches_the_storage(
     drive: Callable[[Flow[Any], Place], Any], storage: Callable[[], InMemoryStorage]
 ) -> None:
     """Operations give the same results in place, in a thread and awaited."""
-    kept = entry()
+    kept, made = entry(), storage()
     assert kept.vector is not None
     effects = (
         Recall("n", "k"),
-        Put(kept, 0, None),
+        Put(kept, made.recall("n", "k").epoch, None),
         Recall("n", "k"),
         Search("n", "p", kept.vector, 0.9, 4),
         Sizes(["n", "m"]),
         Remove("n", ["k", "absent"]),
         Invalidate("n"),
     )
-    before, stored, after, found, sizes, removed, invalidated = drive(asking(*effects), Place(storage()))
+    before, stored, after, found, sizes, removed, invalidated = drive(asking(*effects), Place(made))
     assert (before.candidate, stored, after.candidate.entry.prompt) == (None, Stored(kept=True), "hello")
     assert [candidate.entry.key for candidate in found] == ["k"]
     assert isinstance(found[0], Candidate)
     assert (sizes, removed, invalidated) == ({"n": 1}, 1, 0)
+
+
+class Far(Disk):
+    """A storage that looks for both at once, and notes how it is asked."""
+
+    recalls_and_searches = True
+    asked: Search | None = None
+
+    def recall_and_search(self, namespace: str, key: str, search: Search) -> Recalled:
+        """Look for one key and for similar entries."""
+        self.asked = search
+        found = self.search(namespace, search.partition, search.vector, search.threshold, search.limit)
+        return self.recall(namespace, key)._replace(similar=found)
+
+
+def test_a_known_prompt_is_searched_for_along_with_its_key(drive: Callable[[Flow[Any], Place], Any]) -> None:
+    """A storage that can is asked for both at once if the vector is known; without one, or elsewhere, for the key."""
+    place = Place(Far())
+    place.storage.put(entry(), place.storage.recall("n", "k").epoch, None)
+
+    def looked_up() -> Flow[list[Any]]:
+        info: ModelInfo = yield LoadModel()
+        look = Recall("n", "absent", lambda: Beside("hello", info.model_id, "p", 0.9, 4))
+        unknown = yield look
+        yield Embed("hello", info.model_id)
+        known = yield look
+        plain = yield Recall("n", "absent")
+        yield Embed(" ", info.model_id)
+        blank = yield Recall("n", "absent", lambda: Beside(" ", info.model_id, "p", 0.9, 4))
+        return [each.similar and [found.entry.key for found in each.similar] for each in (unknown, known, plain, blank)]
+
+    assert drive(looked_up(), place) == [None, ["k"], None, None]
+    asked = place.storage.asked
+    assert (asked.namespace, asked.partition, asked.threshold, asked.limit) == ("n", "p", 0.9, 4)
+    assert drive(looked_up(), Place(Disk())) == [None] * 4
+
+
+def test_a_call_stays_with_the_parts_that_it_began_with(drive: Callable[[Flow[Any], Place], Any]) -> None:
+    """Whoever replaces a storage, though it is empty, or an embedder during a call moves later calls only."""
+    place = Place()
+    begun_with, embedder = place.storage, place.embedder
+
+    def replaced() -> Flow[list[Any]]:
+        info: ModelInfo = yield LoadModel()
+        recalled: Recalled = yield Recall("n", "k")
+        place.storage, place.embedder = InMemoryStorage(), ManagedEmbedder(FakeEmbedder())
+        yield Embed("one two", info.model_id)
+        stored: Stored = yield Put(entry(), recalled.epoch, None)
+        return [stored.kept]
+
+    assert drive(replaced(), place) == [True]
+    assert (len(begun_with), len(place.storage)) == (1, 0)
+    assert embedder.cached_vector("one two", embedder.load().model_id)[0]
 
 
 def test_the_model_is_prepared_and_embeds(drive: Callable[[Flow[Any], Place], Any]) -> None:
@@ -271,6 +340,38 @@ def test_a_verifier_of_either_kind_is_asked(
     """Sync and async verifiers give their verdict to sync and async callers."""
     effects = (Verify(verifier, "a", "a", 1), Verify(verifier, "a", "b", 1))
     assert drive(asking(*effects), Place()) == [True, False]
+
+
+def question_of(messages: object) -> str:
+    """Return what a model might make of a conversation."""
+    return f"what about {messages}"
+
+
+async def question_later(messages: object) -> str:
+    """Return it after a pass of the event loop."""
+    await asyncio.sleep(0)
+    return question_of(messages)
+
+
+@pytest.mark.parametrize("rewriter", [question_of, question_later])
+def test_a_rewriter_of_either_kind_is_asked_once(
+    drive: Callable[[Flow[Any], Place], Any], rewriter: Callable[[Any], Any]
+) -> None:
+    """Sync and async rewriters serve sync and async callers, and what they made of a conversation is remembered."""
+    prompt = standalone(rewriter)
+    effects = (Rewrite(prompt, "rain", b"one"), Rewrite(prompt, "not asked about", b"one"))
+    assert drive(asking(*effects), Place()) == ["what about rain", "what about rain"]
+
+
+def test_turns_are_embedded_together_unless_they_are_known(drive: Callable[[Flow[Any], Place], Any]) -> None:
+    """Texts that were embedded lately are not embedded again, and blank ones have no vector."""
+    embedder = FakeEmbedder()
+    place = Place(embedder=ManagedEmbedder(embedder))
+    turns = EmbedTurns(("a", " ", "b"), embedder.model_id)
+    _, vectors, again = drive(asking(Embed("a", embedder.model_id), turns, turns), place)
+    assert vectors.keys() == again.keys() == {"a", " ", "b"}
+    assert (vectors[" "], vectors["a"] is again["a"], vectors["b"] is again["b"]) == (None, True, True)
+    assert embedder.embedded == ["a", "b"]
 
 
 def raising(*_: object) -> Any:
@@ -321,11 +422,16 @@ TROUBLE: list[tuple[Callable[[], Place], Effect]] = [
     (lambda: Place(FailingRemote()), Recall("n", "k")),
     (lambda: Place(embedder=ManagedEmbedder(Failing())), Embed("hello")),
     (lambda: Place(embedder=ManagedEmbedder(Loading(raising))), LoadModel()),
+    (lambda: Place(embedder=ManagedEmbedder(Failing())), EmbedTurns(("a", "b"), FakeEmbedder.model_id)),
+    (lambda: Place(embedder=ManagedEmbedder(FakeEmbedder())), EmbedTurns(("a", "b"), "another model")),
     (Place, Verify(raising, "a", "b", 1)),
     (Place, Verify(raising_later, "a", "b", 1)),
+    (Place, Rewrite(standalone(raising), "a", b"a")),
+    (Place, Rewrite(standalone(raising_later), "a", b"a")),
     (Nowhere, Recall("n", "k")),
     (Nowhere, Embed("hello")),
     (Nowhere, LoadModel()),
+    (Nowhere, EmbedTurns(("a", "b"), "model")),
 ]
 
 
@@ -385,7 +491,9 @@ HANGING: list[tuple[str, Callable[[Callable[[], None]], Place], Callable[[Callab
     ("storage", lambda hold: Place(Disk(hold)), lambda _: Recall("n", "k")),
     ("embedding", lambda hold: Place(embedder=ManagedEmbedder(Held(hold))), lambda _: Embed("hello")),
     ("loading", lambda hold: Place(embedder=ManagedEmbedder(Loading(hold))), lambda _: LoadModel()),
+    ("turns", lambda hold: Place(embedder=ManagedEmbedder(Held(hold))), lambda _: EmbedTurns(("a",), "recallm/fake")),
     ("verifier", lambda _: Place(), lambda hold: Verify(lambda *_: hold(), "a", "b", 1)),
+    ("rewriter", lambda _: Place(), lambda hold: Rewrite(standalone(lambda _: hold(), timeout=SHORT), "a", b"a")),
 ]
 in_a_thread = pytest.mark.parametrize(
     ("make_place", "make_effect"), [row[1:] for row in HANGING], ids=[row[0] for row in HANGING]
@@ -601,3 +709,15 @@ def test_large_answers_are_decoded_off_the_event_loop() -> None:
     assert codec.threads == {threading.get_ident()}
     assert on_a_loop(asking(effect), place) == [[1]]
     assert codec.threads != {threading.get_ident()}
+
+
+def test_guards_judge_long_prompts_off_the_event_loop() -> None:
+    """An async call has a worker ask the guards about long prompts; a sync one asks them itself."""
+    threads: list[int] = []
+
+    def decide() -> Decision:
+        threads.append(threading.get_ident())
+        return Decision(())
+
+    assert in_place(asking(Judge(decide)), Place()) == on_a_loop(asking(Judge(decide)), Place()) == [Decision(())]
+    assert [thread == threading.get_ident() for thread in threads] == [True, False]

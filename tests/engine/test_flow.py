@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,12 +13,30 @@ from hypothesis import strategies as st
 from support import driving
 from support.driving import AsResult, InTurn, by_type
 
+from recallm import standalone
 from recallm.codec.codec import SLOW_BYTES, Codec
-from recallm.engine.effects import Call, Called, Coalesce, Decode, Effect, Embed, Emit, LoadModel, Verify
-from recallm.engine.flow import CANDIDATES, EXACT_MODEL, Flow, Plan, answer, bypass
-from recallm.errors import CorruptPayloadError, OddVectorError, UnstorableResponseError
+from recallm.engine.decision import QUICK_CHARS, Decision
+from recallm.engine.effects import (
+    Call,
+    Called,
+    Coalesce,
+    Decode,
+    Effect,
+    Embed,
+    EmbedTurns,
+    Emit,
+    Judge,
+    LoadModel,
+    Rewrite,
+    Verify,
+)
+from recallm.engine.flow import RECORDED_FLOOR, answer, bypass
+from recallm.engine.lookup import CANDIDATES, EXACT_MODEL
+from recallm.engine.plan import Flow, Plan
+from recallm.errors import BusyError, CircuitOpenError, CorruptPayloadError, OddVectorError, UnstorableResponseError
 from recallm.keying.completeness import is_complete
-from recallm.keying.keyer import Request
+from recallm.keying.conversation import written
+from recallm.keying.keyer import Request, Rewriting
 from recallm.records import (
     Bypass,
     Candidate,
@@ -32,10 +52,11 @@ from recallm.records import (
     ServedStale,
     Stage,
     Stored,
+    Turn,
     Veto,
 )
 from recallm.scoring import normalise
-from recallm.storage.base import Put, Recall, Search
+from recallm.storage.base import Beside, Put, Recall, Search
 
 VECTOR = normalise([1.0, 0.0])
 REQUEST = Request("question", "n", b"exact", 60.0)
@@ -76,9 +97,14 @@ def near(prompt: str = "reworded", similarity: float = 0.95, **changes: Any) -> 
     return Candidate(entry(prompt, **changes), similarity, 1.0)
 
 
-def exactly(**changes: Any) -> Recalled:
+def exactly(age: float = 1.0, **changes: Any) -> Recalled:
     """Return what an exact look-up may find."""
-    return Recalled(Candidate(entry(**changes), 1.0, 1.0), epoch=7)
+    return Recalled(Candidate(entry(**changes), 1.0, age), epoch=7)
+
+
+def accepts(*_: object) -> bool:
+    """Accept everything."""
+    return True
 
 
 REPLIES: dict[type, Any] = {
@@ -134,7 +160,7 @@ def test_a_similar_prompt_is_a_hit() -> None:
     response, effects = drive(answer(plan(), REQUEST), {Search: [near()]})
     assert response == "cached"
     assert steps(effects) == [LoadModel, Recall, Embed, Search, Emit]
-    assert effects[2] == Embed("question")
+    assert effects[2] == Embed("question", PREPARED.model_id)
     (hit,) = outcomes(effects)
     assert isinstance(hit, Hit)
     assert not hit.exact
@@ -294,6 +320,29 @@ def test_a_large_answer_that_cannot_be_decoded_in_time_is_a_miss(error: Exceptio
     assert put(effects).entry.key == QUERY.key
 
 
+def test_the_driver_has_guards_judge_long_prompts() -> None:
+    """What guards take long for is an effect, so that an event loop need not wait for it; short prompts never are."""
+    long, asked = near("long" * QUICK_CHARS), plan(guards=(accepts,))
+    response, effects = drive(answer(asked, REQUEST), {Search: [long], Judge: Decision((near(),))})
+    assert response == "cached"
+    (judge,) = [effect for effect in effects if isinstance(effect, Judge)]
+    assert judge.decide() == Decision((long,))
+    _, effects = drive(answer(asked, REQUEST), {Search: [near()] * 16})
+    assert Judge not in steps(effects)
+    _, effects = drive(answer(plan(guards=()), REQUEST), {Search: [long]})
+    assert Judge not in steps(effects)
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), BusyError()])
+def test_long_prompts_that_are_not_judged_in_time_do_not_serve(error: Exception) -> None:
+    """If guards take too long the call is a miss, which is counted and stored."""
+    found = [near("long" * QUICK_CHARS)]
+    response, effects = drive(answer(plan(guards=(accepts,)), REQUEST), {Search: found, Judge: error})
+    assert response == "fresh"
+    assert Failure("guard", error) in emitted(effects)
+    assert put(effects).entry.key == QUERY.key
+
+
 def test_the_next_candidate_serves_where_the_first_is_refused_or_corrupt() -> None:
     """A refused or corrupt candidate does not hide a good one."""
     found = [
@@ -306,6 +355,24 @@ def test_the_next_candidate_serves_where_the_first_is_refused_or_corrupt() -> No
     assert response == "right"
     assert Veto("<lambda>") in emitted(effects)
     assert Call not in steps(effects)
+
+
+@pytest.mark.parametrize(
+    ("payload", "response", "judged"), [(CODEC.encode("cached"), "cached", 2), (b"garbage", "fresh", 3)]
+)
+def test_the_guards_judge_until_a_candidate_serves(payload: bytes, response: str, judged: int) -> None:
+    """Candidates after the one that serves are not judged; those after one that is allowed, but does not serve, are."""
+    found = [near("vetoed", 0.99), near("allowed", 0.97, payload=payload), near("vetoed as well", 0.95)]
+    asked: list[str] = []
+
+    def guard(_prompt: str, cached_prompt: str) -> bool:
+        asked.append(cached_prompt)
+        return cached_prompt == "allowed"
+
+    answered, effects = drive(answer(plan(guards=(guard,)), REQUEST), {Search: found})
+    assert answered == response
+    assert len(asked) == judged
+    assert emitted(effects).count(Veto("guard")) == judged - 1
 
 
 def test_an_exact_entry_that_is_corrupt_leaves_the_search() -> None:
@@ -664,6 +731,46 @@ def test_a_call_that_finds_nothing_takes_its_turn(
     assert {effect.namespace for effect in asked if isinstance(effect, Recall)} == {"n"}
 
 
+def test_what_was_found_along_with_the_key_is_not_searched_for_again() -> None:
+    """Candidates that came with the exact look-up are judged as those of a search, even if there are none."""
+    response, effects = drive(answer(plan(), REQUEST), {Recall: Recalled(None, 7, [near()])})
+    assert response == "cached"
+    assert steps(effects) == [LoadModel, Recall, Embed, Emit]
+    response, effects = drive(answer(plan(), REQUEST), {Recall: Recalled(None, 7, [near(similarity=0.8)])})
+    assert response == "fresh"
+    assert Search not in steps(effects)
+    _, effects = drive(answer(plan(), REQUEST), {Recall: Recalled(None, 7, [])})
+    assert Search not in steps(effects)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "beside"),
+    [
+        ({}, {}, Beside("question", "model", QUERY.partition, 0.9, CANDIDATES)),
+        ({}, {"recorded": True}, Beside("question", "model", QUERY.partition, RECORDED_FLOOR, CANDIDATES)),
+        ({"threshold": "exact"}, {}, None),
+        ({}, {"reuse": False}, None),
+    ],
+)
+def test_a_look_up_says_what_else_will_be_looked_for(
+    changes: dict[str, Any], options: dict[str, Any], beside: Beside | None
+) -> None:
+    """An exact look-up carries what the search after it will ask for, if one may follow."""
+    _, effects = drive(answer(plan(**changes), REQUEST, **options))
+    (recall,) = [effect for effect in effects if isinstance(effect, Recall)]
+    assert (recall.beside and recall.beside()) == beside
+    searches = [effect for effect in effects if isinstance(effect, Search)]
+    assert [(each.partition, each.threshold, each.limit) for each in searches] == ([beside[2:]] if beside else [])
+
+
+def test_the_first_call_does_not_look_again() -> None:
+    """A call that leads, where no other has led since it began, looks once: nobody can have stored the answer since."""
+    got, effects = drive(answer(plan(coalesce=True), REQUEST), {Coalesce: "first"})
+    assert got == "fresh"
+    expected = [LoadModel, Recall, Coalesce, Embed, Search, Call, Put]
+    assert [step for step in steps(effects) if step is not Emit] == expected
+
+
 def test_the_epoch_is_that_of_the_last_look() -> None:
     """An answer is stored under the epoch of the last look, after any wait."""
     recalls = [NOTHING, Recalled(None, epoch=8)]
@@ -760,7 +867,11 @@ def test_a_recorded_hit_is_told_with_the_candidate_that_served() -> None:
 def test_an_expired_answer_stands_in_where_the_function_fails() -> None:
     """If the function raises, the most similar expired answer that guards allow is served, unless it is corrupt."""
     expired: dict[str, Any] = {"fresh_for": 0.5}
-    cases: list[dict[type, Any]] = [{Recall: exactly(**expired)}, {Search: [near(**expired)]}]
+    similar = near(**expired)
+    cases: list[dict[type, Any]] = [
+        {Recall: InTurn([exactly(**expired)] * 2)},
+        {Recall: InTurn([NOTHING, Recalled(similar, 7)]), Search: [similar]},
+    ]
     for replies in cases:
         error = ConnectionError()
         response, effects = drive(answer(plan(stale_seconds=9.0), REQUEST), {**replies, Call: AsResult(error)})
@@ -775,6 +886,88 @@ def test_an_expired_answer_stands_in_where_the_function_fails() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "by_then",
+    [NOTHING, DOWN, exactly(fresh_for=0.5, age=60.0), exactly(fresh_for=0.5, prompt="another"), exactly(fresh_for="5")],
+    ids=["removed", "storage away", "too old", "replaced", "odd"],
+)
+def test_an_expired_answer_is_looked_at_again_before_it_stands_in(by_then: Any) -> None:
+    """An expired answer that was removed, or grew too old, while the function ran is not served."""
+    replies = {Recall: InTurn([exactly(fresh_for=0.5), by_then]), Call: AsResult(DOWN)}
+    with pytest.raises(ConnectionError, match="down"):
+        drive(answer(plan(stale_seconds=9.0), REQUEST), replies)
+
+
+@pytest.mark.parametrize(("stale_seconds", "served"), [(None, False), (0.4, False), (9.0, True)])
+def test_an_expired_answer_stands_in_for_who_asks_for_it(stale_seconds: float | None, served: bool) -> None:
+    """Whether an expired answer may be served is up to the function that reads it, not to the one that stored it."""
+    replies = {Recall: exactly(fresh_for=0.5), Call: AsResult(DOWN) if served else Called("fresh", 0.3)}
+    _, effects = drive(answer(plan(stale_seconds=stale_seconds), REQUEST), replies)
+    assert (ServedStale() in emitted(effects)) is served
+    assert [effect.allow_stale for effect in effects if isinstance(effect, Call)] == [served]
+
+
+@pytest.mark.parametrize("trouble", [TimeoutError(), BusyError(), CircuitOpenError()])
+def test_a_verifier_without_time_left_is_asked_about_no_further_candidate(trouble: Exception) -> None:
+    """Once the verifier is late, or is left alone, the call is a miss; it is not asked sixteen times."""
+    candidates = [near(f"reworded {number}") for number in range(16)]
+    _, effects = drive(answer(plan(verifier=accepts), REQUEST), {Search: candidates, Verify: trouble})
+    assert steps(effects).count(Verify) == 1
+    (miss,) = [event for event in emitted(effects) if isinstance(event, Miss)]
+    assert miss.reason == "refused"
+
+
+class PanicException(BaseException):
+    """What an extension written in Rust raises when it panics."""
+
+
+@pytest.mark.parametrize("error", [PanicException(), CancelledError()])
+@pytest.mark.parametrize("part", ["guard", "store_if", "decode", "encode"])
+def test_a_panic_in_a_part_is_doubt(part: str, error: BaseException) -> None:
+    """An exception that is no `Exception`, and that only ends foreign code, is counted and kept from the caller."""
+
+    def panics(*_: object) -> Any:
+        raise error
+
+    plans = {
+        "guard": lambda: plan(guards=(panics,)),
+        "store_if": lambda: plan(store_if=panics),
+        "decode": lambda: plan(codec=SimpleNamespace(decode=panics, encode=plan().codec.encode)),
+        "encode": lambda: plan(codec=SimpleNamespace(encode=panics)),
+    }
+    found: dict[type, Any] = {} if part in ("store_if", "encode") else {Search: [near()]}
+    response, effects = drive(answer(plans[part](), REQUEST), found)
+    assert response == "fresh"
+    assert any(isinstance(event, Failure) for event in emitted(effects))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), GeneratorExit()])
+def test_what_ends_the_program_passes_by_the_flow(error: BaseException) -> None:
+    """What is raised to end the program, or the thread, in the midst of a part reaches the caller."""
+
+    def interrupted(*_: object) -> bool:
+        raise error
+
+    with pytest.raises(type(error)):
+        drive(answer(plan(guards=(interrupted,)), REQUEST), {Search: [near()]})
+
+
+ODD_REPLIES: dict[str, Callable[[], dict[type, Any]]] = {
+    "no age": lambda: {Recall: Recalled(Candidate(entry(fresh_for=5.0), 1.0, None), 7), Embed: None},  # type: ignore[arg-type]
+    "no candidates": lambda: {Search: 5},
+    "read once": lambda: {Search: iter([near()])},
+}
+
+
+@pytest.mark.parametrize(("odd", "reason"), [("no age", "storage"), ("no candidates", "storage"), ("read once", None)])
+def test_whatever_a_storage_returns_is_judged_within_the_flow(odd: str, reason: str | None) -> None:
+    """What a storage returns is read once, and trouble with it is a bypass wherever it shows."""
+    response, effects = drive(answer(plan(), REQUEST), ODD_REPLIES[odd]())
+    bypasses = [event.reason for event in emitted(effects) if isinstance(event, Bypass)]
+    assert bypasses == ([] if reason is None else [reason])
+    assert response == ("fresh" if reason else "cached")
+
+
 def test_what_is_kept_for_longer_tells_how_long_it_is_served() -> None:
     """An entry kept for the case that the function raises knows how long it is fresh."""
     _, effects = drive(answer(plan(stale_seconds=9.0), REQUEST))
@@ -784,3 +977,220 @@ def test_what_is_kept_for_longer_tells_how_long_it_is_served() -> None:
     forever = REQUEST._replace(ttl=None)
     _, effects = drive(answer(plan(stale_seconds=9.0), forever))
     assert (put(effects).ttl, put(effects).entry.fresh_for) == (None, None)
+
+
+class Pending(Awaitable[str]):
+    """A response that has yet to be awaited."""
+
+    def __await__(self) -> Generator[Any, Any, str]:
+        """Give the answer."""
+        yield
+        return "an answer"
+
+
+@pytest.mark.parametrize(
+    ("response", "told"),
+    [
+        ((chunk for chunk in "ab"), ("stream", "generator", "return the whole answer")),
+        (Pending(), ("awaitable", "Pending", "pass mode='async' if it is to be awaited")),
+    ],
+    ids=["stream", "awaitable"],
+)
+def test_what_is_not_kept_is_told_with_its_type_and_a_remedy(response: Any, told: tuple[str, str, str]) -> None:
+    """The bypass of a response that reading would consume says what it is, and what to do."""
+    _, effects = drive(answer(plan(), REQUEST), {Call: Called(response, 0.0)})
+    (event,) = outcomes(effects)
+    assert isinstance(event, Bypass)
+    assert (event.reason, event.detail, event.remedy) == told
+
+
+@pytest.mark.parametrize(
+    ("recalled", "changes", "reason", "nearest", "is_kept_for_failure"),
+    [
+        (NOTHING, {}, "exact_only", None, False),
+        (exactly(fresh_for=0.5), {}, "exact_only", None, False),
+        (exactly(fresh_for=0.5), {"stale_seconds": 9.0}, "exact_only", None, True),
+        (exactly(), {"store_if": declines}, "unwanted", "store_if", False),
+        (exactly(prompt="another"), {"stale_seconds": 9.0}, "exact_only", None, False),
+    ],
+    ids=["nothing", "expired", "expired, kept for failures", "unwanted", "another prompt's"],
+)
+def test_a_miss_of_a_prompt_that_matches_exactly_only(
+    recalled: Recalled, changes: dict[str, Any], reason: str, nearest: str | None, is_kept_for_failure: bool
+) -> None:
+    """Such a miss tells why, is stored under the epoch that was seen, and names who refused its own answer."""
+    _, effects = drive(answer(plan(**changes), REQUEST), {Recall: recalled, Embed: None})
+    (miss,) = outcomes(effects)
+    assert isinstance(miss, Miss)
+    assert (miss.reason, miss.epoch, miss.stale is not None) == (reason, 7, is_kept_for_failure)
+    if nearest is not None:
+        assert miss.nearest is not None
+        assert (miss.nearest.candidate, miss.nearest.refused_by) == (recalled.candidate, nearest)
+
+
+def test_a_call_that_waits_too_long_looks_once_more_and_goes_on() -> None:
+    """If the call that computes the answer takes too long, this one looks again, does not wait again, and calls."""
+    response, effects = drive(answer(plan(coalesce=True), REQUEST), {Coalesce: TimeoutError()})
+    assert response == "fresh"
+    assert steps(effects).count(Coalesce) == 1
+    assert steps(effects).count(Recall) == 2
+
+
+@pytest.mark.parametrize("similar", [False, True])
+def test_a_verifier_is_asked_about_an_expired_answer_to_another_prompt(similar: bool) -> None:
+    """Before an expired answer stands in, the verifier is asked, unless it is the very prompt's own."""
+    own, other = exactly(fresh_for=0.5), near(fresh_for=0.5)
+    found: dict[type, Any] = {Recall: own}
+    if similar:
+        found = {Recall: InTurn([NOTHING, Recalled(other, 7)]), Search: [other]}
+    replies = {**found, Call: AsResult(DOWN), Verify: True}
+    response, effects = drive(answer(plan(stale_seconds=9.0, verifier=accepts), REQUEST), replies)
+    assert response == "cached"
+    assert steps(effects).count(Verify) == similar
+    assert [effect.prompt for effect in effects if isinstance(effect, Verify)] == ["question"] * similar
+
+
+@pytest.mark.parametrize(("trouble", "told"), [(DOWN, [Failure("storage", DOWN)]), (CircuitOpenError(), [])])
+def test_trouble_with_the_second_look_at_an_expired_answer_is_told(trouble: Exception, told: list[Failure]) -> None:
+    """A storage that fails after the function did is counted, unless it is being left alone."""
+    replies = {Recall: InTurn([exactly(fresh_for=0.5), trouble]), Call: AsResult(ConnectionError("mine"))}
+    effects: list[Effect] = []
+
+    def reply(effect: Effect) -> Any:
+        effects.append(effect)
+        return by_type({**REPLIES, **replies})(effect)
+
+    with pytest.raises(ConnectionError, match="mine"):
+        driving.drive(answer(plan(stale_seconds=9.0), REQUEST), reply)
+    assert [event for event in emitted(effects) if isinstance(event, Failure)] == told
+
+
+@pytest.mark.parametrize("returned", [None, "kept", Stored(True, "none")])  # type: ignore[arg-type]
+def test_a_put_that_returns_something_else_is_trouble(returned: Any) -> None:
+    """What a storage returns of a put is checked, and the message names its type."""
+    _, effects = drive(answer(plan(), REQUEST), {Put: returned})
+    (failure,) = [event for event in emitted(effects) if isinstance(event, Failure)]
+    assert failure.stage == "storage"
+    assert type(returned).__name__ in str(failure.error)
+
+
+@pytest.mark.parametrize(
+    ("replies", "stage", "detail"),
+    [
+        ({LoadModel: DOWN}, "model", repr(DOWN)),
+        ({Recall: DOWN}, "storage", repr(DOWN)),
+        ({Recall: CircuitOpenError("left alone")}, "storage", "left alone"),
+        ({Embed: DOWN}, "embedding", repr(DOWN)),
+        ({Search: CircuitOpenError("left alone")}, "storage", "left alone"),
+    ],
+)
+def test_a_bypass_tells_what_is_behind_it(replies: dict[type, Any], stage: str, detail: str) -> None:
+    """The bypass of a part in trouble carries its stage and the exception, for who asks why."""
+    _, effects = drive(answer(plan(), REQUEST), replies)
+    (event,) = outcomes(effects)
+    assert isinstance(event, Bypass)
+    assert (event.reason, event.detail) == (stage, detail)
+
+
+def test_an_answer_to_what_has_changed_meanwhile_is_not_stored() -> None:
+    """If the call asks for something else by the time the function is called, the miss says so, and nothing is put."""
+    response, effects = drive(answer(plan(), REQUEST), {Call: Called("fresh", 0.3, as_read=False)})
+    (miss,) = outcomes(effects)
+    assert isinstance(miss, Miss)
+    assert (response, miss.reason, miss.storable) == ("fresh", "changed", False)
+    assert Put not in steps(effects)
+
+
+@pytest.mark.parametrize("trouble", [TimeoutError(), BusyError()])
+def test_a_large_answer_that_is_not_decoded_in_time_is_a_miss(trouble: Exception) -> None:
+    """Once there is no time to decode an answer, no other one is tried, and the miss says that none could be read."""
+    candidates = [near("reworded", payload=CODEC.encode(LARGE)), near("other words")]
+    _, effects = drive(answer(plan(), REQUEST), {Search: candidates, Decode: trouble})
+    (miss,) = outcomes(effects)
+    assert isinstance(miss, Miss)
+    assert miss.reason == "corrupt"
+    assert [event for event in emitted(effects) if isinstance(event, Failure)] == [Failure("codec", trouble)]
+
+
+PROMPT = standalone(str)
+INSTEAD = Request("question", "n", b"without the history", 60.0)
+TO_REWRITE = REQUEST._replace(rewriting=Rewriting(PROMPT, ["messages"], b"digest", INSTEAD))
+
+
+def test_a_turn_that_is_rewritten_is_looked_up_in_place_of_the_history() -> None:
+    """The question that stands alone is what is looked up, embedded and stored, unless the conversation is reported."""
+    _, effects = drive(answer(plan(), TO_REWRITE), {Rewrite: "rewritten"})
+    assert steps(effects) == [Rewrite, LoadModel, Recall, Recall, Embed, Search, Call, Emit, Put, Emit]
+    assert effects[0] == Rewrite(PROMPT, ["messages"], b"digest")
+    assert effects[2] == Recall(QUERY.namespace, QUERY.key)
+    assert effects[4] == Embed("rewritten", PREPARED.model_id)
+    assert put(effects).entry.partition == INSTEAD.query("model").partition != QUERY.partition
+
+
+LATE = TimeoutError()
+
+
+@pytest.mark.parametrize(
+    ("reply", "failures"),
+    [
+        (None, []),
+        (DOWN, [Failure("rewrite", DOWN)]),
+        (LATE, [Failure("rewrite", LATE)]),
+        (CircuitOpenError(), []),
+    ],
+)
+def test_a_turn_that_is_not_rewritten_is_looked_up_with_its_history(reply: Any, failures: list[Failure]) -> None:
+    """Whatever goes wrong, the history must be equal; trouble is counted unless it is known."""
+    _, effects = drive(answer(plan(), TO_REWRITE), {Rewrite: reply})
+    assert put(effects).entry.key == QUERY.key
+    assert [event for event in emitted(effects) if isinstance(event, Failure)] == failures
+
+
+TALK = Request("last", "n", b"exact", 60.0, history=(Turn("user", "first"), Turn("assistant", "reply")))
+TALKED = TALK.query("model")
+
+
+def talked(*texts: str) -> Candidate:
+    """Return a conversation as a search may find it; its first turns are other ones than those of `TALK`."""
+    prompt = written([Turn("user", texts[0]), Turn("assistant", texts[1])], texts[2])
+    return near(prompt, partition=TALKED.partition, key=prompt)
+
+
+def test_a_conversation_with_an_equal_history_is_served_without_its_turns_embedded() -> None:
+    """Only the last turns are compared then."""
+    response, effects = drive(answer(plan(), TALK), {Search: [talked("first", "reply", "the last")]})
+    assert response == "cached"
+    assert EmbedTurns not in steps(effects)
+
+
+def test_a_conversation_with_a_similar_history_is_served() -> None:
+    """The turns that differ are embedded, by the model of the look-up, and what is stored holds the conversation."""
+    replies: dict[type, Any] = {
+        Search: [talked("at first", "reply", "last")],
+        EmbedTurns: {"first": VECTOR, "at first": VECTOR},
+    }
+    response, effects = drive(answer(plan(), TALK), replies)
+    assert response == "cached"
+    assert EmbedTurns(("at first", "first"), "model") in effects
+    _, effects = drive(answer(plan(), TALK))
+    assert put(effects).entry.prompt == written(TALK.history or (), "last") == TALKED.prompt
+
+
+@pytest.mark.parametrize("error", [DOWN, TimeoutError(), CircuitOpenError()])
+def test_turns_that_cannot_be_embedded_make_a_miss(error: Exception) -> None:
+    """Trouble leaves the equal history, and the call is no bypass."""
+    _, effects = drive(answer(plan(), TALK), {Search: [talked("at first", "reply", "last")], EmbedTurns: error})
+    (miss,) = outcomes(effects)
+    assert isinstance(miss, Miss)
+    assert miss.reason == "vetoed"
+    failures = [event for event in emitted(effects) if isinstance(event, Failure)]
+    assert failures == ([] if isinstance(error, CircuitOpenError) else [Failure("embedding", error)])
+    assert Veto("history") in emitted(effects)
+
+
+def test_what_is_recorded_of_conversations_is_all_of_them() -> None:
+    """Whether two last turns ask the same cannot be judged without what was said before."""
+    found = talked("first", "reply", "the last")
+    _, effects = drive(answer(plan(), TALK, recorded=True), {Search: [found]})
+    (compared,) = [event for event in emitted(effects) if isinstance(event, Compared)]
+    assert (compared.prompt, compared.cached_prompt) == (TALKED.prompt, found.entry.prompt)

@@ -12,12 +12,15 @@ from support import driving
 
 from recallm.codec.codec import Codec
 from recallm.engine.effects import Call, Called, Effect, Embed, Emit, LoadModel
-from recallm.engine.flow import Flow, Plan, answer
-from recallm.engine.maintenance import explain, forget
+from recallm.engine.flow import answer
+from recallm.engine.maintenance import explain, forget, load_model
+from recallm.engine.plan import Flow, Plan
 from recallm.errors import OddVectorError
+from recallm.guards import word_lists
+from recallm.guards.default import capitals_agree
 from recallm.keying.completeness import is_complete
 from recallm.keying.keyer import Request
-from recallm.records import Bypass, Candidate, Entry, Explanation, Hit, Miss, ModelInfo, Recalled, Stored
+from recallm.records import Bypass, Candidate, Entry, Explanation, Failure, Hit, Miss, ModelInfo, Recalled, Stored
 from recallm.scoring import normalise
 from recallm.storage.base import Put, Recall, Remove, Search
 
@@ -204,3 +207,30 @@ def test_forgetting_raises_where_it_cannot_be_done(effect: type) -> None:
     """Forgetting raises if it cannot be done: whoever removes an answer must know whether it is gone."""
     with pytest.raises(ConnectionError):
         drive(forget(plan(), REQUEST), {effect: DOWN})
+
+
+@pytest.mark.parametrize(
+    ("threshold", "guards", "read"),
+    [(0.9, (refuses, capitals_agree), 1), (0.9, (refuses,), 0), ("exact", (capitals_agree,), 0)],
+)
+def test_warming_up_reads_the_lists_of_the_default_guards(threshold: Any, guards: Any, read: int) -> None:
+    """Word lists are read with the model if a default guard will be asked."""
+    word_lists.capitalised_words.cache_clear()
+    ready, effects = drive(load_model(threshold, guards), {})
+    assert ready
+    assert word_lists.capitalised_words.cache_info().currsize == read
+    assert effects == [LoadModel()] * (threshold != "exact")
+
+
+def test_lists_that_cannot_be_read_keep_no_service_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a list is missing the trouble is told, and the model is loaded all the same."""
+    error = FileNotFoundError()
+
+    def missing(_name: str) -> list[str]:
+        raise error
+
+    monkeypatch.setattr(word_lists, "lines_of", missing)
+    word_lists.capitalised_words.cache_clear()
+    ready, effects = drive(load_model(0.9, (capitals_agree,)), {})
+    assert ready
+    assert effects == [Emit(Failure("guard", error)), LoadModel()]

@@ -14,13 +14,33 @@ from textwrap import fill, indent
 from types import MappingProxyType
 from typing import Any, TypedDict, TypeVar
 
-from recallm import checks
+from recallm import amounts, checks
 from recallm.config import CacheConfig
-from recallm.errors import InvalidTypeError
+from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.guards.default import DEFAULT_GUARDS
 from recallm.keying.completeness import is_complete
+from recallm.keying.tags import checked_tags
 from recallm.storage.base import StorageBackend
-from recallm.typing import Context, EmbedderLike, Guard, Mode, Namespace, Prompt, Seconds, StoreIf, Threshold, Verifier
+from recallm.typing import (
+    SERVES,
+    Context,
+    Duration,
+    EmbedderLike,
+    Guard,
+    History,
+    Mode,
+    Namespace,
+    Price,
+    Prompt,
+    Same,
+    Serve,
+    SkipIf,
+    StoreIf,
+    Tags,
+    Threshold,
+    Ttl,
+    Verifier,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,16 +76,26 @@ class WrapOptions(TypedDict, total=False):
     mode: Mode
     context: Context | None
     prompt: Prompt | None
+    history: History
     namespace: Namespace | None
     version: str | None
     ignore: Collection[str]
-    ttl: Seconds | None
+    ttl: Ttl | None
+    ttl_jitter: float
     store_if: StoreIf | None
     verify: Verifier | None
     response_type: Any
     response_types: Collection[Any] | None
     coalesce: bool
-    stale_if_error: Seconds | None
+    stale_if_error: Duration | None
+    stale_while_revalidate: Duration | None
+    tags: Tags | None
+    serve: Serve
+    skip_if: SkipIf | None
+    price: Price | None
+    audit: float
+    same: Same | None
+    max_wrong: float | None
 
 
 class DecoratorOptions(WrapOptions, total=False):
@@ -95,7 +125,15 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             "name of the argument that carries the prompt, or a callable of all arguments that returns it (None: not "
             "cached); not given: ``messages``, else the only one among ``prompt``, ``question``, ``query``, ``input``, "
             "``contents``, ``text``, ``message``, ``user_input``, ``user_prompt``, ``user_message``, ``instruction``, "
-            "else the only parameter. It goes by names, never by types."
+            "else the only parameter. It goes by names, never by types. For conversations see `recallm.standalone`."
+        ),
+        "history": Option(
+            'what the turns before the last one of messages must be. ``"equal"``: this is never wrong. ``"similar"``: '
+            "as many turns, each alike and passed by the guards, with the same numbers, names and literals. Of answers "
+            "to reworded conversations it finds some 15 in 100, where equality finds none, and 1 to 3 in 100 that it "
+            "serves are wrong.",
+            "equal",
+            lambda value: checks.choice(value, "history", ("equal", "similar")),
         ),
         "namespace": Option(
             "what is invalidated together: a str, or a callable of all arguments; not given: the config's default, "
@@ -113,9 +151,17 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             (),
         ),
         "ttl": Option(
-            "seconds or timedelta until an answer expires; None: never; not given: the config's default.",
+            "seconds, timedelta or a text such as ``1h30m`` until an answer expires, or a callable of the response "
+            "that returns one, not async; None: never; not given: the config's default. If the callable raises, or "
+            "returns no time, the answer is not stored.",
             NOT_GIVEN,
-            lambda value: value if value is NOT_GIVEN else checks.ttl(value),
+            lambda value: value if value is NOT_GIVEN else amounts.ttl(value),
+        ),
+        "ttl_jitter": Option(
+            "share, from 0 to below 1, by which the time to live is shortened at the most, so that answers that were "
+            "stored together do not expire together. It is drawn by the prompt's key: the same for one prompt.",
+            0.0,
+            amounts.jitter,
         ),
         "store_if": Option(
             "predicate of the response, not async: what it refuses is not stored, and if it is stored already, not "
@@ -143,13 +189,65 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             lambda value: checks.flag(value, "coalesce"),
         ),
         "stale_if_error": Option(
-            "seconds or timedelta for which an answer that has expired is served if the function raises an "
+            "seconds, timedelta or text for which an answer that has expired is served if the function raises an "
             "`Exception`; None: the exception reaches the caller.",
             check=lambda value: checks.ttl(value, "stale_if_error"),
         ),
+        "stale_while_revalidate": Option(
+            "seconds, timedelta or text for which an answer that has expired is served at once, while the function "
+            "makes a new one: a sync function in another thread, an async one in a task of its event loop, once at a "
+            "time for each answer, with copies of the lists and dicts that were passed. Under trio a call waits for "
+            "the function instead. None: not at all.",
+            check=lambda value: checks.ttl(value, "stale_while_revalidate"),
+        ),
+        "tags": Option(
+            "names of what an answer rests on, by which `recallm.invalidate_tag` removes it: a str, a collection of "
+            "str, or a callable ``(kw, response)``, of all arguments by name and the response, that returns one; an "
+            "answer whose tags cannot be had is not stored.",
+            check=checked_tags,
+        ),
+        "serve": Option(
+            '``"all"``; ``"exact"``: only the very same prompt\'s answer is served, and a similar one\'s is not looked '
+            'for; ``"none"``: answers are looked up, ``stats().shadow_hits`` counts what would have been served, and '
+            "each call calls the function. A call's ``cache_serve=`` takes precedence; `recallm.set_serve` caps both.",
+            "all",
+            lambda value: checks.choice(value, "serve", SERVES),
+        ),
+        "skip_if": Option(
+            "predicate of all arguments by name, not async: if it returns True, the call is none of the cache's, for "
+            "private data. Nothing is looked up, embedded, stored or logged of it, nor if the predicate raises.",
+            check=lambda value: value if value is None else checks.predicate(value, "skip_if", else_=""),
+        ),
+        "price": Option(
+            "what a million tokens cost, in and out, such as ``(0.15, 0.60)``, or ``{'input': 0.15, 'output': 0.60}``, "
+            "or a callable of the response that returns what it cost, for ``stats().saved_cost``; the currency is "
+            "yours.",
+            check=amounts.price,
+        ),
+        "audit": Option(
+            "share of the similar hits, in [0, 1], for which the function is called after all: its answer is returned "
+            "and stored, and the stored one is compared with it by ``same``, for ``stats().wrong_rate``. Such a call "
+            "is a miss. Which hits are drawn follows from their keys and their order.",
+            0.0,
+            lambda value: checks.share_or_all(value, "audit"),
+        ),
+        "same": Option(
+            "compares two answers for ``audit``: ``(prompt, cached_response, response) -> bool``, not async; True if "
+            "the cached one would have been as right. A thread calls it some time later. None: "
+            "`recallm.judges.texts_agree`, which finds some right answers wrong.",
+            check=lambda value: value if value is None else checks.predicate(value, "same", else_=""),
+        ),
+        "max_wrong": Option(
+            "share of the similar hits that may be wrong: once audits prove that more are, only the very same prompt's "
+            "answers are served by this cache in this process, until ``reset_stats()``; None: no limit. A cache that "
+            "keeps to it, as ``same`` judges, is stopped with a probability of at most 5 %, however long it runs. It "
+            "needs a ``same`` of yours.",
+            check=lambda value: value if value is None else checks.share(value, "max_wrong"),
+        ),
         "threshold": Option(
-            '``"strict"``, ``"balanced"``, ``"loose"`` or a cosine in [0, 1]; ``"exact"``: only the very same prompt, '
-            "no embedding at all (for text that is data: translate, embed, tool calls); not given: the config's.",
+            '``"strict"``, ``"balanced"``, ``"guarded"`` (only with all default guards), ``"loose"`` or a cosine in '
+            '[0, 1]; ``"exact"``: only the very same prompt, no embedding at all (for text that is data: translate, '
+            "embed, tool calls); not given: the config's.",
             NOT_GIVEN,
         ),
         "storage": Option("a storage, a registered name, or a URL such as ``redis://localhost``.", "default"),
@@ -159,6 +257,23 @@ ROWS: Mapping[str, Option] = MappingProxyType(
         "name": Option("name under which `recallm.stats(name)` reports; not given: ``module.qualname``."),
     }
 )
+
+
+def checked_guards(guards: object, threshold: Threshold) -> tuple[Guard, ...]:
+    """Return guards that may be asked at a threshold.
+
+    Raises:
+        InvalidTypeError: `guards` is not a sequence of callables, or one of them is async.
+        InvalidValueError: the threshold is "guarded", which counts on the default guards, and one of them is not there.
+    """
+    given = checks.guards(guards)
+    missing = [guard.__name__ for guard in DEFAULT_GUARDS if guard not in given]
+    if threshold == "guarded" and missing:
+        raise InvalidValueError(
+            f"threshold='guarded' counts on the default guards, and guards= leaves out {', '.join(missing)}; use "
+            "guards=(*recallm.DEFAULT_GUARDS, ...) or threshold='balanced'"
+        )
+    return given
 
 
 @cache

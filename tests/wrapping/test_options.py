@@ -5,18 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
 import recallm.typing
-from recallm import DEFAULT_GUARDS, InMemoryStorage, SemanticCache, options, semantic_cache
-from recallm.errors import InvalidTypeError
-from recallm.options import NOT_GIVEN, DecoratorOptions, WrapOptions, chosen, rows
+from recallm import DEFAULT_GUARDS, CacheConfig, Guard, InMemoryStorage, SemanticCache, semantic_cache
+from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.testing import FakeEmbedder
-
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+from recallm.wrapping import options
+from recallm.wrapping.options import NOT_GIVEN, DecoratorOptions, WrapOptions, chosen, rows
 
 
 @pytest.mark.parametrize(("function", "kind"), [(semantic_cache, DecoratorOptions), (SemanticCache.wrap, WrapOptions)])
@@ -45,19 +43,12 @@ def test_the_docstring_has_a_line_for_every_option(function: Callable[..., Any],
     assert [name for name in documented if name in rows(kind)] == list(rows(kind))
 
 
-def test_the_readme_has_a_line_for_every_option() -> None:
-    """The table of options names each option of the decorator."""
-    table = README.partition("| option | meaning |")[2].partition("\n\n")[0]
-    named = re.findall(r"`(\w+)`", " ".join(row.split("|")[1] for row in table.splitlines() if row.count("|") > 2))
-    assert sorted(named) == sorted(rows(DecoratorOptions))
-
-
 def test_an_option_that_does_not_exist_is_refused_with_the_one_that_was_meant() -> None:
     """A misspelt option raises at decoration, as a `TypeError`, and names the nearest one."""
     with pytest.raises(InvalidTypeError, match=r"semantic_cache\(\) got .* 'treshold'; use 'threshold'"):
         semantic_cache(treshold=0.9)  # type: ignore[call-overload]  # that it is misspelt is the point
     cache = SemanticCache(InMemoryStorage(), embedder=FakeEmbedder())
-    with pytest.raises(TypeError, match=r"wrap\(\) got .* argument 'xyz'; use 'coalesce', 'context'"):
+    with pytest.raises(TypeError, match=r"wrap\(\) got .* argument 'xyz'; use 'audit', 'coalesce', 'context'"):
         cache.wrap(len, xyz=1)  # type: ignore[call-arg]  # likewise
 
 
@@ -68,3 +59,17 @@ def test_what_is_not_given_has_its_default_and_what_is_given_is_checked() -> Non
     assert chosen(WrapOptions, {"ttl": 5}, "f")["ttl"] == 5.0
     with pytest.raises(InvalidTypeError, match="coalesce='yes' is a str; use True or False"):
         chosen(WrapOptions, {"coalesce": "yes"}, "f")
+
+
+@pytest.mark.parametrize("guards", [(), DEFAULT_GUARDS[1:], (lambda _prompt, _cached: True,)])
+def test_the_guarded_threshold_needs_the_default_guards(guards: tuple[Guard, ...]) -> None:
+    """A threshold that counts on the default guards is refused without one of them, with the line to write."""
+    with pytest.raises(InvalidValueError, match=r"guards=\(\*recallm.DEFAULT_GUARDS, ...\) or threshold='balanced'"):
+        semantic_cache(context={}, threshold="guarded", guards=guards)(len)
+    SemanticCache(config=CacheConfig(threshold="balanced"), guards=guards)
+
+
+def test_guards_of_ones_own_join_the_default_ones_at_the_guarded_threshold() -> None:
+    """The guarded threshold allows more guards than the default ones."""
+    cache = SemanticCache(config=CacheConfig(threshold="guarded"), guards=(str.__eq__, *DEFAULT_GUARDS))
+    assert cache.config.resolved_threshold() == 0.88
