@@ -29,6 +29,7 @@ class FakeEmbedder(Embedder):
     """
 
     model_id = "recallm/fake"
+    threads = 8
 
     def __init__(self, *, dim: int = 256, vectors: Mapping[str, list[float]] | None = None) -> None:
         self.dim = dim

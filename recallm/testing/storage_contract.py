@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,22 +13,35 @@ from unittest import SkipTest
 
 import numpy as np
 
-from recallm.errors import OddVectorError
 from recallm.records import Candidate, Entry, Recalled
 from recallm.scoring import normalise
-from recallm.storage.base import Invalidate, Put, Recall, Remove, Search, Sizes, StorageBackend, StorageOperation
+from recallm.storage.base import (
+    Invalidate,
+    Put,
+    Recall,
+    RecallAndSearch,
+    Remove,
+    Search,
+    Sizes,
+    StorageBackend,
+    StorageOperation,
+)
 from recallm.testing.fakes import FakeEmbedder, fake_entry
 from recallm.testing.storage_flows import AwaitedStorage, Crowd, apart, arun, run, together, while_invalidated
+from recallm.testing.tag_contract import TagContract
 from recallm.testing.threads import run_at_once
 
 RACE_SECONDS = 0.2
 """For how many seconds rounds of threads are repeated, at least one: a single round takes 0.01 s and may be lucky."""
 
+SHORT = normalise([1.0, 2.0])
+"""A vector of another length than that of `entry`."""
+
 LOOPS = 2
 """How many event loops use a storage one after the other: the second shows what was bound to the first."""
 
 
-class StorageContract:
+class StorageContract(TagContract):
     """Tests that every storage must pass, as methods for pytest.
 
     Subclass it under a name that pytest collects, and implement `make_storage`; `pass_time` too if entries can be
@@ -89,11 +103,11 @@ class StorageContract:
     def test_recalls_what_was_put(self) -> None:
         """An entry is recalled by its key, whole."""
         storage = self.sync_storage()
-        entry = self.stored(storage, self.entry(seconds=1.5, tokens=7))
+        entry = self.stored(storage, self.entry(seconds=1.5, tokens=7, cost=0.25))
         candidate = storage.recall("n", entry.key).candidate
         assert candidate is not None
         assert (candidate.entry.prompt, candidate.entry.payload, candidate.similarity) == ("hello", entry.payload, 1.0)
-        assert (candidate.entry.seconds, candidate.entry.tokens) == (1.5, 7)
+        assert (candidate.entry.seconds, candidate.entry.tokens, candidate.entry.cost) == (1.5, 7, 0.25)
         assert candidate.age >= 0
 
     def test_recalls_nothing_unknown(self) -> None:
@@ -111,6 +125,21 @@ class StorageContract:
         assert vector is not None
         assert [found.entry.prompt for found in storage.search("n", "p", vector, 0.5, 1)] == ["one two three four"]
         assert len(storage.search("n", "p", vector, -1.0, None)) == len(entries)
+
+    def test_finds_both_at_once_what_it_finds_apart(self) -> None:
+        """A look-up that may also search gives what `recall` gives and, if it did search, what `search` gives."""
+        storage = self.sync_storage()
+        stored, absent = self.stored(storage, self.entry("one two three four")), self.entry("one two three five")
+        assert absent.vector is not None
+        search = Search("n", "p", absent.vector, 0.5, 16)
+        for _ in range(2):
+            both = storage.recall_and_search("n", absent.key, search)
+            assert both[:2] == storage.recall("n", absent.key)[:2]
+            if both.similar is not None:
+                assert [found.entry.prompt for found in both.similar] == self.found(storage, absent, 0.5)
+        candidate = storage.recall_and_search("n", stored.key, search).candidate
+        assert candidate is not None
+        assert candidate.entry.prompt == stored.prompt
 
     def test_reports_exact_cosines(self) -> None:
         """A candidate's similarity is the cosine of the two vectors."""
@@ -211,17 +240,95 @@ class StorageContract:
         assert storage.sizes(["n", "empty"]) == {"n": 1}
         assert storage.sizes([]) == {}
 
-    def test_refuses_vectors_of_another_dimension(self) -> None:
-        """A search with a vector of another dimension raises `OddVectorError`, and stored entries are still found."""
+    def test_lists_its_namespaces(self) -> None:
+        """A storage that can list them names the namespaces that hold live entries, each once."""
+        storage = self._listing()
+        assert list(storage.namespaces()) == []
+        for namespace in ("n", "m", "", "gone"):
+            self.stored(storage, self.entry("one", namespace=namespace))
+            self.stored(storage, self.entry("two", namespace=namespace, partition="q"))
+        storage.invalidate("gone")
+        assert sorted(storage.namespaces()) == ["", "m", "n"]
+
+    def test_lists_the_entries_of_a_namespace(self) -> None:
+        """A storage that can list them yields each live entry of a namespace once, whole and in any order."""
+        storage = self._listing()
+        number = 300  # more than a page
+        prompts = [f"prompt {each}" for each in range(number)]
+        first = self.stored(storage, self.entry(prompts[0], seconds=1.5, tokens=7, fresh_for=2.5), ttl=100.0)
+        rest = [self.stored(storage, self.entry(prompt, partition="q")) for prompt in prompts[1:-1]]
+        bare = self.stored(storage, self.entry(prompts[-1], vector=None))
+        self.stored(storage, self.entry("elsewhere", namespace="m"))
+        found = {each.entry.prompt: each for each in storage.entries("n")}
+        assert len(list(storage.entries("n"))) == number
+        assert sorted(found) == sorted(prompts)
+        for entry in (first, rest[0], bare):
+            listed = found[entry.prompt]
+            assert _comparable(listed) == _comparable(Candidate(entry, 1.0, 0.0))
+            assert 0 <= listed.age < 60
+        vector = found[first.prompt].entry.vector
+        assert first.vector is not None
+        assert vector is not None
+        assert np.allclose(vector, first.vector)
+        assert found[bare.prompt].entry.vector is None
+        left = found[first.prompt].expires_in
+        assert left is not None
+        assert 0 < left <= 100.0
+        assert found[bare.prompt].expires_in == math.inf
+        assert list(storage.entries("empty")) == []
+
+    def test_lists_nothing_that_is_gone(self) -> None:
+        """What has expired or was removed is not listed, nor what an invalidation ended."""
+        storage = self._listing()
+        expired = self.stored(storage, self.entry("expired"), ttl=0.3)
+        removed = self.stored(storage, self.entry("removed"))
+        self.stored(storage, self.entry("stays"))
+        self.stored(storage, self.entry("expired", namespace="m"), ttl=0.3)
+        self.stored(storage, self.entry("ended", namespace="l"))
+        storage.invalidate("l")
+        storage.remove("n", [removed.key])
+        self.pass_time(0.35)
+        assert [each.entry.prompt for each in storage.entries("n")] == ["stays"]
+        assert list(storage.entries("l")) == []
+        assert storage.recall("n", expired.key).candidate is None
+        assert list(storage.namespaces()) == ["n"]
+
+    def _listing(self) -> StorageBackend:
+        """Return an empty storage that can list what it holds; skip the test if this one cannot."""
         storage = self.sync_storage()
-        entry = self.stored(storage, self.entry())
         try:
-            storage.search("n", "p", normalise([1.0, 2.0]), 0.5, 16)
-        except OddVectorError:
-            pass
-        else:
-            raise AssertionError("a search with a vector of another dimension must raise OddVectorError")
-        assert self.found(storage, entry) == ["hello"]
+            iter(storage.namespaces())
+        except NotImplementedError:
+            raise SkipTest("the storage cannot list its entries") from None
+        return storage
+
+    def test_keeps_vectors_of_different_lengths_apart(self) -> None:
+        """Entries whose vectors have another length are not found; both may be stored, and take each other's place."""
+        storage = self.sync_storage()
+        longer = self.stored(storage, self.entry("hello"))
+        assert self.found(storage, self.entry(vector=SHORT), -1.0) == []
+        shorter = self.stored(storage, self.entry("bye", vector=SHORT))
+        assert self.found(storage, longer, -1.0) == ["hello"]
+        assert self.found(storage, shorter, -1.0) == ["bye"]
+        again = self.stored(storage, self.entry("hello", vector=SHORT))
+        assert self.found(storage, longer, -1.0) == []
+        assert sorted(self.found(storage, again, -1.0)) == ["bye", "hello"]
+        assert storage.remove("n", [again.key]) == 1
+        assert self.found(storage, shorter, -1.0) == ["bye"]
+        assert storage.invalidate("n") == 1
+        assert self.found(storage, shorter, -1.0) == []
+
+    def test_shares_no_epoch_with_another_storage(self) -> None:
+        """Of two storages, each with as many invalidations, neither has an epoch that the other has."""
+        epochs: list[int] = []
+        for _ in range(2):
+            storage = self.sync_storage()
+            for namespace in ("n", "m"):
+                for _ in range(3):
+                    epochs.append(storage.recall(namespace, "absent").epoch)
+                    storage.invalidate(namespace)
+            ours, theirs = set(epochs[:6]), set(epochs[6:])
+        assert not ours & theirs, f"two storages have the epochs {ours & theirs}"
 
     def test_threads_keep_to_their_own_namespaces(self) -> None:
         """Threads that use a namespace each never see each other's entries."""
@@ -263,6 +370,8 @@ class StorageContract:
             assert (await storage.aperform(Put(theirs, epoch, None))).kept
             reads: list[StorageOperation] = [Recall("n", each.key) for each in (ours, theirs)]
             reads += [Recall("n", "absent"), Sizes(["n", "m"]), Sizes([]), Search("n", "empty", vector, 0.5, 16)]
+            if storage.recalls_and_searches:
+                reads.append(RecallAndSearch("n", "absent", Search("n", "p", vector, 0.99, 16)))
             reads += [Search("n", "p", vector, threshold, limit) for threshold, limit in ((0.99, None), (-1.0, 1))]
             for read in reads:
                 awaited, plain = await storage.aperform(read), read.on(storage)

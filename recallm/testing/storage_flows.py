@@ -6,11 +6,23 @@ A flow knows neither threads nor event loops, so the same one asks a storage's m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from recallm.records import Candidate, Entry, Recalled, Stored
-from recallm.storage.base import Invalidate, Put, Recall, Remove, Search, Sizes, StorageBackend, StorageOperation
+from recallm.storage.base import (
+    Invalidate,
+    Put,
+    PutTagged,
+    Recall,
+    RecallAndSearch,
+    Remove,
+    RemoveTagged,
+    Search,
+    Sizes,
+    StorageBackend,
+    StorageOperation,
+)
 from recallm.testing.fakes import FakeEmbedder, fake_entry
 
 if TYPE_CHECKING:
@@ -182,6 +194,13 @@ class AwaitedStorage(StorageBackend):
         recalled: Recalled = self._perform(Recall(namespace, key))
         return recalled
 
+    def recall_and_search(self, namespace: str, key: str, search: Search) -> Recalled:
+        """Await a `RecallAndSearch`, or a `Recall` if the storage knows no better."""
+        if not self._storage.recalls_and_searches:
+            return self.recall(namespace, key)
+        recalled: Recalled = self._perform(RecallAndSearch(namespace, key, search))
+        return recalled
+
     def search(
         self, namespace: str, partition: str, vector: Vector, threshold: float, limit: int | None
     ) -> Sequence[Candidate]:
@@ -193,6 +212,21 @@ class AwaitedStorage(StorageBackend):
         """Await a `Put`."""
         stored: Stored = self._perform(Put(entry, epoch, ttl))
         return stored
+
+    @property
+    def keeps_tags(self) -> bool:  # type: ignore[override]  # that of the storage
+        """Whether the storage keeps tags."""
+        return self._storage.keeps_tags
+
+    def put_tagged(self, entry: Entry, epoch: int, ttl: float | None, began: float) -> Stored:
+        """Perform `PutTagged`."""
+        stored: Stored = self._perform(PutTagged(entry, epoch, ttl, began))
+        return stored
+
+    def remove_tagged(self, tag: str) -> int:
+        """Perform `RemoveTagged`."""
+        removed: int = self._perform(RemoveTagged(tag))
+        return removed
 
     def remove(self, namespace: str, keys: Sequence[str]) -> int:
         """Await a `Remove`."""
@@ -208,6 +242,14 @@ class AwaitedStorage(StorageBackend):
         """Await a `Sizes`."""
         sizes: Mapping[str, int] = self._perform(Sizes(tuple(namespaces)))
         return sizes
+
+    def namespaces(self) -> Iterable[str]:
+        """Ask the storage itself: there is no operation of this."""
+        return self._storage.namespaces()
+
+    def entries(self, namespace: str) -> Iterator[Candidate]:
+        """Ask the storage itself: there is no operation of this."""
+        return self._storage.entries(namespace)
 
 
 def _prompts(found: Iterable[Candidate]) -> list[str]:

