@@ -1,7 +1,6 @@
+# pip install -e ".[offline,redis]" fastapi uvicorn && REDIS_URL=redis://localhost python examples/fastapi_redis.py
 """A web service whose workers share one semantic cache on a Redis or Valkey server.
 
-    pip install "recallm[offline,redis]" fastapi uvicorn
-    REDIS_URL=redis://localhost:6379/0 python examples/fastapi_redis.py
     curl "localhost:8000/ask?tenant=acme&question=How+do+I+reset+my+password"
 
 What one worker answered, the other need not ask the model again. Without the server the service still answers.

