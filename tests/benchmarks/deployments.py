@@ -42,7 +42,7 @@ class Style:
     "shop/app.py": """
 import os
 from formatting import shorten
-from recallm import semantic_cache
+from recallm import CacheConfig, RedisStorage, semantic_cache
 from recallm.testing import FakeEmbedder
 from shop import clients, prompts
 from shop.helpers import tidy
@@ -50,7 +50,9 @@ from shop.settings import Style, Tone, settings
 style = Style()
 client = clients.client
 called = 0
-@semantic_cache(context={}, storage=os.environ["SHOP_REDIS"], embedder=FakeEmbedder())
+storage = RedisStorage.from_url(os.environ["SHOP_REDIS"], timeout=20.0)
+patient = CacheConfig(cache_timeout_seconds=20.0)
+@semantic_cache(context={}, storage=storage, embedder=FakeEmbedder(), config=patient)
 def answer(question: str, limit: int = 200, *, model: str = "small") -> str:
     '''Answer a customer.'''
     global called
@@ -65,11 +67,13 @@ if __name__ == "__main__":
 """,
     "kiosk.py": """
 import os
-from recallm import semantic_cache
+from recallm import CacheConfig, RedisStorage, semantic_cache
 from recallm.testing import FakeEmbedder
 GREETING = "Welcome!"
 called = 0
-@semantic_cache(context={}, storage=os.environ["SHOP_REDIS"], embedder=FakeEmbedder())
+storage = RedisStorage.from_url(os.environ["SHOP_REDIS"], timeout=20.0)
+patient = CacheConfig(cache_timeout_seconds=20.0)
+@semantic_cache(context={}, storage=storage, embedder=FakeEmbedder(), config=patient)
 def answer(question: str) -> str:
     global called
     called += 1

@@ -21,6 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from behaviour.test_faults import FAULTS, LIMIT_SECONDS, LIMITS, Switch, observe
+from behaviour.test_interruptions import WAITED_FOR, DeadlineError, Held, raising_soon, waits_for
 from support.faulty import Function
 
 from recallm import InMemoryStorage, ThreadSafeInMemoryStorage, semantic_cache
@@ -41,6 +42,32 @@ def fault_table() -> None:
                 f"{name:42} {'async' if asynchronous else 'sync':5} {answer:12} {seen.calls:5} "
                 f"{seen.seconds * 1e3:6.1f} ms  {seen.outcome:17} {', '.join(seen.errors) or '-':10} {seen.lines:9}"
             )
+
+
+def table_of_interruptions() -> None:
+    """Print what a caller gets whom a signal handler's exception reaches while the cache waits, and after how long."""
+    print(f"{'a handler raises during a wait for':42} {'caller gets':12} {'after':>9}  {'counted as':17} others then")
+    for part in WAITED_FOR:
+        held, error = Held(), DeadlineError("time is up")
+        ask = waits_for(part, held)
+        other = threading.Thread(target=ask, args=("three",))
+        if part != "model":
+            ask("one two")
+        held.holding = True
+        if part == "another call":
+            other.start()
+            held.begun.wait()
+        began, got = perf_counter(), "an answer"
+        with raising_soon(error, held.begun, once=False):
+            try:
+                ask("three" if part == "another call" else "two one")
+            except DeadlineError:
+                got = "DeadlineError"
+            seconds = perf_counter() - began
+        held.holding = False
+        held.released.set()
+        counted = ", ".join(ask.stats().bypasses) or "-"
+        print(f"{part:42} {got:12} {seconds * 1e3:6.1f} ms  {counted:17} {ask('one two')}")
 
 
 def burst_of_threads() -> None:
@@ -119,6 +146,8 @@ def main() -> None:
     logging.getLogger("recallm").addHandler(logging.NullHandler())
     warnings.simplefilter("ignore")
     fault_table()
+    print()
+    table_of_interruptions()
     print()
     burst_of_threads()
     asyncio.run(burst_of_tasks())

@@ -9,20 +9,19 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from recallm import DEFAULT_GUARDS, Guard, Pair
+from recallm import DEFAULT_GUARDS, Pair
 from recallm.evaluation.judge import embedded
 from recallm.evaluation.pairs import labelled
-from recallm.guards.evidence import compare
-from recallm.guards.prompt import parse
+from recallm.guards import default, prompt, words
 from recallm.registry import default_embedder
 from recallm.scoring import similarity
 from recallm.typing import PROFILES
 
-GRID = [step / 200 for step in range(120, 200)]
+GRID = [step / 200 for step in range(120, 201)]
 
 
 class Judged(NamedTuple):
@@ -62,25 +61,29 @@ def served(rows: Sequence[Judged], threshold: float, asked: frozenset[str]) -> S
     return Served(right / same, (len(passed) - right) / max(1, len(rows) - same), right / max(1, len(passed)))
 
 
-def best(rows: Sequence[Judged], asked: frozenset[str], most_wrong: float) -> str:
-    """Return the most hits at any threshold of `GRID` at which the share of wrong answers is small enough."""
+def best(rows: Sequence[Judged], asked: frozenset[str], is_safe: Callable[[Served], bool]) -> str:
+    """Return the most hits at any threshold of `GRID` at which what is served is safe enough."""
     found = [(served(rows, threshold, asked), threshold) for threshold in GRID]
-    good = [(row.hits, threshold) for row, threshold in found if row.hits and 1 - row.precision <= most_wrong]
+    good = [(row.hits, threshold) for row, threshold in found if row.hits and is_safe(row)]
     if not good:
         return "none"
     hits, threshold = max(good)
     return f"{hits:.1%} at {threshold:.3f}"
 
 
-def report(path: Path) -> None:
+def _is_precise(precision: float) -> Callable[[Served], bool]:
+    return lambda row: row.precision >= precision
+
+
+def report(path: Path, rows: Sequence[Judged]) -> None:
     """Print hits, look-alikes and precision on one file, with and without the guards, and by guard."""
-    rows = judged(path)
     nobody, everybody = frozenset[str](), frozenset(guard.__name__ for guard in DEFAULT_GUARDS)
     same = sum(row.pair.same for row in rows)
     print(f"\n{path.name}: {same} same pairs, {len(rows) - same} look-alikes")
-    for most_wrong in (0.01, 0.05, 0.10):
-        line = [f"{name} {best(rows, asked, most_wrong)}" for name, asked in (("bare", nobody), ("guarded", everybody))]
-        print(f"  most hits at <= {most_wrong:.0%} wrong: {', '.join(line)}")
+    limits = [(f"{most:.0%} of what is served wrong", _is_precise(1 - most)) for most in (0.01, 0.05, 0.10)]
+    limits.append(("1% of look-alikes served", lambda row: row.look_alikes <= 0.01))
+    for name, is_safe in limits:
+        print(f"  most hits at <= {name}: bare {best(rows, nobody, is_safe)}, guarded {best(rows, everybody, is_safe)}")
     for profile, threshold in PROFILES.items():
         bare, guarded = served(rows, threshold, nobody), served(rows, threshold, everybody)
         level = [served(rows, lower, everybody) for lower in GRID]
@@ -110,37 +113,77 @@ def _removed(before: Served, after: Served) -> float:
     return 1 - after.look_alikes / before.look_alikes if before.look_alikes else 0.0
 
 
-def cost() -> None:
-    """Print how long all guards take for one candidate whose prompt is parsed already."""
-    words = (
+def cost_of_long_prompts() -> None:
+    """Print how long all guards take for one candidate of a length, whose prompt is parsed already."""
+    stock = (
         "how do I change the delivery address of an order that I placed yesterday with the express option today".split()
     )
     for size in (20, 200, 5000):
-        prompt = " ".join((words * (size // len(words) + 1))[:size])
+        text = " ".join((stock * (size // len(stock) + 1))[:size])
         taken = []
         for number in range(200 if size <= 200 else 5):
-            cached_prompt = prompt.replace("express", f"express{number % 7}").replace("order", "parcel")
-            parse(cached_prompt)
-            compare.cache_clear()
-            began = time.perf_counter()
-            for guard in DEFAULT_GUARDS:
-                _ask(guard, prompt, cached_prompt)
-            taken.append(time.perf_counter() - began)
+            pair = Pair(text, text.replace("express", f"express{number % 7}").replace("order", "parcel"), same=False)
+            _parse(pair)
+            taken.append(_seconds(pair))
         print(f"  {size} words: {1e6 * statistics.median(taken):,.0f} us a candidate")
 
 
-def _ask(guard: Guard, prompt: str, cached_prompt: str) -> None:
-    guard(prompt, cached_prompt)
+def cost_of_pairs(pairs: Sequence[Pair]) -> None:
+    """Print how long all guards take for one real candidate: in a busy process, with new prompts, and with new words.
+
+    All guards are asked, whether one of them refuses or not.
+    """
+    taken: dict[str, list[float]] = {"known prompts": [], "new prompts": [], "new words": []}
+    for pair in pairs:
+        _judge(pair)
+        _parse(pair)
+        taken["known prompts"].append(_seconds(pair))
+        _forget_prompts()
+        taken["new prompts"].append(_seconds(pair))
+        _forget_prompts()
+        words._WORDS.clear()
+        taken["new words"].append(_seconds(pair))
+    print(f"  {len(pairs)} pairs of real prompts:")
+    for name, seconds in taken.items():
+        steps = statistics.quantiles(seconds, n=20)
+        print(f"    {name}: p50 {1e6 * steps[9]:,.0f} us, p95 {1e6 * steps[18]:,.0f} us a candidate")
+
+
+def _forget_prompts() -> None:
+    prompt._PARSED.clear()
+    default._COMPARED.clear()
+
+
+def _parse(pair: Pair) -> None:
+    _forget_prompts()
+    prompt.parse(pair.a)
+    prompt.parse(pair.b)
+
+
+def _seconds(pair: Pair) -> float:
+    """Return the processor time in which all guards judge a pair."""
+    began = time.process_time()
+    _judge(pair)
+    return time.process_time() - began
+
+
+def _judge(pair: Pair) -> None:
+    for guard in DEFAULT_GUARDS:
+        guard(pair.a, pair.b)
 
 
 def main() -> None:
-    """Report on each file, then print the cost."""
+    """Report on each file, then print the cost, also that of their pairs which reach the loosest threshold."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("files", type=Path, nargs="+")
+    near: list[Pair] = []
     for path in parser.parse_args().files:
-        report(path)
+        rows = judged(path)
+        report(path, rows)
+        near += [row.pair for row in rows if row.cosine >= PROFILES["loose"]]
     print("\ncost of all guards:")
-    cost()
+    cost_of_long_prompts()
+    cost_of_pairs(near)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,14 @@ from recallm.scoring import similarity
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-REFUSE_ALONE = (guards.numbers_agree, guards.literals_agree, guards.direction_agrees, guards.capitals_agree)
+REFUSE_ALONE = (
+    guards.languages_agree,
+    guards.numbers_agree,
+    guards.literals_agree,
+    guards.direction_agrees,
+    guards.capitals_agree,
+    guards.manner_agrees,
+)
 SHRINKAGE = 1.0
 STEPS = 50
 FILE_WEIGHT = 300.0

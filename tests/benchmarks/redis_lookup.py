@@ -13,12 +13,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # On few processors numpy's threads take them from the servers that are measured.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -27,9 +26,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.redis_churn import churn
+from support.churn import churn
+from support.measuring import enlarged, made_vectors, noise, show, timed, units
 from support.redis_servers import COMMANDS, LAYOUTS, Server, running
-from support.redis_storages import mirrored_bytes
+from support.redis_storages import maker, mirrored_bytes
 
 from recallm.records import Entry
 from recallm.storage.redis.storage import RedisStorage
@@ -40,49 +40,6 @@ if TYPE_CHECKING:
 THRESHOLD = 0.92
 LIMIT = 16
 PAYLOAD = b"\x01s" + b"an answer of a few sentences. " * 16
-
-
-def made_vectors(count: int, dim: int, seed: int) -> NDArray[np.float32]:
-    """Return unit vectors in groups of look-alikes, with a common direction, as embeddings have."""
-    random = np.random.default_rng(seed)
-    spectrum = 1.0 / np.sqrt(np.arange(1, dim + 1))
-    centres = random.standard_normal((max(1, count // 5), dim)) * spectrum
-    centres[:, 0] += 0.5
-    rows = centres[random.integers(len(centres), size=count)]
-    return units(rows / np.linalg.norm(rows, axis=1)[:, None] + noise(random, rows.shape, 0.25))
-
-
-def noise(random: np.random.Generator, shape: tuple[int, ...], length: float) -> NDArray[np.float64]:
-    """Return random rows of about a length."""
-    rows: NDArray[np.float64] = random.standard_normal(shape) * (length / np.sqrt(shape[-1]))
-    return rows
-
-
-def units(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Return rows of unit length."""
-    unit: NDArray[np.float32] = (rows / np.linalg.norm(rows, axis=1)[:, None]).astype(np.float32)
-    return unit
-
-
-def enlarged(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Return `count` vectors: the given ones, then others near them."""
-    random = np.random.default_rng(7)
-    extra = vectors[random.integers(len(vectors), size=max(0, count - len(vectors)))]
-    return np.concatenate([vectors, units(extra + noise(random, extra.shape, 0.5))])[:count]
-
-
-def show(label: str, seconds: Sequence[float]) -> None:
-    """Print the median, the 99th percentile and the worst of some times."""
-    p50, p99, worst = (1000 * float(each) for each in np.percentile(seconds, [50, 99, 100]))
-    print(f"  {label:<46} p50 {p50:8.3f} ms   p99 {p99:8.3f} ms   max {worst:8.3f} ms   n {len(seconds)}")
-
-
-def timed(work: Callable[[], Any], into: list[float]) -> Any:
-    """Return what `work` does, and note how long it took."""
-    began = perf_counter()
-    result = work()
-    into.append(perf_counter() - began)
-    return result
 
 
 def used_bytes(server: Server) -> int:
@@ -275,7 +232,7 @@ def main() -> None:
         if given.churn:
             for kind, server in servers.items():
                 server.empty()
-                print(f"churn on {kind}: {churn(server.url, LAYOUTS[kind], seconds=given.churn)}")
+                print(f"churn on {kind}: {churn(maker(server.url, LAYOUTS[kind]), seconds=given.churn)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What calls cost through the decorator while a cache fills, with an embedder that takes no time.
 
 Run with ``python tests/benchmarks/whole_calls.py``. Prompts are numbers that stand for rows of clustered
-vectors with a decaying spectrum; every fill step is a miss that is stored.
+vectors with a decaying spectrum; every fill step is a miss that is stored. ``--storage`` fills the storage alone, and
+prints what its puts and searches take at the most, also in processor time of the thread: on a busy machine, that of
+other programs does not count.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import argparse
 import gc
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recallm import ThreadSafeInMemoryStorage, semantic_cache
+from recallm.records import Entry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,13 +59,58 @@ def timed(call: Callable[[str], object], prompts: list[str]) -> NDArray[np.float
     return taken
 
 
+class Watch:
+    """Times what one operation takes, in seconds that pass and in seconds of the thread."""
+
+    def __init__(self) -> None:
+        self.wall: list[float] = []
+        self.processor: list[float] = []
+
+    def __call__(self, operation: Callable[[], object]) -> None:
+        """Perform an operation."""
+        began, worked = time.perf_counter(), time.thread_time()
+        operation()
+        self.processor.append(time.thread_time() - worked)
+        self.wall.append(time.perf_counter() - began)
+
+    def report(self, name: str) -> None:
+        """Print the times in milliseconds."""
+        for kind, taken in (("wall", self.wall), ("processor", self.processor)):
+            p50, high, worst = 1e3 * np.percentile(taken, [50, 99.9, 100])
+            print(
+                f"{name:<8}{kind:<11}p50 {p50:6.3f}  p99.9 {high:6.2f}  worst {worst:6.1f} ms, at {np.argmax(taken):,}"
+            )
+
+
+def fill_storage(entries: int, *, bounded: bool) -> None:
+    """Print what puts and searches take while a storage fills, or is full from half of the entries on."""
+    storage = ThreadSafeInMemoryStorage(max_entries=entries // 2 if bounded else None)
+    table = Table(entries)
+    epoch = storage.recall("n", "").epoch
+    puts, searches = Watch(), Watch()
+    gc.collect()
+    for number, row in enumerate(table.rows):
+        entry = Entry(f"{number:040x}", "n", "partition", f"prompt {number}", row.copy(), b"x" * 500)
+        puts(partial(storage.put, entry, epoch, None))
+        if number % 10 == 0:
+            searches(partial(storage.search, "n", "partition", row, 0.92, 16))
+    print(f"{entries:,} entries into {storage!r}")
+    puts.report("put")
+    searches.report("search")
+
+
 def main() -> None:
     """Print a table of call times at each size, and the slowest call while filling."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--fill", type=int, default=200_000)
     parser.add_argument("--threshold", type=float, default=0.98)
+    parser.add_argument("--storage", action="store_true", help="fill the storage alone, without a bound and with one")
     options = parser.parse_args()
+    if options.storage:
+        for bounded in (False, True):
+            fill_storage(options.fill, bounded=bounded)
+        return
     table = Table(options.fill + 2)
 
     @semantic_cache(
