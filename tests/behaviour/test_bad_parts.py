@@ -22,6 +22,7 @@ from support.faulty import (
     lying,
     returning,
 )
+from support.ids import named
 
 from recallm import CacheConfig, InMemoryStorage, semantic_cache
 from recallm.records import Candidate, Entry, Recalled, Stored
@@ -53,7 +54,7 @@ NAN, INF = float("nan"), float("inf")
         [10**400],
         [1j, 2.0],
     ],
-    ids=lambda value: str(value)[:24],
+    ids=lambda value: named(value, 24),
 )
 def test_an_odd_vector_is_a_miss_and_nothing_is_kept(vector: Any, asynchronous: bool) -> None:
     """A malformed vector makes the call a miss, is counted as an error, and no answer is stored."""
@@ -265,6 +266,8 @@ def test_a_verifier_in_trouble_is_a_miss(trouble: str, asynchronous: bool, relea
         ({"seconds": NAN}, None),
         ({"seconds": -1.0}, None),
         ({"tokens": -1}, None),
+        ({"cost": -1.0}, None),
+        ({"cost": float("inf")}, None),
         ({"seconds": "x"}, "storage"),
         ({"tokens": None}, "storage"),
         ({"payload": b""}, "codec"),

@@ -15,10 +15,12 @@ pytestmark = [
 
 SERVICE = """
 import os
-from recallm import semantic_cache
+from recallm import CacheConfig, RedisStorage, semantic_cache
 from recallm.testing import FakeEmbedder
 called = 0
-@semantic_cache(context={}, storage=os.environ["SHOP_REDIS"], embedder=FakeEmbedder())
+storage = RedisStorage.from_url(os.environ["SHOP_REDIS"], timeout=20.0)
+patient = CacheConfig(cache_timeout_seconds=20.0)
+@semantic_cache(context={}, storage=storage, embedder=FakeEmbedder(), config=patient)
 def answer(question: str) -> str:
     global called
     called += 1

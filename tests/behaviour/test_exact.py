@@ -21,7 +21,7 @@ from recallm import (
     registry,
     semantic_cache,
 )
-from recallm.engine.drivers import awaited
+from recallm.engine.asking import awaited
 from recallm.storage.base import StorageBackend
 from recallm.testing import Clock, FakeEmbedder
 

@@ -6,9 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from support.examples import examples
 
 from recallm import InMemoryStorage, ThreadSafeInMemoryStorage, semantic_cache
 from recallm.testing import Clock, FakeEmbedder
@@ -176,6 +177,7 @@ class Model(RuleBasedStateMachine):
         assert stats.errors == {}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("storage_type", [InMemoryStorage, ThreadSafeInMemoryStorage])
 def test_the_cache_does_as_the_dictionary(storage_type: type[InMemoryStorage], asynchronous: bool) -> None:
@@ -183,7 +185,5 @@ def test_the_cache_does_as_the_dictionary(storage_type: type[InMemoryStorage], a
     kind = type("Kind", (Model,), {"storage_type": storage_type, "asynchronous": asynchronous})
     run_state_machine_as_test(
         kind,
-        settings=settings(
-            max_examples=50, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=examples(0.5, stateful_step_count=50, suppress_health_check=list(HealthCheck)),
     )

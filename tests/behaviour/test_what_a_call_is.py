@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -263,3 +265,47 @@ def test_functions_shared_by_name_only_never_answer_for_each_other() -> None:
         return semantic_cache(**options(storage=storage))(names["ask"])
 
     assert [service("support")("hi"), service("sales")("hi")] == ["support: hi", "sales: hi"]
+
+
+ROUTER = """
+class Router:
+    def __init__(self, model):
+        self.model, self.calls, self.latest = model, 0, []
+
+    def complete(self, prompt):
+        count(self, prompt)
+        return f"{self.model}: {prompt}"
+
+def count(router, prompt):
+    router.calls += 1
+    router.latest.append(prompt)
+"""
+
+
+def test_an_object_that_changes_as_it_runs_is_told_with_a_remedy_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library's object that counts its calls is named, and whoever follows the remedy gets hits, and right ones."""
+    (tmp_path / "routers.py").write_text(ROUTER)
+    monkeypatch.syspath_prepend(tmp_path)
+    router: Any = importlib.import_module("routers").Router("small")
+
+    def ask(prompt: str) -> str:
+        return str(router.complete(prompt))
+
+    def call(cached: Callable[[str], str]) -> list[str]:
+        return [cached("why") for _ in range(9)]
+
+    known: dict[str, Any] = {"threshold": "exact", "storage": "memory://"}
+    cached = semantic_cache(context={}, **known)(ask)
+    with pytest.warns(
+        RecallmWarning, match=r"ask reads differs at each call: router; .*\('router',\), and in context="
+    ) as told:
+        call(cached)
+    call(cached)
+    assert (cached.stats().hits, len(told)) == (0, 1)
+    mended = semantic_cache(context=lambda kw: {"model": router.model}, ignore=("router",), **known)(ask)
+    assert call(mended) == ["small: why"] * 9
+    router.model = "large"
+    assert call(mended) == ["large: why"] * 9
+    assert (mended.stats().hits, mended.stats().misses) == (16, 2)

@@ -10,7 +10,7 @@ import pytest
 
 HEAVY = [
     "fastembed", "onnxruntime", "redis", "torch", "numpy", "pydantic", "prometheus_client", "sentence_transformers",
-    "tokenizers", "huggingface_hub",
+    "tokenizers", "huggingface_hub", "opentelemetry",
 ]  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def test_one_call_goes_the_way_that_is_told() -> None:
     ]
     with traced(*watched) as hit:
         ask("how do I my password reset")
-    start = ["CallSite.call", "Keyer.request", "run", "LoadModel", "Recall", "Coalesce", "Recall", "Embed", "Search"]
+    start = ["CallSite.call", "Keyer.request", "run", "LoadModel", "Recall", "Coalesce", "Embed", "Search"]
     assert hit == [*start, "decide", "Emit"]
     with traced(*watched) as miss:
         ask("where is my parcel")

@@ -15,9 +15,14 @@ PROJECT: dict[str, Any] = PYPROJECT["project"]
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path(recallm.__file__).parent.rglob("*.py")))
 
 
+MODULES = {"opentelemetry_api": "opentelemetry"}
+"""The modules of distributions that are called otherwise."""
+
+
 def modules(requirements: list[str]) -> set[str]:
     """Return the modules that the distributions of these names hold."""
-    return {re.split(r"[^\w-]", requirement)[0].replace("-", "_") for requirement in requirements}
+    names = {re.split(r"[^\w-]", requirement)[0].replace("-", "_") for requirement in requirements}
+    return {MODULES.get(name, name) for name in names}
 
 
 def test_every_dependency_is_imported() -> None:
@@ -33,3 +38,11 @@ def test_what_a_source_distribution_includes_is_there() -> None:
     included = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     assert [path for path in included if not (ROOT / path).exists()] == []
     assert {"recallm", "tests", "examples", "README.md", ".ci/run"} <= set(included)
+
+
+def test_pictures_are_small_and_stay_out_of_distributions() -> None:
+    """The README's pictures are left out of what is downloaded, and each is small."""
+    pictures = ROOT / "examples" / "pictures"
+    assert str(pictures.relative_to(ROOT)) in PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["exclude"]
+    assert {path.suffix for path in pictures.iterdir()} == {".png"}
+    assert all(path.stat().st_size < 150_000 for path in pictures.iterdir())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.guide import TEXTS
 from support.public_api import MODULES, public_api
 
 import recallm
@@ -39,10 +40,9 @@ def test_all_public_names_are_listed_once() -> None:
     assert {name for name in ours if not name.startswith("_")} <= set(recallm.__all__)
 
 
-def test_the_readme_lists_the_public_names() -> None:
-    """The README's table under "Public names" has each name of ``__all__`` once and no other."""
-    table = README.partition("### Public names\n")[2].partition("\n#")[0]
-    rows = [line for line in table.splitlines() if line.startswith("| ")]
+def test_the_guide_lists_the_public_names() -> None:
+    """The guide's table of public names has each name of ``__all__`` once and no other."""
+    rows = [line for line in TEXTS["names"].splitlines() if line.startswith("| ")]
     assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == sorted(recallm.__all__)
 
 

@@ -175,7 +175,10 @@ def use_functions() -> None:
     answer("q", usr="v", cache_ttl=1)  # type: ignore[call-overload]
     answer("q", user=2, cache_context={})  # type: ignore[call-overload]
     answer("q", cache_contxt={})  # type: ignore[call-overload]
-    answer("q", cache_ttl="1")  # type: ignore[call-overload]
+    assert_type(answer("q", cache_ttl="1h30m", cache_serve="refresh"), list[str])
+    assert_type(many("q", 1, cache_serve="off"), int)
+    answer("q", cache_serve="similar")  # type: ignore[call-overload]
+    answer("q", cache_ttl=b"1")  # type: ignore[call-overload]
     answer("q", cache_namespace=1)  # type: ignore[call-overload]
     many("q", cache_ttl=1)  # type: ignore[call-overload]
     many("q", "r", cache_ttl=1)  # type: ignore[call-overload]
@@ -191,6 +194,9 @@ def use_generic_functions() -> None:
     assert_type(Agent().extract("q", Model), Model)
     assert_type(Agent().extract.refresh("q", model=Model), Model)
     assert_type(Box(1).ask("q", 2, cache_ttl=1), int)
+    assert_type(Box(1).ask("q", 2, cache_serve="none"), int)
+    read_anew: Model = extract("q", Model, cache_serve="refresh")
+    assert_type(read_anew, Model)
     read: Model = extract("q", Model, cache_ttl=1)
     read = extract("q", model=Model, cache_ttl=1)
     read = Agent().extract(prompt="q", model=Model, cache_ttl=1)

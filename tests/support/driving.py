@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from recallm.engine.effects import Effect
-from recallm.engine.flow import Flow
+from recallm.engine.effects import Effect, Raise
+from recallm.engine.plan import Flow
 
 
 class InTurn:
@@ -37,6 +37,8 @@ def drive(flow: Flow[Any], reply: Callable[[Effect], Any]) -> tuple[Any, list[Ef
         except StopIteration as end:
             return end.value, effects
         effects.append(effect)
+        if isinstance(effect, Raise):
+            raise effect.error
         value = reply(effect)
         advance = flow.throw if isinstance(value, BaseException) else flow.send
         if isinstance(value, AsResult):

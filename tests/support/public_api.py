@@ -20,7 +20,15 @@ HEAD = """\
 # Written by: python tests/support/public_api.py > tests/data/public_api.txt
 """
 
-MODULES = ("recallm", "recallm.scoring", "recallm.testing", "recallm.typing")
+MODULES = (
+    "recallm",
+    "recallm.events",
+    "recallm.opentelemetry",
+    "recallm.scoring",
+    "recallm.testing",
+    "recallm.typing",
+    "recallm.verifiers",
+)
 """The modules that users import from."""
 
 MAX_WIDTH = 118

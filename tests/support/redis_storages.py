@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from support.redis_servers import LAYOUTS, Server
@@ -12,7 +13,7 @@ from support.redis_servers import LAYOUTS, Server
 from recallm.records import Entry, Stored
 from recallm.storage.base import Put, Recall
 from recallm.storage.redis.mirror import MirroredStreams
-from recallm.storage.redis.storage import RedisStorage
+from recallm.storage.redis.storage import LayoutName, RedisStorage
 from recallm.testing import StorageContract
 
 make = StorageContract().entry
@@ -22,6 +23,23 @@ make = StorageContract().entry
 def storage_on(server: Server, **options: Any) -> RedisStorage:
     """Return one process's storage, of the layout that its kind of server is tested with."""
     return RedisStorage.from_url(server.url, layout=LAYOUTS[server.kind], timeout=5.0, **options)
+
+
+def maker(url: str, layout: LayoutName) -> Callable[[], RedisStorage]:
+    """Return what makes a storage in whichever process calls it."""
+    return partial(RedisStorage.from_url, url, layout=layout, timeout=5.0)
+
+
+def url_of_user(server: Server, rules: str) -> str:
+    """Have a server know a user with these rules, and return the URL for that user."""
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "meek", "reset", "on", ">pw", "~*", *rules.split())
+    return f"redis://meek:pw@127.0.0.1:{server.port}/0"
+
+
+def without_shortcuts(server: Server) -> str:
+    """Return the rules of a user who may do all but what saves round trips."""
+    return "+@all -eval -evalsha" + (" -ft.aggregate" if server.kind == "search" else "")
 
 
 def put(storage: RedisStorage, entry: Entry, ttl: float | None = None) -> int:
@@ -47,7 +65,7 @@ def keys(server: Server, pattern: str = "recallm:*") -> list[bytes]:
 def mirrored_bytes(storage: RedisStorage) -> int:
     """Return about how much memory the mirrors of a storage take, 0 if its layout has none."""
     layout = storage.layout
-    return sum(mirror.size_bytes for mirror in layout._mirrors.values()) if isinstance(layout, MirroredStreams) else 0
+    return layout._mirrors.size_bytes if isinstance(layout, MirroredStreams) else 0
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> None:

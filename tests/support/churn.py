@@ -1,4 +1,4 @@
-"""Eight processes that read, write, invalidate and remove at once, and check all that they read."""
+"""Processes that read, write, invalidate and remove at once on one storage, and check all that they read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import multiprocessing
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import redis
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recallm.records import Candidate, Entry
-from recallm.storage.redis.storage import LayoutName, RedisStorage
+from recallm.storage.base import StorageBackend
 from recallm.testing import FakeEmbedder
 
 if TYPE_CHECKING:
@@ -33,6 +32,24 @@ class Churned:
     recalled: dict[str, int]
 
 
+class Turns(NamedTuple):
+    """How often a namespace's invalidation has begun and ended, counted beside the storage in shared memory."""
+
+    begun: Any
+    ended: Any
+
+    def begin(self) -> int:
+        """Count the beginning of an invalidation, and return its number."""
+        with self.begun.get_lock():
+            self.begun.value += 1
+            return int(self.begun.value)
+
+    def end(self, number: int) -> None:
+        """Count the end of an invalidation; others may have ended later ones already: the highest counts."""
+        with self.ended.get_lock():
+            self.ended.value = max(self.ended.value, number)
+
+
 def entry(namespace: str, partition: str, at: int, payload: bytes) -> Entry:
     """Return one of the entries that the processes put and look for."""
     prompt = f"{partition} words for prompt {at}"
@@ -40,26 +57,25 @@ def entry(namespace: str, partition: str, at: int, payload: bytes) -> Entry:
     return Entry(key, namespace, partition, prompt, FakeEmbedder(dim=32).embed(prompt), payload)
 
 
-def stamp(namespace: str, client: Any) -> int:
-    """Return how often the namespace was invalidated, as the processes count it beside the storage."""
-    return int(client.get(f"stamp:{namespace}") or 0)
-
-
 def work(
-    url: str, layout: LayoutName, seed: int, seconds: float, results: Queue[tuple[Counter[str], list[str]]]
+    make: Callable[[], StorageBackend],
+    turns: dict[str, Turns],
+    seed: int,
+    seconds: float,
+    results: Queue[tuple[Counter[str], list[str]]],
 ) -> None:
     """Do one process's share."""
     chance = random.Random(seed)  # noqa: S311  # a test's choice of what to do next
-    storage = RedisStorage.from_url(url, layout=layout, timeout=5.0)
-    client = redis.Redis.from_url(url)
+    storage = make()
     done: Counter[str] = Counter()
     problems: list[str] = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         namespace, partition = chance.choice(NAMESPACES), chance.choice(PARTITIONS)
         action = chance.choices(("read", "write", "remove", "invalidate"), (60, 34, 5, 1))[0]
+        one = entry(namespace, partition, chance.randrange(PROMPTS), b"")
         try:
-            _act(action, storage, client, entry(namespace, partition, chance.randrange(PROMPTS), b""), problems, chance)
+            _act(action, storage, turns[namespace], one, problems, chance)
             done[action] += 1
         except Exception as error:  # noqa: BLE001  # reported, whatever it is
             problems.append(f"{action}: {type(error).__name__}: {error}")
@@ -67,35 +83,28 @@ def work(
 
 
 def _act(
-    action: str, storage: RedisStorage, client: Any, one: Entry, problems: list[str], chance: random.Random
+    action: str, storage: StorageBackend, turns: Turns, one: Entry, problems: list[str], chance: random.Random
 ) -> None:
     assert one.vector is not None
     if action == "read":
         # Invalidations ended before the look-up must have left nothing of what was stored before them.
-        ended = stamp(one.namespace, client)
+        ended = turns.ended.value
         exact = storage.recall(one.namespace, one.key).candidate
         for candidate in [exact, *storage.search(one.namespace, one.partition, one.vector, 0.8, 16)]:
             if candidate is not None:
                 problems += wrong(candidate, one, ended)
     elif action == "write":
         epoch = storage.recall(one.namespace, one.key).epoch
-        begun = int(client.get(f"begun:{one.namespace}") or 0)
+        begun = turns.begun.value
         time.sleep(chance.random() * 0.002)
         payload = f"{one.key} {begun}".encode()
         storage.put(entry(one.namespace, one.partition, int(one.key.rpartition("/")[2]), payload), epoch, None)
     elif action == "remove":
         storage.remove(one.namespace, [one.key])
     else:
-        turn = client.incr(f"begun:{one.namespace}")
+        number = turns.begin()
         storage.invalidate(one.namespace)
-        # Others may have ended later ones already; the highest counts.
-        client.eval(
-            "if tonumber(redis.call('GET',KEYS[1]) or '0') < tonumber(ARGV[1]) then "
-            "redis.call('SET',KEYS[1],ARGV[1]) end",
-            1,
-            f"stamp:{one.namespace}",
-            turn,
-        )
+        turns.end(number)
 
 
 def wrong(candidate: Candidate, asked: Entry, ended: int) -> list[str]:
@@ -110,11 +119,14 @@ def wrong(candidate: Candidate, asked: Entry, ended: int) -> list[str]:
     return []
 
 
-def churn(url: str, layout: LayoutName, *, seconds: float, processes: int = 8) -> Churned:
-    """Have processes work on one server, and compare what they leave with the storage's own count."""
-    context = multiprocessing.get_context("spawn")
+def churn(make: Callable[[], StorageBackend], *, seconds: float, processes: int = 8) -> Churned:
+    """Have processes work on one storage, which each makes for itself, and compare what they leave with its count."""
+    # Forks of a process that has imported what takes long, and otherwise as fresh as new ones.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["recallm.storage.redis.storage", "recallm.testing", "redis"])
     results: Queue[tuple[Counter[str], list[str]]] = context.Queue()
-    started = [context.Process(target=work, args=(url, layout, seed, seconds, results)) for seed in range(processes)]
+    turns = {name: Turns(context.Value("q"), context.Value("q")) for name in NAMESPACES}
+    started = [context.Process(target=work, args=(make, turns, seed, seconds, results)) for seed in range(processes)]
     for process in started:
         process.start()
     reports = [results.get(timeout=seconds + 60) for _ in started]
@@ -123,12 +135,12 @@ def churn(url: str, layout: LayoutName, *, seconds: float, processes: int = 8) -
     done: Counter[str] = Counter()
     for each, _ in reports:
         done.update(each)
-    storage = RedisStorage.from_url(url, layout=layout, timeout=5.0)
+    storage = make()
     sizes = {name: storage.sizes([name]).get(name, 0) for name in NAMESPACES}
     recalled = {name: len(_recalled(storage, name)) for name in NAMESPACES}
     return Churned(dict(done), [problem for _, each in reports for problem in each], sizes, recalled)
 
 
-def _recalled(storage: RedisStorage, namespace: str) -> list[str]:
+def _recalled(storage: StorageBackend, namespace: str) -> list[str]:
     keys = [f"{namespace}/{partition}/{at}" for partition in PARTITIONS for at in range(PROMPTS)]
     return [key for key in keys if storage.recall(namespace, key).candidate is not None]
