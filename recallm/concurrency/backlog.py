@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 from weakref import ref
 
@@ -96,3 +97,39 @@ class Claims:
         """Free the key of a claim."""
         if self._under_way.get(claim.key) is claim.reference:
             self._under_way.pop(claim.key, None)
+
+    def is_claimed(self, key: Hashable) -> bool:
+        """Return whether somebody has the claim of a key."""
+        reference = self._under_way.get(key)
+        return reference is not None and reference() is not None
+
+
+class Upkeep:
+    """Work by name, in threads of its owner's, as another owner's may be stuck; none is begun that is under way.
+
+    Args:
+        name: the threads' name.
+        size: how many there may be.
+    """
+
+    def __init__(self, name: str, *, size: int) -> None:
+        self._workers = Workers(name, size=size)
+        self.claims = Claims()
+
+    def begin(self, name: str, work: Callable[[], object]) -> None:
+        """Do some work later, unless work of this name is under way, or no thread can be started.
+
+        Args:
+            name: the work's name.
+            work: a callable without arguments. What it raises is lost: a later call has it done again.
+        """
+        claim = self.claims.claim(name)
+        if claim is not None:
+            with suppress(BusyError):
+                self._workers.submit(lambda: self._do(claim, work))
+
+    def _do(self, claim: Claim, work: Callable[[], object]) -> None:
+        try:
+            work()
+        finally:
+            self.claims.end(claim)

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from recallm.concurrency.backlog import LEAST_BYTES, Backlog, Claims
+from recallm.concurrency.backlog import LEAST_BYTES, Backlog, Claims, Upkeep
 from recallm.errors import BusyError
 
 
@@ -97,3 +97,47 @@ def test_one_of_many_threads_gets_a_claim() -> None:
     for thread in threads:
         thread.join(10)
     assert sum(each is not None for each in got) == 1
+
+
+def test_upkeep_is_done_once_at_a_time() -> None:
+    """Work of a name is begun again only after it has ended, be it by an error; work of other names is not held up."""
+    upkeep, go_on, ended, begun = Upkeep("upkeep", size=2), threading.Event(), threading.Event(), list[str]()
+
+    def fail() -> None:
+        begun.append("sweep")
+        go_on.wait(10)
+        raise OSError("the server is gone")
+
+    upkeep.begin("sweep", fail)
+    upkeep.begin("sweep", fail)
+    upkeep.begin("mirror", ended.set)
+    assert ended.wait(10)
+    assert upkeep.claims.is_claimed("sweep")
+    go_on.set()
+    while upkeep.claims.is_claimed("sweep"):
+        threading.Event().wait(0.01)
+    assert begun == ["sweep"]
+    again = threading.Event()
+    upkeep.begin("sweep", again.set)
+    assert again.wait(10)
+
+
+def test_upkeep_does_not_wait_for_that_of_others() -> None:
+    """Upkeep that is stuck, as that of a storage whose server hangs is, keeps no other storage's waiting."""
+    stuck, other, go_on, done = Upkeep("upkeep", size=1), Upkeep("upkeep", size=1), threading.Event(), threading.Event()
+    stuck.begin("sweep", lambda: go_on.wait(10))
+    other.begin("sweep", done.set)
+    assert done.wait(10)
+    go_on.set()
+
+
+def test_upkeep_that_no_thread_can_do_may_be_begun_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no thread can be started nothing is raised, and the work is not taken for being under way."""
+    upkeep, done = Upkeep("upkeep", size=1), threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.is_finalizing", lambda: True)
+        upkeep.begin("sweep", done.set)
+    gc.collect()
+    assert not upkeep.claims.is_claimed("sweep")
+    upkeep.begin("sweep", done.set)
+    assert done.wait(10)

@@ -9,9 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from recallm import checks
-from recallm.concurrency.forking import reset_after_fork
+from recallm.concurrency.backlog import Upkeep
 from recallm.concurrency.patience import turn_in
-from recallm.concurrency.workers import Workers
 from recallm.errors import InvalidTypeError
 from recallm.records import Candidate, Entry, Recalled, Stored
 from recallm.storage.base import (
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LayoutName: TypeAlias = Literal["auto", "vectorset", "search", "plain"]
-_UPKEEP = Workers("recallm-redis", size=2)
 
 DISCONNECT_SECONDS = 1.0
 """How long a cancelled operation may take to give its connection back, which takes a round trip."""
@@ -138,12 +136,7 @@ class RedisStorage(StorageBackend):
         self._tags = TagOperations(self._server_state, self._writes)
         self._lists = ListOperations(self._server_state, entry_format)
         self._errors = conflict_and_refusal()
-        self._upkeep: dict[str, object] = {}
-        reset_after_fork(self)
-
-    def after_fork(self) -> None:
-        """Find no upkeep under way; redis-py makes connections of the child's own."""
-        self._upkeep = {}
+        self._upkeep = Upkeep("recallm-redis", size=2)
 
     @classmethod
     def from_url(
@@ -329,27 +322,19 @@ class RedisStorage(StorageBackend):
 
     def _in_background(self, name: str, operation: Callable[[], Operation[None]]) -> None:
         """Perform an operation in the background, unless one of that name is under way."""
-        mine = object()
-        if self._upkeep.setdefault(name, mine) is not mine:
-            return
+        claims = self._upkeep.claims
         if self._sync_client is not None:
-            _UPKEEP.submit(lambda: self._run_upkeep(name, lambda: self._run(operation())))
-        elif self._clients is not None:
+            self._upkeep.begin(name, lambda: self._run(operation()))
+        elif self._clients is not None and (claim := claims.claim(name)) is not None:
             current = self._clients.current()
             work = self._perform(current.client, operation())
-            self._start_task(current, work).add_done_callback(lambda _task: self._upkeep.pop(name, None))
+            self._start_task(current, work).add_done_callback(lambda _task: claims.end(claim))
 
     def _start_task(self, current: LoopClient, calls: Generator[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(arun(calls))
         current.tasks.add(task)
         task.add_done_callback(partial(_end_task, current.tasks))
         return task
-
-    def _run_upkeep(self, name: str, work: Callable[[], object]) -> None:
-        try:
-            work()
-        finally:
-            self._upkeep.pop(name, None)
 
 
 _OPTIONS = frozenset({"prefix", "layout", "max_entries", "secret", "encrypt", "decrypt", "max_bytes", "mirror_bytes"})

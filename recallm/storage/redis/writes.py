@@ -126,7 +126,8 @@ class WriteOperations:
             return 0
         if seen is None or old.generation != seen.generation:
             count = readable((yield Batch(self._retire_and_count(namespace_keys, old, heal=heal))))[-1]
-        self._sweep_in_background(namespace_keys)
+        # A sweep of an older generation, if one is under way, may not look for another any more.
+        self._sweep_in_background(namespace_keys, old.generation)
         return int(count or 0)
 
     def sizes(self, namespaces: Iterable[str]) -> Operation[Mapping[str, int]]:
@@ -280,8 +281,8 @@ class WriteOperations:
                 return removed
         raise too_much_contention(keys.namespace_keys)
 
-    def _sweep_in_background(self, namespace_keys: NamespaceKeys) -> None:
-        self.in_background(f"sweep {namespace_keys.epoch}", lambda: sweep(self.server_state, namespace_keys))
+    def _sweep_in_background(self, namespace_keys: NamespaceKeys, retired: str = "") -> None:
+        self.in_background(f"sweep {namespace_keys.epoch} {retired}", lambda: sweep(self.server_state, namespace_keys))
 
     def _retire_and_count(self, namespace_keys: NamespaceKeys, epoch: Epoch | None, *, heal: bool) -> list[Command]:
         """Return the commands that have a generation swept, and count its live entries."""

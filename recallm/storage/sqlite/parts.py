@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from recallm.concurrency.backlog import Upkeep
 from recallm.errors import UnusableFileError
 from recallm.storage.entry_format import EntryFormat
 from recallm.storage.index.mirrors import Mirrors
 from recallm.storage.sqlite.clock import MAX_MS, Anchor, FileClock
 from recallm.storage.sqlite.connections import Pool
 from recallm.storage.sqlite.mirror import NEWEST, ShelfMirror
-from recallm.storage.sqlite.upkeep import Upkeep, Uses
+from recallm.storage.sqlite.uses import Uses
 
 MirrorKey: TypeAlias = tuple[bytes, int]
 """The id of a database, and that of a shelf in it."""

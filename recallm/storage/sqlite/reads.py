@@ -169,7 +169,7 @@ class ReadOperations:
         key = head.database, shelf
         mirror = self.parts.mirrors.of(key, dim)
         name = f"mirror {shelf}"
-        if self.parts.upkeep.is_under_way(name) and not everything:
+        if self.parts.upkeep.claims.is_claimed(name) and not everything:
             return mirror
         count, more = mirror.read(connection, shelf, everything=everything)
         if more and not everything:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from weakref import finalize
 
 from recallm import checks
+from recallm.concurrency.backlog import Upkeep
 from recallm.records import Candidate, Entry, Recalled, Stored
 from recallm.storage.base import Search, StorageBackend
 from recallm.storage.entry_format import MAX_FACTS_BYTES, EntryFormat
@@ -19,7 +20,7 @@ from recallm.storage.sqlite.file import checked_path
 from recallm.storage.sqlite.mirror import ShelfMirror
 from recallm.storage.sqlite.parts import FileParts, MirrorKey
 from recallm.storage.sqlite.reads import ReadOperations
-from recallm.storage.sqlite.upkeep import Upkeep, Uses
+from recallm.storage.sqlite.uses import Uses
 from recallm.storage.sqlite.writes import WriteOperations
 from recallm.storage.urls import max_entries_in
 
@@ -92,7 +93,8 @@ class SQLiteStorage(StorageBackend):
         )
         pool = Pool(self.path, timeout, 3 * max_bytes + 16 * MAX_FACTS_BYTES, mirrors.clear)
         self._pool = pool
-        parts = FileParts(pool, entry_format, FileClock(), mirrors, Upkeep(), Uses(wanted=max_entries is not None))
+        upkeep, uses = Upkeep("recallm-sqlite", size=1), Uses(wanted=max_entries is not None)
+        parts = FileParts(pool, entry_format, FileClock(), mirrors, upkeep, uses)
         self._writes = WriteOperations(parts, max_entries)
         self._reads = ReadOperations(parts, self._writes.write_uses)
         self._again = partial(

@@ -23,13 +23,26 @@ def test_an_invalidated_namespace_is_swept(redis_server: Server) -> None:
     until(lambda: len(keys(redis_server)) == 1)
 
 
+def test_an_invalidation_is_not_missed_by_a_sweep_that_ends(redis_server: Server) -> None:
+    """What was invalidated while a sweep was about to end is swept, too."""
+    redis_server.empty()
+    storage = storage_on(redis_server)
+    put(storage, make("prompt"))
+    ending = storage._upkeep.claims.claim(f"sweep {NamespaceKeys('recallm', 'n').epoch} ")
+    assert ending is not None
+    assert storage.invalidate("n") == 1
+    until(lambda: len(keys(redis_server)) == 1)
+
+
 def test_what_another_process_left_unswept_is_swept_by_the_next_store(redis_server: Server) -> None:
     """Keys that a process left behind by dying after an invalidation are deleted at another's next put."""
     redis_server.empty()
     dying, other = storage_on(redis_server), storage_on(redis_server)
     for at in range(40):
         put(dying, make(f"prompt {at}"))
-    dying._upkeep[f"sweep {NamespaceKeys('recallm', 'n').epoch}"] = "under way"  # as if it had died
+    sweep = f"sweep {NamespaceKeys('recallm', 'n').epoch} {dying._server_state.generation('n')}"
+    claim = dying._upkeep.claims.claim(sweep)  # so it does not sweep, as if it had died
+    assert claim is not None
     assert dying.invalidate("n") == 40
     before = len(keys(redis_server))
     put(other, make("one more"))

@@ -60,7 +60,7 @@ def made(path: Path, *prompts: str) -> Path:
     for prompt in prompts:
         put(storage, prompt)
     # Nothing that goes on in the background changes what a test does to the file.
-    until(lambda: not any(map(storage._reads.parts.upkeep.is_under_way, ("checkpoint", "sweep"))))
+    until(lambda: not any(map(storage._reads.parts.upkeep.claims.is_claimed, ("checkpoint", "sweep"))))
     storage.close()
     return path
 

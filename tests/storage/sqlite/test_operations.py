@@ -97,7 +97,7 @@ def test_invalidated_entries_leave_the_file(tmp_path: Path) -> None:
     storage._writes.checkpoint()
     before = rows(storage, "SELECT page_count FROM pragma_page_count")
     assert storage.invalidate("n") == 250
-    until(lambda: not storage._reads.parts.upkeep.is_under_way("sweep"))
+    until(lambda: not storage._reads.parts.upkeep.claims.is_claimed("sweep"))
     assert rows(storage, "SELECT count(*) FROM entries") == 0
     assert rows(storage, "SELECT count(*) FROM shelves") + rows(storage, "SELECT count(*) FROM ended") == 0
     assert rows(storage, "SELECT total FROM state") == 0
@@ -111,7 +111,7 @@ def test_all_the_room_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for number in range(100):
         put(storage, f"{number} {'x' * 4000}")
     storage.invalidate("n")
-    until(lambda: not storage._reads.parts.upkeep.is_under_way("sweep"))
+    until(lambda: not storage._reads.parts.upkeep.claims.is_claimed("sweep"))
     assert rows(storage, "SELECT freelist_count FROM pragma_freelist_count") <= 3
 
 
