@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -61,13 +61,6 @@ _UNTHREADED_PRODUCTS = 1 << 18
 """How many multiplications OpenBLAS does not spread over threads."""
 
 _PIECE_ROWS = 512
-
-
-class Weights(NamedTuple):
-    """What to multiply a table's head and tail with to bound the cosines of one query, float32."""
-
-    head: NDArray[np.float32]
-    tail: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,25 +129,38 @@ class Axes:
         entries[at] = np.sqrt(np.maximum(exact @ exact - sums[at], 0.0) + _UNDER_ROOT)
         return entries
 
-    def weights(self, vector: NDArray[np.float32], head: int) -> Weights:
-        """Return what to multiply a head and a tail with to get every row's bound.
+    def head_weights(self, vector: NDArray[np.float32], head: int) -> NDArray[np.float32]:
+        """Return what to multiply a head with to get every row's bound.
 
         Args:
             vector: float32, shape (dim,), norm at most 1.001.
             head: one of `ends` but the last.
 
         Returns:
-            Weights whose product with a head's first columns is a bound, float32, shape (head,); and weights
-            whose product with the tail, added to that bound, makes it the bound of all axes.
+            Weights whose product with a head's first columns is a bound, float32, shape (head,).
         """
-        entries = self.table_row(vector)
-        at = np.subtract(self.ends, 1)
-        first, rest = entries[:head].copy(), entries.copy()
-        first[at[at < head - 1]] = 0.0
-        rest[: head - 1] = 0.0
-        rest[at[:-1]] = 0.0
-        rest[head - 1] = -entries[head - 1]
-        return Weights(first.astype(np.float32), self.split(rest)[1].astype(np.float32))
+        exact = vector.astype(np.float64)
+        # The columns where a table keeps residual norms are zero, and so are these weights but for the last one.
+        weights = exact @ self.spread[:, :head]
+        weights[-1] = sqrt(max(float(exact.dot(exact) - weights.dot(weights)), 0.0) + _UNDER_ROOT)
+        return weights.astype(np.float32)
+
+    def tail_weights(self, vector: NDArray[np.float32], head: int) -> NDArray[np.float32]:
+        """Return what to multiply a tail with: the product makes a bound of `head_weights` the bound of all axes.
+
+        Args:
+            vector: as of `head_weights`.
+            head: as of `head_weights`.
+
+        Returns:
+            float32, shape (tail width,).
+        """
+        weights = self.table_row(vector)
+        residual = -weights[head - 1]
+        weights[: head - 1] = 0.0
+        weights[np.subtract(self.ends[:-1], 1)] = 0.0
+        weights[head - 1] = residual
+        return self.split(weights)[1].astype(np.float32)
 
 
 def learn_axes(sample: NDArray[np.float32], threshold: float) -> Generator[None, None, Axes | None]:

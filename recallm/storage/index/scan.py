@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recallm.storage.index.bounds import Axes, Weights
+    from recallm.storage.index.bounds import Axes
 
 _PRUNE_FROM_ELEMENTS = 1 << 20
 """From how many numbers on bounds are looked at: below, a product over all rows takes about as long."""
@@ -147,21 +147,28 @@ def _zeros(*shape: int) -> NDArray[np.float32]:
 class _TopK:
     """The best rows found so far, and the cosine that further ones must reach: the threshold, or the last one's."""
 
-    __slots__ = ("_weights", "cutoff", "limit", "positions", "query", "similarities", "slack")
+    __slots__ = ("_tail_weights", "_weights", "cutoff", "limit", "positions", "query", "similarities", "slack")
 
     def __init__(self, request: SearchRequest) -> None:
         self.query, self.cutoff, self.limit = request
         self.slack = (self.query.size + 4) * 2.0**-23
         self.positions = _NOWHERE
         self.similarities = _NOTHING
-        self._weights: dict[Axes, Weights | None] = {}
+        self._weights: dict[Axes, NDArray[np.float32] | None] = {}
+        self._tail_weights: dict[Axes, NDArray[np.float32]] = {}
 
-    def weights(self, axes: Axes) -> Weights | None:
-        """Return what to multiply a table under these axes with, or None if bounds would not pay."""
+    def weights(self, axes: Axes) -> NDArray[np.float32] | None:
+        """Return what to multiply the heads under these axes with, or None if bounds would not pay."""
         if axes not in self._weights:
             head = axes.head_at(self.cutoff)
-            self._weights[axes] = axes.weights(self.query, head) if head else None
+            self._weights[axes] = axes.head_weights(self.query, head) if head else None
         return self._weights[axes]
+
+    def tail_weights(self, axes: Axes, head: int) -> NDArray[np.float32]:
+        """Return what to multiply the tails under these axes with; few searches come to read any."""
+        if axes not in self._tail_weights:
+            self._tail_weights[axes] = axes.tail_weights(self.query, head)
+        return self._tail_weights[axes]
 
     def score(self, blocks: Sequence[Block], positions: NDArray[np.intp]) -> None:
         """Score rows at ascending positions; keep those that reach the cutoff, and raise it."""
@@ -258,7 +265,7 @@ class _Run(NamedTuple):
     start: int
     end: int
     table: Table | None
-    weights: Weights | None
+    weights: NDArray[np.float32] | None
 
 
 def _pruned(block: Block, buffer: NDArray[np.float32], used: int, top: _TopK) -> _Survivors | None:
@@ -272,7 +279,7 @@ def _pruned(block: Block, buffer: NDArray[np.float32], used: int, top: _TopK) ->
         return None
     bounds = buffer[left]
     if len(left) > _FIRST_SCORED:
-        _tighten_by_tails(runs, left, bounds)
+        _tighten_by_tails(runs, left, bounds, top)
         still = (bounds >= top.cutoff - SLACK).nonzero()[0]
         left, bounds = left[still], bounds[still]
     if len(left) > _WORST_SHARE * used:
@@ -301,16 +308,17 @@ def _bound_by_heads(block: Block, runs: list[_Run], buffer: NDArray[np.float32],
             np.dot(block.rows[start : start + len(products)], top.query, out=products)
             products += top.slack
         else:
-            columns = table.heads[start // size : end // size, : len(weights.head)]
-            np.matmul(weights.head, columns, out=buffer[start:end].reshape(-1, size))
+            columns = table.heads[start // size : end // size, : len(weights)]
+            np.matmul(weights, columns, out=buffer[start:end].reshape(-1, size))
 
 
-def _tighten_by_tails(runs: list[_Run], positions: NDArray[np.intp], bounds: NDArray[np.float32]) -> None:
+def _tighten_by_tails(runs: list[_Run], positions: NDArray[np.intp], bounds: NDArray[np.float32], top: _TopK) -> None:
     """Make the bounds of rows from a head's axes the bounds from all axes, in place."""
     for start, end, table, weights in runs:
         if table is not None and weights is not None:
             of_run = slice(*np.searchsorted(positions, (start, end)).tolist())
-            bounds[of_run] += table.tails.take(positions[of_run], axis=0) @ weights.tail
+            tail = top.tail_weights(table.axes, len(weights))
+            bounds[of_run] += table.tails.take(positions[of_run], axis=0) @ tail
 
 
 def _settle(blocks: Sequence[Block], positions: NDArray[np.intp], bounds: NDArray[np.float32], top: _TopK) -> None:

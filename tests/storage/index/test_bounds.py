@@ -35,8 +35,8 @@ def test_every_bound_is_at_least_the_cosine(shape: str, dim: int) -> None:
 
     cosines = rows.astype(np.float64) @ queries.T.astype(np.float64)
     for head in ends[:-1]:
-        weights = [axes.weights(query, head) for query in queries]
-        first, rest = (np.stack(each, axis=1) for each in zip(*weights, strict=True))
+        first = np.stack([axes.head_weights(query, head) for query in queries], axis=1)
+        rest = np.stack([axes.tail_weights(query, head) for query in queries], axis=1)
         loose = table[:, :head] @ first
         tight = loose + axes.split(table)[1] @ rest
         for bounds in (loose, tight):
