@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from recallm.storage.index.bounds import Axes
 
-_PRUNE_FROM_ELEMENTS = 1 << 20
-"""From how many numbers on bounds are looked at: below, a product over all rows takes about as long."""
+_PRUNE_FROM_ELEMENTS = 400_000
+"""From how many numbers on bounds are looked at: below, a product over all rows takes about as long.
+
+From 460,800 on OpenBLAS spreads a product over threads, which on a busy machine stall a search for milliseconds.
+"""
 
 _PIECE_ELEMENTS = 450_000
 """How many numbers are gathered at a time: 1.8 MB, which processors' caches hold."""

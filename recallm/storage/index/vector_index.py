@@ -40,7 +40,7 @@ _JOURNAL = 4096
 """How many writes during a search cost it only the scoring of the rows written; after more it begins anew."""
 
 _LEARN_ROWS = 1024
-_LEARN_ELEMENTS = 1 << 20
+_LEARN_ELEMENTS = 400_000
 """How many rows, and how many numbers, there must be before axes are learnt."""
 
 _SAMPLE_ROWS = 2304
@@ -82,7 +82,7 @@ class VectorIndex:
     """Exact thresholded nearest neighbours among unit float32 vectors, keyed by strings.
 
     Unlike a graph or a quantised index it never misses a row, and unlike a matrix product it does not read most of
-    the vectors. From about a million numbers on (2,731 rows of 384), every piece of up to 1,024 rows also keeps their
+    the vectors. From 400,000 numbers on (1,042 rows of 384), every piece of up to 1,024 rows also keeps their
     coordinates on a few leading principal axes (`recallm.storage.index.bounds`), and only rows whose Cauchy-Schwarz
     bound reaches the threshold are scored. If bounds would not pay (small partitions, few dimensions, low thresholds,
     no leading axes) a plain product answers.

@@ -53,8 +53,8 @@ def test_search_equals_brute_force_at_full_size(shape: str, dim: int, n: int) ->
 
 @pytest.mark.parametrize("dim", [64, 384])
 def test_bounds_are_in_use_on_large_clustered_partitions(dim: int) -> None:
-    """From about a million numbers on, clustered rows are searched by bounds at the usual thresholds."""
-    assert_bounds_are_in_use(filled(clustered_rows(np.random.default_rng(1), (1 << 20) // dim + 3000, dim)))
+    """From some 400,000 numbers on, clustered rows are searched by bounds at the usual thresholds."""
+    assert_bounds_are_in_use(filled(clustered_rows(np.random.default_rng(1), 400_000 // dim + 3000, dim)))
 
 
 @pytest.mark.parametrize(("dim", "n"), [(48, 1_400), (64, 900), (384, 700)])
