@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,11 +39,11 @@ def normalise(embedding: Sequence[float] | NDArray[Any]) -> Vector:
     if wide.ndim != 1 or wide.size == 0:
         raise OddVectorError(f"the embedder returned an array of shape {wide.shape}; it must be (dim,)")
     largest = float(np.abs(wide).max())
-    if not np.isfinite(largest) or largest == 0.0:
+    if not isfinite(largest) or largest == 0.0:
         raise OddVectorError(f"the embedder returned a vector whose largest component is {largest}")
     # Scaling first keeps the squares within range, however large or small the components are.
     scaled = wide / largest
-    unit: Vector = (scaled / np.sqrt(np.dot(scaled, scaled))).astype(np.float32)
+    unit: Vector = (scaled / sqrt(scaled.dot(scaled))).astype(np.float32)
     unit.flags.writeable = False
     return unit
 

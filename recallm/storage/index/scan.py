@@ -40,6 +40,9 @@ _WORST_HEAD_SHARE = 0.6
 _WORST_SHARE = 0.2
 """The shares of rows left by a head, and by all axes, above which a product over all rows takes less time."""
 
+_LINE_FLOATS = 16
+"""How many float32 numbers a processor's cache line holds."""
+
 _MAPPED_BYTES = 1 << 20
 """From which size on zeros have memory of their own."""
 
@@ -62,7 +65,7 @@ class SearchRequest(NamedTuple):
 
 
 class SearchResult(NamedTuple):
-    """The rows found, in no order.
+    """The rows found, in no order; they may be more than were wanted.
 
     Attributes:
         positions: where they stand, shape (n,); rows equal to the last one wanted are all among them.
@@ -71,6 +74,9 @@ class SearchResult(NamedTuple):
 
     positions: NDArray[np.intp]
     similarities: NDArray[np.float64]
+
+
+_NONE = SearchResult(_NOWHERE, _NOTHING)
 
 
 class Table(NamedTuple):
@@ -134,6 +140,15 @@ class Block:
         self.tables[piece] = table
 
 
+def room_for_rows(capacity: int, dim: int) -> NDArray[np.float32]:
+    """Return room for rows. If they are many it begins a cache line, as products then take an eighth less time."""
+    if capacity <= _FEW_ROWS:
+        return np.empty((capacity, dim), np.float32)
+    room = np.empty(capacity * dim + _LINE_FLOATS, np.float32)
+    start = -room.ctypes.data // room.itemsize % _LINE_FLOATS
+    return room[start : start + capacity * dim].reshape(capacity, dim)
+
+
 def _zeros(*shape: int) -> NDArray[np.float32]:
     """Return zeros, which take memory and time as they are written if they are many.
 
@@ -154,7 +169,7 @@ class _TopK:
 
     def __init__(self, request: SearchRequest) -> None:
         self.query, self.cutoff, self.limit = request
-        self.slack = (self.query.size + 4) * 2.0**-23
+        self.slack = _slack(self.query)
         self.positions = _NOWHERE
         self.similarities = _NOTHING
         self._weights: dict[Axes, NDArray[np.float32] | None] = {}
@@ -215,11 +230,11 @@ def scan(blocks: Sequence[Block], count: int, request: SearchRequest) -> SearchR
         The rows found.
     """
     if not count:
-        return SearchResult(_NOWHERE, _NOTHING)
-    top = _TopK(request)
-    pruning = count * top.query.size >= _PRUNE_FROM_ELEMENTS
+        return _NONE
+    pruning = count * request.query.size >= _PRUNE_FROM_ELEMENTS
     if not pruning and len(blocks) == 1:
-        return _plain(blocks, count, top)
+        return _plain(blocks, count, request)
+    top = _TopK(request)
     size, piece_rows = len(blocks[0].rows), blocks[0].piece_rows
     buffer = np.empty(-(-min(count, size) // piece_rows) * piece_rows, np.float32)
     left: list[tuple[NDArray[np.intp], NDArray[np.float32]]] = []
@@ -247,12 +262,24 @@ class _Survivors(NamedTuple):
     bounds: NDArray[np.float32]
 
 
-def _plain(blocks: Sequence[Block], count: int, top: _TopK) -> SearchResult:
+def _plain(blocks: Sequence[Block], count: int, request: SearchRequest) -> SearchResult:
     """Scan a single block, small enough that whatever spares rows would cost more than it saves."""
-    near = (blocks[0].rows[:count] @ top.query >= top.cutoff - top.slack).nonzero()[0]
-    if len(near):
-        top.score(blocks, near)
+    rows, (query, threshold, _) = blocks[0].rows, request
+    near = (rows[:count].dot(query) >= threshold - _slack(query)).nonzero()[0]
+    if not len(near):
+        return _NONE
+    if len(near) <= _FEW_ROWS:
+        similarities = _exact(rows.take(near, axis=0), query)
+        reached = similarities >= threshold
+        return SearchResult(near[reached], similarities[reached])
+    top = _TopK(request)
+    top.score(blocks, near)
     return top.result()
+
+
+def _slack(query: NDArray[np.float32]) -> float:
+    """Return what the float32 product of two rows may fall short of their cosine; see `VectorIndex`."""
+    return (query.size + 4) * 2.0**-23
 
 
 def _sieved(block: Block, products: NDArray[np.float32], top: _TopK) -> _Survivors:

@@ -13,7 +13,15 @@ import numpy as np
 
 from recallm.errors import BusyError, InvalidValueError, OddVectorError
 from recallm.storage.index.bounds import learn_axes
-from recallm.storage.index.scan import Block, SearchRequest, SearchResult, exact_similarities, gathered, scan
+from recallm.storage.index.scan import (
+    Block,
+    SearchRequest,
+    SearchResult,
+    exact_similarities,
+    gathered,
+    room_for_rows,
+    scan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -310,15 +318,16 @@ class VectorIndex:
     def _named(self, found: SearchResult, limit: int) -> list[tuple[str, float]]:
         if not len(found.positions):
             return []
-        keys = (self._keys[position] for position in found.positions.tolist())
+        keys = map(self._keys.__getitem__, found.positions.tolist())
         named = list(zip(keys, found.similarities.tolist(), strict=True))
-        named.sort(key=lambda row: (-row[1], row[0]))
+        if len(named) > 1:
+            named.sort(key=lambda row: (-row[1], row[0]))
         return named[:limit]
 
     def _make_room(self, position: int) -> None:
         if position == len(self._blocks) * self._block_rows:
             capacity = self._block_rows if position else _FIRST_ROWS
-            self._blocks.append(Block(np.empty((capacity, self.dim), np.float32), self._piece_rows))
+            self._blocks.append(Block(room_for_rows(capacity, self.dim), self._piece_rows))
         elif len(self._blocks) == 1 and position == len(self._blocks[0].rows):
             self._resize_first(2 * position if position < self._piece_rows else self._block_rows)
         if self._axes is not None and position % self._piece_rows == 0:
@@ -336,7 +345,7 @@ class VectorIndex:
     def _resize_first(self, capacity: int) -> None:
         old = self._blocks[0]
         kept = min(capacity, len(old.rows))
-        block = Block(np.empty((capacity, self.dim), np.float32), self._piece_rows)
+        block = Block(room_for_rows(capacity, self.dim), self._piece_rows)
         block.rows[:kept] = old.rows[:kept]
         if self._axes is not None:
             block.add_bounds(0, self._axes, kept)
