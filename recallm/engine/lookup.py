@@ -89,7 +89,7 @@ def look_up(
         coalesce = coalesce and serve != "none"
         if serve != "all":
             plan = plan.without_audits()
-        if (yield from _was_reported(request, model)):
+        if request.unrewritten is not None and (yield from _was_reported(request.unrewritten, model)):
             sought = yield from _own_answer(plan, query, model, reuse=reuse, coalesce=coalesce)
         else:
             sought = yield from _look_up(plan, query, model, reuse=reuse, coalesce=coalesce, floor=floor, serve=serve)
@@ -103,11 +103,11 @@ def look_up(
         return Bypass(failed.stage, repr(failed.error))
 
 
-def _was_reported(request: Request, model: ModelInfo) -> Flow[bool]:
+def _was_reported(unrewritten: Request, model: ModelInfo) -> Flow[bool]:
     """Return whether an answer was reported when the call's last turn was rewritten into other words, maybe."""
-    if request.unrewritten is None or model is EXACT_MODEL:
+    if model is EXACT_MODEL:
         return False
-    query = request.unrewritten.query(model.model_id)
+    query = unrewritten.query(model.model_id)
     try:
         return is_refused((yield Recall(query.namespace, query.key)), query)
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from recallm.codec.codec import is_slow
 from recallm.engine.decision import is_fresh, is_younger, sound, truth
@@ -12,6 +12,9 @@ from recallm.engine.plan import Flow, Plan
 from recallm.errors import BusyError, CircuitOpenError, CorruptPayloadError, UnknownTypeError, contained
 from recallm.records import Candidate, Failure, Hit, Miss, MissReason, Query, Recalled, Veto
 from recallm.storage.base import Recall
+
+if TYPE_CHECKING:
+    from recallm.typing import Verifier
 
 Unserved: TypeAlias = Sequence[tuple[Candidate, MissReason]]
 """The candidates that reached the threshold and that no guard refused, each with why it was not served all the same."""
@@ -56,7 +59,7 @@ def first_servable(plan: Plan, query: Query, candidates: Sequence[Candidate], *,
             if doubt is not None:
                 yield Emit(doubt)
                 unserved.append((candidate, "unwanted"))
-            elif exact or (yield from _verified(plan, query, candidate, response)):
+            elif exact or plan.verifier is None or (yield from _verified(plan.verifier, query, candidate, response)):
                 return Tried(Hit(candidate, exact, response), unserved, unknown)
             else:
                 unserved.append((candidate, "refused"))
@@ -108,11 +111,9 @@ def _unwanted(plan: Plan, response: object) -> Failure | Veto | None:
         return Failure("store_if", error)
 
 
-def _verified(plan: Plan, query: Query, candidate: Candidate, response: object) -> Flow[bool]:
-    if plan.verifier is None:
-        return True
+def _verified(verifier: Verifier, query: Query, candidate: Candidate, response: object) -> Flow[bool]:
     try:
-        agreed = truth((yield Verify(plan.verifier, query.prompt, candidate.entry.prompt, response)))
+        agreed = truth((yield Verify(verifier, query.prompt, candidate.entry.prompt, response)))
     except Exception as error:
         if not isinstance(error, CircuitOpenError):
             yield Emit(Failure("verify", error))

@@ -56,7 +56,7 @@ def write_mapping(value: Mapping[Any, Any], reader: Reader) -> bytes:
 
 def is_small(value: Mapping[Any, Any]) -> bool:
     """Return whether a mapping has few items, all of them scalars."""
-    return len(value) <= SMALL and _KNOWN.issuperset(map(type, chain(value, value.values())))
+    return not value or (len(value) <= SMALL and _KNOWN.issuperset(map(type, chain(value, value.values()))))
 
 
 _KNOWN = frozenset(SCALARS)
@@ -64,12 +64,17 @@ _KNOWN = frozenset(SCALARS)
 
 def small_mapping_form(value: Mapping[Any, Any], reader: Reader) -> bytes:
     """Return the canonical form of a mapping that `is_small`."""
+    if not value:
+        return _EMPTY
     reader.spend(len(value))
     pairs = [(SCALARS[type(key)](key, reader), SCALARS[type(item)](item, reader)) for key, item in value.items()]
     if len(pairs) == 1:
         return length_prefixed(b"{", pairs[0])
     pairs.sort()
     return length_prefixed(b"{", chain.from_iterable(pairs))
+
+
+_EMPTY = length_prefixed(b"{", ())
 
 
 def _watched_mapping(value: Mapping[Any, Any], reader: Reader) -> bytes:
