@@ -57,6 +57,13 @@ def test_bounds_are_in_use_on_large_clustered_partitions(dim: int) -> None:
     assert_bounds_are_in_use(filled(clustered_rows(np.random.default_rng(1), 400_000 // dim + 3000, dim)))
 
 
+@pytest.mark.parametrize("n", [40, 700, 1_100])
+def test_rows_begin_a_cache_line(n: int) -> None:
+    """The rows of all but the smallest partitions begin where processors read them fastest."""
+    index = filled(random_rows(np.random.default_rng(1), n, 384))
+    assert index._blocks[0].rows.ctypes.data % 64 == 0
+
+
 @pytest.mark.parametrize(("dim", "n"), [(48, 1_400), (64, 900), (384, 700)])
 @pytest.mark.usefixtures("small")
 def test_small_sizes_cross_every_boundary(dim: int, n: int) -> None:
