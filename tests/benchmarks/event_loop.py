@@ -18,6 +18,7 @@ import time
 from asyncio.events import Handle
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,9 +55,12 @@ class Topics:
     model_id = "topics"
 
     def __init__(self) -> None:
-        rng = np.random.default_rng(0)
         self.scales = (1.0 + np.arange(DIM) / 12.0) ** -1.0
-        self.centres = rng.standard_normal((100_000, DIM)).astype(np.float32)
+
+    @cached_property
+    def centres(self) -> NDArray[np.float32]:
+        """The vectors of the topics, which are many: to import this file should take no time."""
+        return np.random.default_rng(0).standard_normal((100_000, DIM)).astype(np.float32)
 
     def embed(self, prompt: str) -> Vector:
         """Return a vector near that of the topic."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -84,7 +85,12 @@ def name_of(path: Path) -> str:
 
 
 SOURCES = {name_of(path): path.read_text(encoding="utf-8") for path in sorted(ROOT.rglob("*.py"))}
-TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Return what each module is, parsed, by name; not as the tests are collected, which every process does."""
+    return {name: ast.parse(source) for name, source in SOURCES.items()}
 
 
 def imports(tree: ast.AST, *, top: bool = True, typed: bool = False) -> Iterator[Import]:
@@ -107,13 +113,16 @@ def imports(tree: ast.AST, *, top: bool = True, typed: bool = False) -> Iterator
                 yield from imports(node, top=top and not inside, typed=typed)
 
 
-IMPORTS = {name: list(imports(tree)) for name, tree in TREES.items()}
+@cache
+def all_imports() -> dict[str, list[Import]]:
+    """Return the imports of each module by its name."""
+    return {name: list(imports(tree)) for name, tree in trees().items()}
 
 
 def own_imports(module: str) -> set[str]:
     """Return the package's own modules that a module imports, deferred and type-only imports included."""
-    names = {found.name.removeprefix("recallm.") for found in IMPORTS[module] if "recallm." in found.name}
-    return {name for name in names if name in TREES and name != module}
+    names = {found.name.removeprefix("recallm.") for found in all_imports()[module] if "recallm." in found.name}
+    return {name for name in names if name in SOURCES and name != module}
 
 
 def room_of(module: str) -> str:
@@ -131,7 +140,7 @@ def functions() -> Iterator[tuple[str, str, Function]]:
             named = isinstance(node, Function | ast.ClassDef)
             yield from inside(node, f"{path}{node.name}." if named else path)  # type: ignore[attr-defined]
 
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         for path, function in inside(tree, ""):
             yield module, path, function
 
@@ -174,7 +183,7 @@ def test_a_heavy_dependency_is_imported_in_its_own_module_and_on_use(package: st
     """A heavy dependency is imported in the few modules that use it, and not before it is used."""
     found = {
         module: [each.at_module_level for each in found if _is_of(package, each) and not each.for_types_only]
-        for module, found in IMPORTS.items()
+        for module, found in all_imports().items()
     }
     assert {module for module, places in found.items() if places} <= OPTIONAL[package]
     assert not [module for module, places in found.items() if any(places)]
@@ -189,7 +198,7 @@ def test_pure_modules_read_no_clock_file_environment_or_chance() -> None:
     allowed = {("keying.scalars", "pathlib"), ("codec.builtin_types", "pathlib")}
     found = {
         (module, name)
-        for module, imported in IMPORTS.items()
+        for module, imported in all_imports().items()
         if module.startswith(PURE)
         for each in imported
         for name in (each.name, each.name.split(".")[0])
@@ -207,7 +216,7 @@ def test_modules_are_small() -> None:
 @pytest.mark.parametrize("room", sorted({path.parent.name for path in ROOT.glob("*/__init__.py")}))
 def test_every_room_opens_with_a_plate(room: str) -> None:
     """Each room's docstring says what it is for, who calls it, and what to touch to add one."""
-    plate = ast.get_docstring(TREES[room]) or ""
+    plate = ast.get_docstring(trees()[room]) or ""
     assert 4 <= len(plate.splitlines()) <= 14, f"recallm/{room}/__init__.py"
 
 
