@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.deployments import EDITS, Deployments, Edit
+from benchmarks.deployments import EDITS, Deployments, Edit, deployments_on
 from support.redis_servers import COMMANDS, Server, running
 
 pytestmark = [
@@ -37,9 +37,10 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def deployments(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Deployments:
+def deployments(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployments]:
     """Return what deploys packages that answer through the server."""
-    return Deployments(tmp_path_factory.mktemp("deployments") / "deployed", server.url)
+    with deployments_on(server.url, tmp_path_factory.mktemp("deployments") / "deployed") as deploying:
+        yield deploying
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)

@@ -28,10 +28,13 @@ for number, path in (0, os.devnull), (1, request["output"]), (2, request["output
     os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
 faulthandler.dump_traceback_later(request["seconds"], exit=True)
 os.chdir(request["folder"])
+os.environ.update(request["environ"])
 sys.argv = request["command"]
 if sys.argv[0] == "-m":
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+elif sys.argv[0] == "-c":
+    exec(sys.argv[1], {"__name__": "__main__"})
 else:
     runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -54,18 +57,20 @@ class WarmProcess:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def run(self, *command: str, folder: Path, seconds: float = 120.0) -> Finished:
+    def run(self, *command: str, folder: Path, seconds: float = 120.0, **environ: str) -> Finished:
         """Run one program.
 
         Args:
-            command: what follows ``python``: a path, or ``-m`` and a module; then arguments.
+            command: what follows ``python``: a path, ``-m`` and a module, or ``-c`` and a program; then arguments.
             folder: where it runs; its output is kept there too.
             seconds: after which it is ended, with a traceback of each of its threads in its output.
+            environ: changes to its environment.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         output = folder / "output.txt"
-        request = {"command": command, "folder": str(folder), "output": str(output), "seconds": seconds}
+        where = {"folder": str(folder), "output": str(output), "environ": environ}
+        request = {"command": command, "seconds": seconds, **where}
         print(json.dumps(request), file=self._process.stdin, flush=True)
         return Finished(int(self._process.stdout.readline()), output.read_text(encoding="utf-8"))
 
