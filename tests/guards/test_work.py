@@ -228,6 +228,7 @@ def test_no_pattern_tracks_back_without_end(text: str) -> None:
     assert time.thread_time() - began < 3
 
 
+@pytest.mark.slow
 def test_readings_are_kept_in_few_megabytes() -> None:
     """However many prompts are judged, of whatever length, the guards keep no more than eight megabytes of them."""
     judge("warm up", "the lists")

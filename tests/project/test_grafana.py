@@ -192,6 +192,7 @@ def test_the_dashboard_asks_which_prometheus_and_which_caches() -> None:
     assert all('cache=~"$cache"' in query.text or "recallm_entries" in query.text for _, query in QUERIES)
 
 
+@pytest.mark.slow
 def test_the_dashboard_can_be_drawn(scraped: Scraped, tmp_path: Path) -> None:
     """The picture of the dashboard is a small PNG."""
     picture = tmp_path / "dashboard.png"

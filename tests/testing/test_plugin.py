@@ -54,9 +54,9 @@ def run(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-def outcomes(run: pytest.Pytester, tests: str, *options: str) -> dict[str, int]:
-    """Run tests; return how many ended how."""
-    run.makepyfile(test_app=tests)
+def outcomes(run: pytest.Pytester, *options: str, **files: str) -> dict[str, int]:
+    """Run tests, given as files by their names; return how many ended how."""
+    run.makepyfile(**files)
     plugin = ("-p", "no:recallm", "-p", "recallm.testing.plugin", "-p", "no:cacheprovider")
     return run.runpytest_subprocess(*plugin, *options).parseoutcomes()
 
@@ -84,19 +84,6 @@ def test_an_async_one(request):
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_no_test_sees_what_another_left(run: pytest.Pytester, options: tuple[str, ...]) -> None:
-    """Each test begins with empty storages, statistics from nothing, and no names or switches of another's."""
-    assert outcomes(run, EACH_BEGINS_EMPTY, *options) == {"passed": 4}
-
-
-@pytest.mark.slow
-def test_without_the_fixture_answers_do_leak(run: pytest.Pytester) -> None:
-    """The tests above would fail without it: they show what the fixture is for."""
-    assert outcomes(run, EACH_BEGINS_EMPTY.replace("pytestmark", "unused"))["failed"] >= 2
-
-
 INACTIVE = """
 import asyncio, threading, app, recallm
 
@@ -120,16 +107,26 @@ def test_on_again():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_the_cache_may_be_left_out(run: pytest.Pytester, options: tuple[str, ...]) -> None:
-    """Under `recallm_inactive` every call runs its function, in threads and tasks too, and only for that test."""
-    assert outcomes(run, INACTIVE, *options) == {"passed": 2}
+def test_no_test_sees_what_another_left(run: pytest.Pytester, options: tuple[str, ...]) -> None:
+    """By `recallm_fresh` each begins with empty storages, statistics from nothing, and no names or switches of another.
+
+    Under `recallm_inactive` every call runs its function, in threads and tasks too, and only for that test.
+    """
+    # In this order: the first file counts calls from nothing without a fixture that would have them do so.
+    assert outcomes(run, *options, test_inactive=INACTIVE, test_isolated=EACH_BEGINS_EMPTY) == {"passed": 6}
+
+
+@pytest.mark.slow
+def test_without_the_fixture_answers_do_leak(run: pytest.Pytester) -> None:
+    """The tests above would fail without it: they show what the fixture is for."""
+    assert outcomes(run, test_app=EACH_BEGINS_EMPTY.replace("pytestmark", "unused"))["failed"] >= 2
 
 
 @pytest.mark.slow
 def test_the_plugin_costs_nothing_until_it_is_used(run: pytest.Pytester) -> None:
     """Starting pytest with the plugin loads neither a storage nor numpy nor the rest of a cache."""
     check = "import sys\ndef test_lean():\n    assert not {'numpy', 'recallm.cache'} & {*sys.modules}"
-    assert outcomes(run, check) == {"passed": 1}
+    assert outcomes(run, test_app=check) == {"passed": 1}
 
 
 def test_pytest_finds_the_plugin() -> None:

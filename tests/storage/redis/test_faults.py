@@ -84,7 +84,7 @@ def test_a_server_that_stops_answering_delays_nobody_for_long(redis_server: Serv
             for thread in threads:
                 thread.start()
             # One kind is frozen for as long as an operator might need; the others show that they are no different.
-            stop.wait(5.0 if redis_server.kind == "vectorset" else 1.0)
+            stop.wait(3.0 if redis_server.kind == "vectorset" else 1.0)
         finally:
             redis_server.signal(signal.SIGCONT)
         try:
