@@ -69,7 +69,7 @@ def test_only_the_command_that_is_asked_for_is_loaded(environment: dict[str, str
 
 def test_a_reader_that_leaves_ends_it_quietly(environment: dict[str, str], tmp_path: Path) -> None:
     """If nobody reads the output any more, the program ends without a traceback."""
-    setup = "import sys; from support import small_app;[small_app.answer(f'{n} what') for n in range(3000)];"
+    setup = "import sys; from support import small_app;[small_app.answer(f'{n} what') for n in range(600)];"
     setup += "from recallm.__main__ import main; sys.exit(main(['export', 'support.small_app:storage', '-']))"
     with subprocess.Popen(
         [sys.executable, "-c", setup], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE

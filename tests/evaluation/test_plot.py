@@ -12,6 +12,8 @@ from support.angles import Angles
 from recallm import Pair, evaluate
 from recallm.evaluation.plot import plot
 
+pytestmark = pytest.mark.once
+
 
 def test_a_plot_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without matplotlib, a plot is an ImportError that names the extra."""

@@ -19,6 +19,8 @@ from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.evaluation.tune import proven, times_more
 from recallm.telemetry.intervals import upper_bound
 
+pytestmark = pytest.mark.once
+
 
 def pairs_at(cosine: float, *, same: int = 0, different: int = 0) -> list[Pair]:
     """Return pairs of one similarity."""

@@ -19,6 +19,8 @@ import recallm
 from recallm import CacheStats, InMemoryStorage
 from recallm.testing import Clock
 
+pytestmark = pytest.mark.once
+
 PANELS = panels()
 QUERIES = [(panel, query) for panel in PANELS for query in panel.queries]
 IDS = [f"{panel.title}: {query.legend}" for panel, query in QUERIES]

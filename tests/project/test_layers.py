@@ -13,6 +13,8 @@ import pytest
 
 import recallm
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(recallm.__file__).parent
 
 LAYERS = (

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from support.marks import IMPLIED_MARKS
 
+pytestmark = pytest.mark.once
+
 TESTS = Path(__file__).parents[1]
 
 

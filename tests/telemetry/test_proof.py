@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from recallm.telemetry.proof import RISK, closing_chances, expected_audits, interval, is_drawn, is_over, log_evidence
 
+pytestmark = pytest.mark.once
+
 audits = st.integers(0, 300).flatmap(lambda audited: st.tuples(st.integers(0, audited), st.just(audited)))
 budgets = st.floats(0.001, 0.9)
 

@@ -17,6 +17,8 @@ from recallm.storage.index.vector_index import VectorIndex, unit_row
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+pytestmark = pytest.mark.once
+
 
 def assert_searches_equal_brute_force(shape: str, dim: int, n: int) -> None:
     """Searches among rows of a shape are exact, for queries near and far, at any threshold."""
