@@ -31,6 +31,9 @@ from recallm.testing.storage_flows import AwaitedStorage, Crowd, apart, arun, ru
 from recallm.testing.tag_contract import TagContract
 from recallm.testing.threads import run_at_once
 
+TTLS = (0.2, 0.5, 2.0, 8.0)
+"""For how many seconds an entry is kept that is looked at meanwhile: each is tried if the one before was too short."""
+
 RACE_SECONDS = 0.2
 """For how many seconds rounds of threads are repeated, at least one: a single round takes 0.01 s and may be lucky."""
 
@@ -177,27 +180,27 @@ class StorageContract(TagContract):
 
     def test_expires_by_the_clock_not_by_use(self) -> None:
         """An entry expires when its ttl has passed, however often it was read."""
-        storage, entry, lasting = self._read_before_it_expires()
-        self.pass_time(0.3)
+        storage, entry, lasting, ttl = self._read_before_it_expires()
+        self.pass_time(0.6 * ttl)
         assert storage.recall("n", entry.key).candidate is None
         assert self.found(storage, entry) == []
         assert storage.sizes(["n"]) == {"n": 1}
         assert storage.recall("n", lasting.key).candidate is not None
 
-    def _read_before_it_expires(self) -> tuple[StorageBackend, Entry, Entry]:
-        for _ in range(3):
+    def _read_before_it_expires(self) -> tuple[StorageBackend, Entry, Entry, float]:
+        for ttl in TTLS:
             storage, begun = self.sync_storage(), time.monotonic()
-            entry = self.stored(storage, self.entry(), ttl=0.5)
+            entry = self.stored(storage, self.entry(), ttl=ttl)
             lasting = self.stored(storage, self.entry("lasting"))
             seen = []
-            for seconds in (0.0, 0.3):
+            for seconds in (0.0, 0.6 * ttl):
                 self.pass_time(seconds)
                 seen.append((storage.recall("n", entry.key).candidate is not None, self.found(storage, entry)))
             # A machine too busy to look in time has shown nothing, and looks again.
-            if time.monotonic() - begun < 0.5:
+            if time.monotonic() - begun < ttl:
                 break
         assert seen == [(True, ["hello"])] * 2, "an entry is gone before its ttl has passed"
-        return storage, entry, lasting
+        return storage, entry, lasting, ttl
 
     def test_removes_single_entries(self) -> None:
         """Removing returns how many of the keys were live, and leaves other entries."""
@@ -280,14 +283,14 @@ class StorageContract(TagContract):
     def test_lists_nothing_that_is_gone(self) -> None:
         """What has expired or was removed is not listed, nor what an invalidation ended."""
         storage = self._listing()
-        expired = self.stored(storage, self.entry("expired"), ttl=0.3)
+        expired = self.stored(storage, self.entry("expired"), ttl=0.1)
         removed = self.stored(storage, self.entry("removed"))
         self.stored(storage, self.entry("stays"))
-        self.stored(storage, self.entry("expired", namespace="m"), ttl=0.3)
+        self.stored(storage, self.entry("expired", namespace="m"), ttl=0.1)
         self.stored(storage, self.entry("ended", namespace="l"))
         storage.invalidate("l")
         storage.remove("n", [removed.key])
-        self.pass_time(0.35)
+        self.pass_time(0.15)
         assert [each.entry.prompt for each in storage.entries("n")] == ["stays"]
         assert list(storage.entries("l")) == []
         assert storage.recall("n", expired.key).candidate is None
