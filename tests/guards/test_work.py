@@ -17,6 +17,8 @@ from recallm.guards import default, prompt
 from recallm.guards.prompt import MAX_CHARS, parse
 from recallm.guards.word_lists import exclusions, function_words, restrictive_words, words_in_any_list
 
+pytestmark = pytest.mark.untraced
+
 LONG = MAX_CHARS - 100
 
 

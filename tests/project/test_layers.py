@@ -13,7 +13,7 @@ import pytest
 
 import recallm
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.untraced]
 
 ROOT = Path(recallm.__file__).parent
 

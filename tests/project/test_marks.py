@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.marks import IMPLIED_MARKS
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.untraced]
 
 TESTS = Path(__file__).parents[1]
 

@@ -98,6 +98,7 @@ def test_wrong_ones_speak_against_a_cache_and_right_ones_for_it(audited: tuple[i
     assert log_evidence(wrong + 1, number + 1, budget) > now > log_evidence(wrong, number + 1, budget)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("budget", [0.01, 0.05, 0.3])
 def test_a_cache_that_keeps_its_budget_is_hardly_ever_closed(budget: float) -> None:
     """At a rate of just the budget, at most 5 % are closed in the time in which three budgets are found ten times."""
@@ -118,6 +119,7 @@ def sampled_closing(hits: list[bool], random: np.random.Generator, *, share: flo
     return False
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -162,6 +164,7 @@ def test_less_risk_asks_for_more_evidence() -> None:
     assert evidence > log(1 / RISK)
 
 
+@pytest.mark.untraced
 def test_chances_of_closing_are_those_of_a_simulation() -> None:
     """The chance of being closed by an audit is the share of simulated caches that are."""
     chances = list(islice(closing_chances(0.05, 0.01), 100))
