@@ -87,8 +87,12 @@ def _new_breaker() -> Breaker:
     return Breaker("storage", clock=time.monotonic, changed=log_circuit_change)
 
 
+_make_default = partial(ThreadSafeInMemoryStorage, max_entries=50_000)
+"""Makes the default storage, which nobody has chosen and so may not grow without end."""
+
+
 def _fresh_default() -> _Registration:
-    return _Registration("storage 'default'", ThreadSafeInMemoryStorage)
+    return _Registration("storage 'default'", _make_default)
 
 
 _cores: dict[int, ref[Core]] = {}
@@ -262,7 +266,7 @@ def existing_storage_finder(source: StorageBackend | str) -> Callable[[], Storag
         if registration is None:
             raise _unknown(source)
         # This one takes no time to make.
-        return registration.get() if registration.source is ThreadSafeInMemoryStorage else registration.made
+        return registration.get() if registration.source is _make_default else registration.made
 
     return existing
 

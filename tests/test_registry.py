@@ -33,10 +33,11 @@ from recallm.testing.threads import run_at_once
 
 
 def test_the_default_is_made_on_first_use_and_kept() -> None:
-    """The default storage is a thread-safe one, made once for everybody."""
-    assert recallm.storages()["default"] is ThreadSafeInMemoryStorage
+    """The default storage is a thread-safe one with a bound, made once for everybody."""
+    assert not isinstance(recallm.storages()["default"], ThreadSafeInMemoryStorage)
     made = recallm.get_storage()
     assert isinstance(made, ThreadSafeInMemoryStorage)
+    assert made.max_entries == 50_000
     assert recallm.get_storage("default") is recallm.storages()["default"] is made
 
 
