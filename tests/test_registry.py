@@ -498,7 +498,10 @@ def test_urls_are_not_names() -> None:
 
 @pytest.mark.parametrize(
     ("storage", "told"),
-    [("absent", "no storage is named 'absent'; registered: 'default'"), ("ftp://h", "scheme 'ftp'; use memory://")],
+    [
+        ("absent", "no storage is named 'absent'; registered: 'default'"),
+        ("ftp://h", "no storage has URLs of scheme 'ftp'; use memory://"),
+    ],
 )
 def test_a_cache_of_an_unknown_storage_is_refused(storage: str, told: str) -> None:
     """A cache of an unknown storage raises when it is made, not at its first call."""

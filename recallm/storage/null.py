@@ -31,6 +31,9 @@ class NullStorage(StorageBackend):
         self._epochs = count(randbits(64) << 64)
         self._epoch = next(self._epochs)
 
+    def __repr__(self) -> str:
+        return "<NullStorage>"
+
     def recall(self, namespace: str, key: str) -> Recalled:
         """Find nothing."""
         return Recalled(None, self._epoch)

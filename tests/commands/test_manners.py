@@ -195,7 +195,7 @@ def test_a_server_that_is_not_there_is_told_without_its_password(run: Run) -> No
         ("support.small_app:absent", "has no 'absent'"),
         ("support.small_app", "use module:attribute"),
         ("absent.module:x", "there is no module 'absent' here"),
-        ("unheard://x", "storage URL of scheme 'unheard'"),
+        ("unheard://x", "no storage has URLs of scheme 'unheard'"),
     ],
 )
 def test_a_storage_that_is_none_is_told(run: Run, name: str, told: str) -> None:

@@ -82,3 +82,8 @@ def test_it_may_take_the_default_place() -> None:
     assert isinstance(get_storage(), NullStorage)
     recallm.unregister_storage("default")
     assert isinstance(get_storage(), InMemoryStorage)
+
+
+def test_it_shows_its_name_only() -> None:
+    """A REPL shows what it is, and no address."""
+    assert repr(NullStorage()) == "<NullStorage>"
