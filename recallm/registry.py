@@ -318,7 +318,7 @@ def _url_factory(url: str) -> StorageFactory:
             if not _is_scheme(scheme):  # what cannot be a scheme may be a password, and is not quoted
                 raise UnknownNameError(f"a storage URL begins with no scheme; use {known}")
             raise UnknownNameError(
-                f"no storage has URLs of scheme {scheme!r}; use {known}, or register_scheme({scheme!r}, ...) for your own"
+                f"no storage has URLs of scheme {scheme!r}; use {known}, or register_scheme({scheme!r}, ...)"
             )
         module, _, name = SCHEMES[scheme].partition(":")
         imported: StorageFactory = getattr(import_module(module), name)

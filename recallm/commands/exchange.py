@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 FORMAT = 1
 """The number in every exported line; lines with another number are refused."""
 
+NEWER = "newer"
+"""What came of loading an entry in whose place the storage holds something that was stored later."""
+
 _NORM_TOLERANCE = 1e-3
+
+_CLOCK_SECONDS = 0.01
+"""How far two tellings of one moment may lie apart: an age is read off another clock, and exported in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,10 @@ class Exported:
     entry: Entry
     stored_at: float
     expires_at: float | None
+
+    def is_older_than(self, candidate: Candidate | None, now: float) -> bool:
+        """Claim that what a storage holds was stored later, given the time in seconds since 1970."""
+        return candidate is not None and now - candidate.age > self.stored_at + _CLOCK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

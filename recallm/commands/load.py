@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from recallm.commands.exchange import Exported, Logged, parsed
+from recallm.commands.exchange import NEWER, Exported, Logged, parsed
 from recallm.commands.opening import add_storage, opened
 from recallm.commands.output import Progress, note
 from recallm.errors import InvalidValueError
@@ -27,6 +27,7 @@ FAULTS_SHOWN = 5
 
 _DESCRIPTION = """\
 Store the entries of an export as they are: calls find them if the function and the model are those that made them.
+What the storage has got since an entry was exported stays. What is loaded is as old as its loading.
 
 With --for, store answers as if calls of this function had just returned them: under its own keys, namespace, ttl and
 model. So a log of questions and answers, {"prompt": ..., "response": ...}, warms a cache, and an export is embedded
@@ -77,11 +78,12 @@ def run(options: argparse.Namespace) -> int:
                 if outcomes[outcome] < FAULTS_SHOWN:
                     note(f"line {number} {error}")
             outcomes[outcome] += 1
-    loaded = outcomes.pop("loaded", 0)
-    print(f"{loaded} {'entry' if loaded == 1 else 'entries'} loaded")
+    loaded, newer = outcomes.pop("loaded", 0), outcomes.pop(NEWER, 0)
+    kept = f", {newer} newer {'one' if newer == 1 else 'ones'} kept" if newer else ""
+    print(f"{loaded} {'entry' if loaded == 1 else 'entries'} loaded{kept}")
     for outcome, count in outcomes.most_common():
         note(f"{count} not loaded: {outcome}")
-    return 0 if loaded and not outcomes else 1
+    return 0 if loaded + newer and not outcomes else 1
 
 
 class _Verbatim:
@@ -97,7 +99,7 @@ class _Verbatim:
         self._ttl = ttl
 
     def store(self, row: Exported | Logged) -> str:
-        """Store one; return "loaded", or why not."""
+        """Store one; return "loaded", `NEWER`, or why not."""
         if isinstance(row, Logged):
             raise InvalidValueError("is a question and its answer; name the function that it is for: --for")
         if row.expires_at is None and self._ttl is None:
@@ -112,7 +114,9 @@ class _Verbatim:
         if entry.tags and not self._storage.keeps_tags:
             return "they have tags, which the storage cannot keep"
         began, ttl = time.perf_counter(), None if left == math.inf else left
-        epoch = self._storage.recall(entry.namespace, entry.key).epoch
+        candidate, epoch, *_ = self._storage.recall(entry.namespace, entry.key)
+        if row.is_older_than(candidate, now):
+            return NEWER
         if entry.tags:
             stored = self._storage.put_tagged(entry, epoch, ttl, began)
         else:

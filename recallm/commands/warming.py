@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from recallm import checks
 from recallm.cache import BoundCachedFunction, CachedFunction
-from recallm.commands.exchange import Exported, Logged
+from recallm.commands.exchange import NEWER, Exported, Logged
 from recallm.commands.opening import named_object
 from recallm.engine.callsite import CallSite, Invocation
+from recallm.engine.lookup import EXACT_MODEL
+from recallm.engine.reports import own
 from recallm.errors import CorruptPayloadError, InvalidTypeError, InvalidValueError
 from recallm.keying.conversation import read
 from recallm.keying.keyer import CALL_OPTIONS, Request
-from recallm.records import Turn
+from recallm.records import Query, Turn
 from recallm.registry import breaker_of
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Warming:
             )
         if not storage.serves_sync:
             raise InvalidTypeError(f"{storage!r} has only an async client; give its URL, or it a sync_client as well")
+        self._storage = storage
         self._invocation: Callable[..., Invocation] = function._invocation
         self._site = _with_storage(function._site, storage)
         self._ledger = function._site.core.recorder.ledger  # the cache would count entries for its own statistics
@@ -60,14 +63,15 @@ class Warming:
         self._partition: str | None = options.partition
 
     def store(self, row: Exported | Logged) -> str:
-        """Store one answer; return "loaded", or why not."""
+        """Store one answer; return "loaded", `NEWER`, or why not."""
         if isinstance(row, Logged):
             response = row.response if self._make is None else self._make(row.response)
             return self._stored(response, {**self._kwargs, **row.kwargs, **self._asking(row.prompt, row.kwargs)})
         kwargs = {**self._kwargs, **self._asking(row.entry.prompt, {})}
         if row.entry.tags and self._site.plan.tags is None:
             return "they have tags, and the function gives none; see its option tags"
-        if not self._is_proved(row, kwargs):
+        request = self._request(kwargs)
+        if not self._is_proved(row, request):
             return "made with other arguments, or by another model or code; see --was and --partition"
         try:
             response = self._site.plan.codec.decode(row.entry.payload)
@@ -76,6 +80,8 @@ class Warming:
         left = self._seconds_left(row, response)
         if left is not None and left <= 0:
             return "expired"
+        if isinstance(request, Request) and self._has_newer(row, request.query(self._model_id())):
+            return NEWER
         return self._stored(response, kwargs if left is None else {**kwargs, "cache_ttl": left})
 
     def _asking(self, prompt: str | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,25 +95,28 @@ class Warming:
             raise InvalidValueError(f'has a "prompt" and {name!r} among its "kwargs"; leave one out')
         return {name: _conversation(prompt, whole=self._site.keyer.similar_history) if name in MESSAGES else prompt}
 
-    def _is_proved(self, row: Exported, kwargs: dict[str, Any]) -> bool:
-        """Return whether an exported entry was made by a call of this function with these arguments."""
+    def _request(self, kwargs: dict[str, Any]) -> object:
+        """Return what a call with these arguments asks for, or why it is not cached."""
+        invocation = self._invocation((), kwargs)
+        options, own_kwargs = self._site.keyer.split_options(invocation.kwargs)
+        return self._site.keyer.request((*invocation.owner, *invocation.args), own_kwargs, options)
+
+    def _is_proved(self, row: Exported, request: object) -> bool:
+        """Return whether an exported entry was made by a call of this function that asks for this."""
         if self._partition is not None:
             return row.entry.partition.startswith(self._partition)
-        invocation = self._invocation((), kwargs)
-        options, own = self._site.keyer.split_options(invocation.kwargs)
-        request = self._site.keyer.request((*invocation.owner, *invocation.args), own, options)
-        return isinstance(request, Request) and any(
-            request.query(model_id).key == row.entry.key for model_id in self._model_ids()
-        )
+        model_id = self._model_id() if self._was is None else self._was
+        return isinstance(request, Request) and request.query(model_id).key == row.entry.key
 
-    def _model_ids(self) -> list[str]:
-        if self._was is not None:
-            return [self._was]
+    def _has_newer(self, row: Exported, query: Query) -> bool:
+        """Return whether the storage has got an answer since, or has been told that this one is wrong."""
+        held = [self._storage.recall(query.namespace, each.key).candidate for each in (query, own(query))]
+        return any(row.is_older_than(candidate, time.time()) for candidate in held)
+
+    def _model_id(self) -> str:
         if self._site.plan.threshold == "exact":
-            from recallm.engine.lookup import EXACT_MODEL
-
-            return [EXACT_MODEL.model_id]
-        return [self._site.core.find_embedder().load().model_id]
+            return EXACT_MODEL.model_id
+        return self._site.core.find_embedder().load().model_id
 
     def _seconds_left(self, row: Exported, response: object) -> float | None:
         """Return for how long an answer may still be served, by its own expiry and the function's ttl; None: always."""

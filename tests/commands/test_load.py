@@ -111,13 +111,41 @@ def test_an_entry_that_tells_no_expiry_needs_one(run: Run, file: Path) -> None:
     row = json.loads(file.read_text(encoding="utf-8"))
     del row["expires_at"]
     path = write(file, [row])
-    forget_all()
     assert "give --ttl" in run("load", STORAGE, path).err
     for ttl, expires_in in (("50", 50.0), ("never", math.inf)):
+        forget_all()
         assert run("load", STORAGE, path, "--ttl", ttl).code == 0
         (candidate,) = small_app.storage.entries(f"{APP}.answer")
         assert candidate.expires_in == expires_in
     assert run("load", STORAGE, path, "--ttl", "-1").code == 2
+
+
+@pytest.mark.parametrize("words", [(), ("--for", f"{APP}:answer")])
+def test_what_is_newer_stays(run: Run, file: Path, words: tuple[str, ...]) -> None:
+    """Of an export that is a day old, only what has not been answered anew since is loaded."""
+    for question in ("how do I reset my password", "where is my parcel"):
+        small_app.answer(question)
+    run("export", STORAGE, str(file))
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    older = [{**row, "stored_at": row["stored_at"] - 86_400, "seconds": 99.0} for row in rows]
+    small_app.answer.invalidate("where is my parcel")
+    assert run("load", STORAGE, write(file, older), *words) == Ran(0, "1 entry loaded, 1 newer one kept\n", "")
+    assert run("load", STORAGE, str(file), *words) == Ran(0, "0 entries loaded, 2 newer ones kept\n", "")
+    assert small_app.answer.explain("where is my parcel").exact
+    (kept,) = [each for each in small_app.storage.entries(f"{APP}.answer") if "password" in each.entry.prompt]
+    assert kept.entry.seconds < 99
+
+
+@pytest.mark.parametrize("words", [(), ("--for", f"{APP}:answer")])
+def test_what_was_reported_since_is_not_loaded(run: Run, file: Path, words: tuple[str, ...]) -> None:
+    """An answer that was reported to be wrong after it had been exported does not come back."""
+    small_app.answer("where is my parcel")
+    run("export", STORAGE, str(file))
+    row = json.loads(file.read_text(encoding="utf-8"))
+    assert small_app.answer.wrong("where is my parcel")
+    path = write(file, [{**row, "stored_at": row["stored_at"] - 60}])
+    assert run("load", STORAGE, path, *words).out == "0 entries loaded, 1 newer one kept\n"
+    assert small_app.answer.explain("where is my parcel").reason == "reported"
 
 
 def test_tags_are_loaded_with_their_entries(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
