@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         print_json([described(candidate) for candidate in listed])
     elif listed:
         rows = [
-            (each.entry.key[:SHOWN], duration(each.age), _expiry(each), size(size_of(each.entry)), each.entry.prompt)
+            (each.entry.key[:SHOWN], duration(each.age), _expiry(each), size(size_of(each.entry)), _prompt(each.entry))
             for each in listed
         ]
         print_table(("KEY", "AGE", "EXPIRES IN", "SIZE", "PROMPT"), rows, right=(1, 2, 3))
@@ -79,6 +79,7 @@ def described(candidate: Candidate) -> dict[str, object]:
         "tokens": entry.tokens,
         "cost": entry.cost,
         "tags": list(entry.tags),
+        "is_refusal": entry.is_refusal,
     }
 
 
@@ -135,6 +136,10 @@ def _measured(storage: StorageBackend, name: str, count: int) -> dict[str, Any]:
     exact = len(sample) < SAMPLED
     total = sum(sample) if exact else round(sum(sample) / len(sample) * count)
     return {"namespace": name, "entries": count, "bytes": total, "exact": exact, "readable": bool(sample)}
+
+
+def _prompt(entry: Entry) -> str:
+    return "(no answer: keeps a prompt from a wrong one, see wrong())" if entry.is_refusal else entry.prompt
 
 
 def _expiry(candidate: Candidate) -> str:

@@ -6,6 +6,8 @@ import base64
 import json
 from typing import NamedTuple
 
+from recallm.records import REFUSAL
+
 VERSION = b"\x01"
 
 
@@ -29,6 +31,8 @@ def view(payload: bytes) -> View:
     >>> view(b'\x01t{"$t": [1, 2]}').kind
     'typed'
     """
+    if payload == REFUSAL:
+        return View("none", "This prompt was served a wrong answer (see wrong()): its own calls alone answer it.")
     body = payload[2:]
     try:
         if payload[:2] == VERSION + b"s":

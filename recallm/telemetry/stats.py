@@ -63,7 +63,7 @@ class CacheStats:
         coalesced: hits of calls that waited for another call to compute the answer.
         saved_seconds: seconds that the function took to make the served entries, summed over hits.
         saved_tokens: tokens that the function reported for the served entries, summed over hits.
-        namespace_sizes: namespace → live entries.
+        namespace_sizes: namespace → live entries; what ``wrong()`` stores to keep a prompt from an answer is one, too.
         circuits: ``"storage"`` or ``"embedder"`` → ``"open"`` or ``"probing"``, if it is skipped for failing;
             ``"similar"`` → ``"stopped by max_wrong"`` (see that option).
         stale: misses of calls whose function raised, and that got an expired entry.

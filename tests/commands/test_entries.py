@@ -152,6 +152,21 @@ def test_every_kind_of_payload_is_shown(run: Run, payload: bytes, kind: str, res
     assert (shown["kind"], shown["response"]) == (kind, response)
 
 
+def test_what_keeps_a_prompt_from_a_wrong_answer_says_so(run: Run) -> None:
+    """What `wrong` stores holds neither prompt nor answer, and is listed and shown as what it is."""
+    small_app.answer("where is my parcel")
+    assert small_app.answer.wrong("where is my parcel")
+    namespace = "support.small_app.answer"
+    (row,) = run("entries", STORAGE, namespace, "--json").json
+    assert row["is_refusal"]
+    assert "(no answer: keeps a prompt from a wrong one, see wrong())" in run("entries", STORAGE, namespace).out
+    shown = run("show", STORAGE, row["key"])
+    assert (shown.code, shown.out.splitlines()[-1]) == (
+        0,
+        "This prompt was served a wrong answer (see wrong()): its own calls alone answer it.",
+    )
+
+
 def test_a_key_that_is_not_there_or_not_clear_is_told(run: Run) -> None:
     """An unknown key gives 1; one that several entries have, or that is too short, is an error."""
     assert run("show", STORAGE, "0" * 40) == Ran(
