@@ -372,16 +372,18 @@ def context(value: object) -> Any:
     """Return a mapping, a callable that may return one, or None.
 
     Raises:
-        InvalidTypeError: `value` is something else.
+        InvalidTypeError: `value` is something else, or async.
     """
-    if value is None or callable(value) or isinstance(value, Mapping):
+    use = "use a mapping, or a callable of all arguments that returns one"
+    if value is None or isinstance(value, Mapping):
         return value
-    raise _wrong_type(value, "context", "use a mapping, or a callable of all arguments that returns one")
+    return sync_callable(required_callable(value, "context", use=use), "context", use=use)
 
 
 def namespace(value: object) -> Namespace:
-    """Return a namespace, or a callable that may return one. Raises as `text`."""
-    return value if callable(value) else text(value, "namespace")
+    """Return a namespace, or a callable that may return one, and is not async. Raises as `text`."""
+    use = "use a non-empty str, or a callable of all arguments that returns one"
+    return sync_callable(value, "namespace", use=use) if callable(value) else text(value, "namespace", use=use)
 
 
 def response_type(value: object) -> object:

@@ -243,7 +243,7 @@ def test_the_bare_and_the_called_form_are_the_same() -> None:
         ({"context": lambda kw: [kw["user"]]}, {}, InvalidTypeError, "context gave a list; it must be a mapping"),
         ({}, {"cache_namespace": 7}, InvalidTypeError, "cache_namespace is a int; use a non-empty str"),
         ({}, {"cache_namespace": ""}, InvalidValueError, "cache_namespace='' is empty; use a non-empty str"),
-        ({"namespace": lambda kw: None}, {}, InvalidTypeError, "cache_namespace is a NoneType"),
+        ({"namespace": lambda kw: None}, {}, InvalidTypeError, "what namespace= returned is a NoneType"),
         ({}, {"cache_ttl": -1}, InvalidValueError, "cache_ttl is not positive"),
         ({}, {"cache_ttl": "an hour"}, InvalidValueError, "cache_ttl says no time"),
         ({}, {"cache_ttl": len}, InvalidTypeError, "cache_ttl is a builtin_function_or_method"),

@@ -167,8 +167,7 @@ class Keyer:
         """Return the call-time options and the keyword arguments that are the function's own."""
         if CALL_OPTIONS.isdisjoint(kwargs):
             return {}, kwargs
-        options = {name: kwargs[name] for name in CALL_OPTIONS if name in kwargs}
-        return options, self.own(kwargs)
+        return {name: kwargs[name] for name in CALL_OPTIONS if name in kwargs}, self.own(kwargs)
 
     def own(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the keyword arguments that are the function's own."""
@@ -269,7 +268,7 @@ class Keyer:
         """Return the forms of the contexts, of the arguments in ``**kwargs`` and of each other argument in order."""
         reader = self.reader()
         forms: list[bytes] = []
-        name = "cache_context"
+        name = "context"
         try:
             forms.append(_context_form(contexts, reader))
             name = ""
@@ -284,10 +283,10 @@ class Keyer:
                 else:
                     forms.append(reader.form(named[name]))
         except UnreadableError as error:
-            return self._unreadable(name, error)
+            return self._unreadable(name, error, in_context=not forms)
         return forms
 
-    def _unreadable(self, name: str, error: UnreadableError) -> Bypass:
+    def _unreadable(self, name: str, error: UnreadableError, *, in_context: bool) -> Bypass:
         """Return why a call is not cached, naming the outermost thing on the way that is not the program's own."""
         steps = [*reversed(error.trail)]
         if not name and steps:
@@ -298,8 +297,8 @@ class Keyer:
             if kind.__module__ != "builtins" and not self.reader().is_own(kind.__module__):
                 break
         detail = f"{path} ({type_path(cls).decode()})" if error.live is not None and cls else f"{path}: {error}"
-        if name == "cache_context" or "[" in path or not _decides_no_answer(error.live, path):
-            return Bypass("unfingerprintable", detail, _INSTEAD.format(name))
+        if in_context or "[" in path or not _decides_no_answer(error.live, path):
+            return Bypass("unfingerprintable", detail, _IN_CONTEXT if in_context else _INSTEAD.format(name))
         return Bypass("unfingerprintable", detail, f"{_IF_IT_MAY}, pass ignore=({path!r},)")
 
     def described(self, request: Request) -> dict[str, int]:
@@ -335,12 +334,12 @@ class Keyer:
         return _checked_context(own, "context"), at_call
 
     def _namespace_of(self, arguments: Arguments, options: Mapping[str, Any]) -> str:
-        name = options.get("cache_namespace")
+        name, source = options.get("cache_namespace"), "cache_namespace"
         if name is None:
             if isinstance(self.namespace, str):  # it was checked as the function was decorated
                 return self.namespace
-            name = self.namespace(arguments)
-        return checks.text(name, "cache_namespace", of_call=True)
+            name, source = self.namespace(arguments), "what namespace= returned"
+        return checks.text(name, source, of_call=True)
 
     def _counted(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments without what is ignored."""
@@ -368,8 +367,8 @@ def _decides_no_answer(live: type | None, path: str) -> bool:
 
 
 _IF_IT_MAY = "if it does not affect the answer"
-
 _INSTEAD = "pass texts, numbers or identifiers instead of {0}"
+_IN_CONTEXT = "put texts, numbers or identifiers into the context"
 
 
 def fixed_forms(

@@ -172,9 +172,16 @@ def _take_derived(
 def _what_covers(derive: Callable[[Arguments], object], arguments: Arguments, counted: Collection[str]) -> str | None:
     """Return what to tell of a derived prompt that stands in no argument; None: it depends on none that counts."""
     texts = [name for name in counted if isinstance(arguments.get(name), str)]
-    whole = tuple(name for name in texts if _MARK in _derived(derive, {**arguments, name: _LONG + _MARK}))
+    whole = tuple(name for name in texts if _MARK in (_derived(derive, {**arguments, name: _LONG + _MARK}) or ""))
     text = _derived(derive, arguments)
-    part = [name for name in texts if name not in whole and _derived(derive, {**arguments, name: _MARK}) != text]
+    others = {name: _derived(derive, {**arguments, name: _MARK}) for name in texts if name not in whole}
+    part = [name for name, other in others.items() if other not in (None, text)]
+    unknown = tuple(name for name, other in others.items() if other is None)
+    if unknown:
+        return (
+            "the text that prompt= returns stands in no argument as it is, so calls match exactly only; if nothing "
+            f"else of {', '.join(map(repr, unknown))} decides the answer, pass ignore={unknown!r}"
+        )
     if part:
         return (
             f"the text that prompt= returns is only a part of {', '.join(map(repr, part))}, so calls match exactly "
@@ -193,9 +200,9 @@ _LONG = "x" * 50_000
 """What is put in place of an argument, to see whether a derived prompt holds all of it."""
 
 
-def _derived(derive: Callable[[Arguments], object], arguments: Arguments) -> str:
+def _derived(derive: Callable[[Arguments], object], arguments: Arguments) -> str | None:
     try:
         return str(derive(arguments)).casefold()
     except Exception as error:  # noqa: BLE001  # the user's callable expects something else there
         let_through(error)
-        return ""
+        return None

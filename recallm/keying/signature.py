@@ -10,6 +10,7 @@ from operator import attrgetter
 from types import CodeType, FunctionType
 from typing import Any, Literal, TypeAlias
 
+from recallm import checks
 from recallm.errors import InvalidTypeError, InvalidValueError, SignatureMismatchError
 from recallm.keying.reader import class_module, module_path
 from recallm.keying.wrappers import hands_on_result
@@ -245,17 +246,14 @@ def checked_prompt(
             is left because of them, no other argument takes their place.
 
     Raises:
-        InvalidTypeError: `prompt` is neither a str nor callable.
+        InvalidTypeError: `prompt` is neither a str nor callable, or async.
         SignatureMismatchError: `prompt` is no parameter, or ignored, or no name tells which it is.
     """
-    if callable(prompt):
-        return prompt
     if prompt is None:
         return _inferred_prompt(fn, binder, ignored)
     if not isinstance(prompt, str):
-        raise InvalidTypeError(
-            f"prompt={prompt!r} is a {type(prompt).__name__}; use an argument's name or a callable of all arguments"
-        )
+        use = "use an argument's name or a callable of all arguments"
+        return checks.sync_callable(checks.required_callable(prompt, "prompt", use=use), "prompt", use=use)  # type: ignore[no-any-return]
     if prompt not in binder.names and not binder.takes_any_keyword:
         raise SignatureMismatchError(
             f"prompt={prompt!r} is no parameter of {function_path(fn)}; its parameters are {_listed(_named(binder))}"

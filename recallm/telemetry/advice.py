@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from operator import ne
+from traceback import walk_tb
 
 from recallm.concurrency.signals import let_through
 from recallm.errors import RecallmWarning, UnstorableResponseError
@@ -73,8 +74,8 @@ class Advice:
                 case Failure("keying", error):
                     self.once(
                         "keying",
-                        f"calls of {self._path} are not cached: a callable of yours, or an argument, raised "
-                        f"{type(error).__name__} while the call was read; see {_EXPLAIN}",
+                        f"calls of {self._path} are not cached: {_raiser(error)} raised {type(error).__name__} while "
+                        f"the call was read; see {_EXPLAIN}",
                     )
                 case Failure("skip_if" | "price" | "ttl" as option, error):
                     self.once(option, f"{option}= of {self._path} {_FAILED[option].format(type(error).__name__)}")
@@ -204,6 +205,14 @@ def _unknown_type(function: str, path: str) -> str:
         f"an answer of {function} is stored as a {path or 'class'}, which this process does not know, so the function "
         f"is called again; pass {remedy}{imported}"
     )
+
+
+def _raiser(error: Exception) -> str:
+    """Return what of the user's raised an exception, and where, as far as that is known."""
+    for frame, line in walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__", "").partition(".")[0] != __name__.partition(".")[0]:
+            return f"{frame.f_code.co_name} ({frame.f_code.co_filename}:{line})"
+    return "a callable of yours, or an argument,"
 
 
 def _public(detail: str) -> str:

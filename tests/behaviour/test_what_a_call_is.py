@@ -145,8 +145,11 @@ GENERATED = semantic_cache(**options())(generate)
 STREAMED = semantic_cache(**options())(lambda prompt, stream=False: iter(prompt) if stream else prompt)
 HISTORY = semantic_cache(**options())(lambda messages: "answer")
 PAIR = semantic_cache(**options())(lambda prompt, other: prompt)
-RAISING = semantic_cache(**options(context=lambda kw: {"user": kw["nobody"]}))(lambda prompt: prompt)
+RAISING_CONTEXT = lambda kw: {"user": kw["nobody"]}  # noqa: E731  # as users write it
+RAISING_LINE = RAISING_CONTEXT.__code__.co_firstlineno
+RAISING = semantic_cache(**options(context=RAISING_CONTEXT))(lambda prompt: prompt)
 CUT = semantic_cache(**options(prompt=lambda kw: kw["text"][:3]))(lambda text: text)
+LOOKED_UP = semantic_cache(**options(prompt=lambda kw: {"cats": "why do cats purr"}[kw["name"]]))(lambda name: name)
 COMPOSED = semantic_cache(**options(prompt=lambda kw: f"{kw['topic']}: {kw['q']}"))(lambda topic, q: q)
 
 
@@ -158,9 +161,10 @@ COMPOSED = semantic_cache(**options(prompt=lambda kw: f"{kw['topic']}: {kw['q']}
         (call_awaitable, "returns an awaitable: coroutine; pass mode='async'"),
         (lambda: HISTORY([{"role": "assistant", "content": "hi"}]), "no prompt was found in them: 'messages' (list)"),
         (lambda: PAIR(*["hi"]), "missing a required argument: 'other'"),
-        (lambda: RAISING("hi"), "raised KeyError while the call was read"),
+        (lambda: RAISING("hi"), f"<lambda> ({__file__}:{RAISING_LINE}) raised KeyError while the call was read"),
         (lambda: CUT("hello"), "only a part of 'text', so calls match exactly only; return the whole text"),
         (lambda: COMPOSED("cats", "why?"), "all of 'topic', 'q', pass ignore=('topic', 'q')"),
+        (lambda: LOOKED_UP("cats"), "if nothing else of 'name' decides the answer, pass ignore=('name',)"),
     ],
 )
 def test_what_keeps_calls_from_being_cached_is_told_once(call: Callable[[], object], expected: str) -> None:

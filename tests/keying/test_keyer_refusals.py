@@ -49,7 +49,7 @@ class Message(BaseModel):
         ({"context": lambda kw: None}, {}, InvalidTypeError, "^context.*NoneType"),
         ({"context": lambda kw: None}, {"cache_context": {}}, InvalidTypeError, "^context.*NoneType"),
         ({}, {"cache_namespace": 7}, InvalidTypeError, "^cache_namespace is a int"),
-        ({"namespace": lambda kw: None}, {}, InvalidTypeError, "^cache_namespace is a NoneType"),
+        ({"namespace": lambda kw: None}, {}, InvalidTypeError, "^what namespace= returned is a NoneType"),
         ({}, {"cache_ttl": "1"}, InvalidValueError, "^cache_ttl says no time"),
         ({}, {"cache_ttl": 0}, InvalidValueError, "^cache_ttl is not positive"),
         ({}, {"cache_ttl": float("nan")}, InvalidValueError, "^cache_ttl is not positive and finite"),
@@ -109,6 +109,7 @@ class Service:
 
 IGNORE = "if it does not affect the answer, pass ignore=({!r},)"
 INSTEAD = "pass texts, numbers or identifiers instead of {}"
+IN_CONTEXT = "put texts, numbers or identifiers into the context"
 
 
 @pytest.mark.parametrize(
@@ -137,8 +138,8 @@ INSTEAD = "pass texts, numbers or identifiers instead of {}"
         ),
         (lambda: {"user": "a".join}, "user: a method of a built-in object is not read", INSTEAD.format("user")),
         (lambda: {"user": [0] * MAX_VALUES}, f"user: more than {MAX_VALUES} values", INSTEAD.format("user")),
-        (lambda: {"cache_context": {"u": Service()}}, "cache_context['u'].client (vendor.Client)", INSTEAD),
-        (lambda: {"cache_context": {"u": threading.Lock()}}, "cache_context['u'] (_thread.lock)", INSTEAD),
+        (lambda: {"cache_context": {"u": Service()}}, "context['u'].client (vendor.Client)", IN_CONTEXT),
+        (lambda: {"cache_context": {"u": threading.Lock()}}, "context['u'] (_thread.lock)", IN_CONTEXT),
     ],
 )
 def test_what_cannot_be_read_is_named_with_a_remedy(
@@ -150,7 +151,7 @@ def test_what_cannot_be_read_is_named_with_a_remedy(
     assert found.detail is not None
     assert found.detail.startswith(detail)
     if remedy is not None:
-        assert found.remedy == remedy.format("cache_context")
+        assert found.remedy == remedy
 
 
 def test_following_the_remedy_lets_all_else_count() -> None:

@@ -58,7 +58,10 @@ def misses(told: Advice, calls: Iterable[Described]) -> None:
         (Bypass("stream", "stream=True"), r"their answers are streams: stream=True"),
         (Bypass("awaitable", "coroutine", "pass mode='async'"), r"returns an awaitable: coroutine; pass mode='async'"),
         (Bypass("generator", None, "return the whole answer"), r"generates its answer; return the whole answer"),
-        (Failure("keying", KeyError("a secret")), r"raised KeyError while the call was read; see \.explain"),
+        (
+            Failure("keying", KeyError("a secret")),
+            r"or an argument, raised KeyError while the call was read; see \.explain",
+        ),
         (UNSTORABLE, r"module\.ask returned what cannot be stored: a socket"),
         (
             Miss("unknown_type", MISS.query, 0, detail="shop.types.Answer"),
