@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from recallm import checks, registry
 from recallm.engine.core import Core
 from recallm.engine.drivers import amaintain, maintain
 from recallm.engine.maintenance import invalidate, remove_tagged
 from recallm.engine.plan import Flow
+from recallm.engine.similar_entries import similar_entries
 from recallm.errors import UnknownNameError
 from recallm.telemetry.stats import CacheStats, merge
+
+if TYPE_CHECKING:
+    from recallm.embedders.managed import ManagedEmbedder
+    from recallm.storage.base import StorageBackend
+    from recallm.typing import Profile
 
 
 def caches() -> tuple[str, ...]:
@@ -76,6 +82,73 @@ def invalidate_tag(tag: str) -> int:
 async def ainvalidate_tag(tag: str) -> int:
     """Remove all entries that have a tag, without blocking the event loop. See `invalidate_tag`."""
     return await _atotal(_of_tag(tag))
+
+
+def forget(*, similar_to: str, threshold: Profile | float = "balanced", namespace: str | None = None) -> int:
+    """Remove the entries whose prompts are similar to a text, whoever asked and whatever else their calls held.
+
+    Every entry is read for it, so it takes time with their number. Guards are not asked. Entries that another model
+    than a cache's own has made stay. Answers being computed now are not stored where something was removed.
+
+    Args:
+        similar_to: the text.
+        threshold: a profile or a cosine in [0, 1].
+        namespace: only there; None: in the namespaces of every live cache.
+
+    Returns:
+        How many entries there were.
+
+    Raises:
+        InvalidTypeError: an argument has the wrong type.
+        InvalidValueError: the threshold is not allowed, or the model cannot represent the text.
+        NotImplementedError: a storage cannot list its entries.
+        Exception: the storage's or the embedder's own, or an `ExceptionGroup` of several; the others have forgotten.
+
+    >>> from recallm import semantic_cache
+    >>> from recallm.testing import FakeEmbedder
+    >>> @semantic_cache(context={}, storage="memory://forget", namespace="help", embedder=FakeEmbedder())
+    ... def answer(question: str, user: str) -> str:
+    ...     return "30 days"
+    >>> answer("when are refunds paid", "ada"), answer("when are refunds paid", "bob")
+    ('30 days', '30 days')
+    >>> forget(similar_to="when are refunds paid", namespace="help")
+    2
+    """
+    text = checks.visible_text(similar_to, "similar_to", use="use a text that says what to forget")
+    least = checks.profile_or_cosine(threshold, "threshold")
+    names = None if namespace is None else [checks.text(namespace, "namespace", of_call=True)]
+    places: dict[tuple[int, int], tuple[StorageBackend, ManagedEmbedder, dict[str, None]]] = {}
+    outcomes: list[int | Exception] = []
+    for core in _chosen(None):
+        if core.config.threshold == "exact":
+            continue
+        try:
+            storage, embedder = core.find_storage(), core.find_embedder()
+        except Exception as error:  # noqa: BLE001  # raised when the other storages have forgotten
+            outcomes.append(error)
+            continue
+        place = places.setdefault((id(storage), id(embedder)), (storage, embedder, {}))
+        place[2].update(dict.fromkeys(core.namespaces_to_clear() if names is None else names))
+    outcomes += [_forgotten(storage, found, text, embedder, least) for storage, embedder, found in places.values()]
+    return _total(outcomes)
+
+
+def _forgotten(
+    storage: StorageBackend, namespaces: Iterable[str], text: str, embedder: ManagedEmbedder, threshold: Profile | float
+) -> int | Exception:
+    removed = 0
+    try:
+        for name in namespaces:
+            keys = [each.entry.key for each in similar_entries(storage.entries(name), text, embedder, threshold).found]
+            removed += storage.remove(name, keys) if keys else 0
+    except Exception as error:  # noqa: BLE001  # raised when the other storages have forgotten
+        return error
+    return removed
+
+
+async def aforget(*, similar_to: str, threshold: Profile | float = "balanced", namespace: str | None = None) -> int:
+    """Remove the entries whose prompts are similar to a text, without blocking the event loop. See `forget`."""
+    return await asyncio.to_thread(forget, similar_to=similar_to, threshold=threshold, namespace=namespace)
 
 
 def clear() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from prometheus_client import REGISTRY, generate_latest
 from support.faulty import PATIENT, Away
 
 import recallm
-from recallm import InMemoryStorage, SemanticCache, semantic_cache
+from recallm import InMemoryStorage, SemanticCache, SQLiteStorage, StorageBackend, semantic_cache
 from recallm.concurrency import breaker
 from recallm.testing import FakeEmbedder
 
@@ -282,3 +283,72 @@ def test_sound_storages_are_emptied_though_others_cannot_be(empty: Any) -> None:
         empty()
     assert [type(error) for error in caught.value.exceptions] == [ConnectionError] * 2
     assert [len(storage) for storage in sound] == [0] * 4
+
+
+def _aforget(**arguments: Any) -> int:
+    return asyncio.run(recallm.aforget(**arguments))
+
+
+@pytest.mark.parametrize("forget", [recallm.forget, _aforget], ids=["sync", "async"])
+def test_what_is_similar_to_a_text_is_forgotten(forget: Any, tmp_path: Path) -> None:
+    """Entries of similar prompts go from every cache's namespaces and storage, and the others stay."""
+    asked = [
+        cached("one", storage=SQLiteStorage(tmp_path / "answers.db")),
+        cached("two", namespace="m"),
+        cached("exact", threshold="exact"),
+    ]
+    for ask in asked:
+        ask("how do I reset my password"), ask("where is my parcel now")  # two calls
+    assert forget(similar_to="how do I my password reset") == 2
+    assert [ask.explain("how do I reset my password").outcome for ask in asked] == ["miss", "miss", "hit"]
+    assert all(ask.explain("where is my parcel now").outcome == "hit" for ask in asked)
+    assert forget(similar_to="how do I my password reset") == 0
+
+
+def test_forgetting_keeps_to_a_namespace_and_a_threshold() -> None:
+    """Only the namespace that is named loses entries, and only those that are similar enough."""
+    one, two = cached("one"), cached("two", namespace="m")
+    for ask in (one, two):
+        ask("how do I reset my password")
+    assert recallm.forget(similar_to="how do I reset a password", threshold=1) == 0
+    assert recallm.forget(similar_to="how do I reset my password", namespace="m") == 1
+    assert (one.explain("how do I reset my password").outcome, two.stats().namespace_sizes) == ("hit", {})
+
+
+def test_an_answer_that_is_computed_meanwhile_is_not_stored() -> None:
+    """Caches that share a storage forget together, and what is removed does not come back from a call under way."""
+    storage, embedder = InMemoryStorage(), FakeEmbedder()
+    one, two = (cached(name, storage=storage, embedder=embedder) for name in ("one", "two"))
+    one("how do I reset my password"), two("how do I reset my password")  # a miss and a hit
+    epoch = storage.recall("n", "k").epoch
+    assert recallm.forget(similar_to="how do I reset my password") == 1
+    assert storage.recall("n", "k").epoch != epoch
+
+
+def test_a_storage_that_cannot_be_asked_is_told_after_the_others() -> None:
+    """If a storage raises, as one that lists nothing does, the others have forgotten."""
+
+    class Unlisted(InMemoryStorage):
+        entries = StorageBackend.entries
+
+    one, two = cached("one", storage=Unlisted()), cached("two")
+    for ask in (one, two):
+        ask("how do I reset my password")
+    with pytest.raises(NotImplementedError, match="Unlisted cannot list its entries"):
+        recallm.forget(similar_to="how do I reset my password")
+    assert two.stats().namespace_sizes == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"similar_to": 7}, "similar_to=7 is a int"),
+        ({"similar_to": " "}, "is blank; use a text that says what to forget"),
+        ({"similar_to": "x", "threshold": "exact"}, "threshold='exact' is not known"),
+        ({"similar_to": "x", "namespace": ""}, "namespace='' is empty"),
+    ],
+)
+def test_a_mistake_in_what_to_forget_is_told(arguments: dict[str, Any], told: str) -> None:
+    """An argument that cannot be meant raises before anything is removed."""
+    with pytest.raises((TypeError, ValueError), match=told):
+        recallm.forget(**arguments)

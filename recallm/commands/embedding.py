@@ -44,6 +44,7 @@ def threshold(text: str, option: str) -> Profile | float:
         InvalidValueError: it is neither a profile nor a cosine.
     """
     try:
-        return float(text)
+        number: float | str = float(text)
     except ValueError:
-        return checks.profile_or_cosine(text, option)
+        number = text
+    return checks.profile_or_cosine(number, option)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from recallm.commands.embedding import add_embedder, named, threshold
 from recallm.commands.finding import SHOWN, every_entry, namespaces, one_by_key
@@ -15,23 +15,12 @@ from recallm.errors import InvalidValueError
 if TYPE_CHECKING:
     import argparse
 
-    from recallm.embedders.managed import ManagedEmbedder
+    from recallm.engine.similar_entries import Similar
     from recallm.records import Candidate
     from recallm.storage.base import StorageBackend
-    from recallm.typing import Vector
-
-SAME_MODEL = 0.999
-"""The cosine of a stored vector and a new one of the same prompt, from which on the same model made both."""
 
 LISTED = 20
 """How many entries are shown before the question whether to remove them."""
-
-
-class Similar(NamedTuple):
-    """The entries that are similar to a text, and how many were made by other models and cannot be compared."""
-
-    found: list[Candidate]
-    of_other_models: int
 
 
 def add(subparsers: Any) -> None:
@@ -75,6 +64,7 @@ def _check(options: argparse.Namespace) -> None:
         raise InvalidValueError("say what to forget: --key, --tag, --similar-to, --namespace or --all")
     if everywhere and options.namespace is not None:
         raise InvalidValueError(f"{everywhere[0]} is about every namespace; leave it or --namespace out")
+    options.threshold = threshold(options.threshold, "--threshold")
 
 
 def _asked_for(storage: StorageBackend, options: argparse.Namespace) -> list[Candidate]:
@@ -106,49 +96,13 @@ def _forget_entries(storage: StorageBackend, found: list[Candidate], options: ar
 
 
 def _similar(storage: StorageBackend, options: argparse.Namespace) -> Similar:
-    """Return what is similar to a text; all entries of a partition are of one model, which the first of them shows."""
-    from recallm.config import resolve_threshold
+    from recallm.engine.similar_entries import similar_entries
     from recallm.registry import default_embedder, managed
-    from recallm.scoring import similarity
 
     given = named(options.embedder)
     embedder = default_embedder() if given is None else managed(given)
-    floor = resolve_threshold(threshold(options.threshold, "--threshold"), embedder.load().thresholds)
-    wanted = _vector(embedder, options.similar_to)
-    found: list[Candidate] = []
-    others = 0
-    is_ours: dict[str, bool] = {}
-    for candidate in every_entry(storage, options.namespace, Progress()):
-        entry = candidate.entry
-        if entry.vector is None:
-            continue
-        if entry.partition not in is_ours:
-            is_ours[entry.partition] = _is_vector_of(embedder, entry.prompt, entry.vector)
-        if not is_ours[entry.partition]:
-            others += 1
-        elif (cosine := similarity(wanted, entry.vector)) >= floor:
-            found.append(candidate._replace(similarity=cosine))
-    return Similar(found, others)
-
-
-def _is_vector_of(embedder: ManagedEmbedder, prompt: str, vector: Vector) -> bool:
-    """Return whether this model makes this vector of a stored prompt, or of the last turn of a conversation."""
-    from recallm.keying.conversation import read
-    from recallm.scoring import similarity
-
-    turns = read(prompt)
-    texts = [prompt] if turns is None else [prompt, turns[-1].text]
-    made = [embedder.embed(text) for text in texts]
-    return any(
-        each is not None and each.shape == vector.shape and similarity(each, vector) >= SAME_MODEL for each in made
-    )
-
-
-def _vector(embedder: ManagedEmbedder, text: str) -> Vector:
-    vector: Vector | None = embedder.embed(text)
-    if vector is None:
-        raise InvalidValueError("--similar-to is a text that the model cannot represent; use --key or other words")
-    return vector
+    entries = every_entry(storage, options.namespace, Progress())
+    return similar_entries(entries, options.similar_to, embedder, options.threshold)
 
 
 def _question(total: int) -> str | None:

@@ -129,6 +129,7 @@ def test_nobody_to_ask_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) ->
         (("--all", "--namespace", "n"), "--all is about every namespace"),
         (("--tag", "t", "--namespace", "n"), "--tag is about every namespace"),
         (("--similar-to", "x", "--threshold", "near"), "--threshold='near'"),
+        (("--similar-to", "x", "--threshold", "3"), "--threshold=3.0 is outside"),
     ],
 )
 def test_what_is_not_clear_is_refused(run: Run, words: tuple[str, ...], told: str) -> None:
