@@ -24,8 +24,8 @@ exit codes:
   130  interrupted
   141  nobody reads the output any more
 
-A storage is a URL (redis://…, memory://…) or module:attribute, which is imported. The keys of signed and encrypted
-entries come from the environment: RECALLM_SECRET, RECALLM_ENCRYPTION_KEY.
+A storage is a URL (sqlite:///answers.db, redis://…) or module:attribute, which is imported. The keys of signed and
+encrypted entries come from the environment: RECALLM_SECRET, RECALLM_ENCRYPTION_KEY.
 """
 
 

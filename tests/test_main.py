@@ -51,6 +51,17 @@ def test_a_plot_is_written(ending: str, pairs: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.model
+def test_measurements_are_printed_as_json(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--json`, `evaluate` and `tune` print what they found as data, with the same exit codes."""
+    assert main(["evaluate", str(pairs), "--embedder", "offline", "--at", "0.9", "--json"]) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    assert evaluated["at"] == 0.9
+    assert {"same", "different", "right", "wrong"} == evaluated["rows"][0]["guarded"].keys()
+    assert main(["tune", str(pairs), "--embedder", "offline", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["threshold"] is None
+
+
+@pytest.mark.model
 def test_tune_without_a_safe_threshold_says_so_and_exits_with_one(
     pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

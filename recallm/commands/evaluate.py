@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from recallm.commands.embedding import add_embedder, named, threshold
-from recallm.commands.output import Progress
+from recallm.commands.output import Progress, add_json, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -35,7 +36,10 @@ def run(options: argparse.Namespace) -> int:
         from recallm.evaluation.plot import plot
 
         plot(evaluation, options.plot)
-    print(evaluation)
+    if options.json:
+        print_json(asdict(evaluation))
+    else:
+        print(evaluation)
     return 0
 
 
@@ -44,3 +48,4 @@ def add_pairs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pairs", help='JSONL file: {"a": ..., "b": ..., "same": true or false} and perhaps "kind"')
     add_embedder(parser)
     parser.add_argument("--no-guards", action="store_true", help="leave the guards out")
+    add_json(parser)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from recallm.commands.exchange import NEWER, Exported, Logged, parsed
 from recallm.commands.opening import add_storage, opened
-from recallm.commands.output import Progress, note
+from recallm.commands.output import Progress, add_json, note, print_json
 from recallm.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def add(subparsers: Any) -> None:
     parser.add_argument("--make", metavar="MODULE:CALLABLE", help="makes the response of a log's JSON, with --for")
     parser.add_argument("--was", metavar="MODEL_ID", help="the model that exported entries were made with, with --for")
     parser.add_argument("--partition", metavar="DIGITS", help="exported entries of it were made so, with --for")
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -79,11 +80,15 @@ def run(options: argparse.Namespace) -> int:
                     note(f"line {number} {error}")
             outcomes[outcome] += 1
     loaded, newer = outcomes.pop("loaded", 0), outcomes.pop(NEWER, 0)
+    code = 0 if loaded + newer and not outcomes else 1
+    if options.json:
+        print_json({"loaded": loaded, "newer_kept": newer, "not_loaded": dict(outcomes)})
+        return code
     kept = f", {newer} newer {'one' if newer == 1 else 'ones'} kept" if newer else ""
     print(f"{loaded} {'entry' if loaded == 1 else 'entries'} loaded{kept}")
     for outcome, count in outcomes.most_common():
         note(f"{count} not loaded: {outcome}")
-    return 0 if loaded + newer and not outcomes else 1
+    return code
 
 
 class _Verbatim:

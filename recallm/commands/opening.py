@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from recallm import checks
 from recallm.errors import InvalidTypeError, InvalidValueError, MissingExtraError, UnknownNameError
 from recallm.registry import get_storage
 from recallm.storage.base import StorageBackend
@@ -28,7 +29,9 @@ _REDIS = ("redis://", "rediss://", "unix://")
 
 def add_storage(parser: argparse.ArgumentParser) -> None:
     """Declare the storage and how it is opened."""
-    parser.add_argument("storage", metavar="URL", help="redis://…, another storage's URL, or module:attribute")
+    parser.add_argument(
+        "storage", metavar="URL", help="sqlite:///…, redis://…, another storage's URL, or module:attribute"
+    )
     parser.add_argument("--prefix", help="what the keys on a Redis server start with, if not recallm")
 
 
@@ -64,7 +67,7 @@ def named_object(path: str, what: str) -> Any:
     """
     module, colon, attributes = path.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *attributes.split("."))):
-        raise InvalidValueError(f"{path!r} names not {what}; use module:attribute, such as app.answers:answer")
+        raise InvalidValueError(f"{path!r} does not name {what}; use module:attribute, such as app.answers:answer")
     if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109  # as sys.path has it
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     try:
@@ -104,7 +107,7 @@ def _keys(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the keys in the environment, as arguments of a storage."""
     keys: dict[str, Any] = {}
     if secret := environ.get(SECRET):
-        keys["secret"] = _secret(secret)
+        keys["secret"] = checks.secret(_secret(secret), SECRET)
     if given := environ.get(ENCRYPTION_KEY):
         keys["encrypt"], keys["decrypt"] = _ciphers(given)
     return keys

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from recallm.commands.embedding import named
 from recallm.commands.evaluate import add_pairs
-from recallm.commands.output import Progress
+from recallm.commands.output import Progress, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -35,5 +36,8 @@ def run(options: argparse.Namespace) -> int:
         guards=() if options.no_guards else DEFAULT_GUARDS,
         progress=Progress(),
     )
-    print(tuning)
+    if options.json:
+        print_json({**asdict(tuning), "line": tuning.line})
+    else:
+        print(tuning)
     return 1 if tuning.threshold is None else 0

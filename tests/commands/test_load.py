@@ -131,6 +131,8 @@ def test_what_is_newer_stays(run: Run, file: Path, words: tuple[str, ...]) -> No
     small_app.answer.invalidate("where is my parcel")
     assert run("load", STORAGE, write(file, older), *words) == Ran(0, "1 entry loaded, 1 newer one kept\n", "")
     assert run("load", STORAGE, str(file), *words) == Ran(0, "0 entries loaded, 2 newer ones kept\n", "")
+    told = run("load", STORAGE, str(file), *words, "--json").json
+    assert told == {"loaded": 0, "newer_kept": 2, "not_loaded": {}}
     assert small_app.answer.explain("where is my parcel").exact
     (kept,) = [each for each in small_app.storage.entries(f"{APP}.answer") if "password" in each.entry.prompt]
     assert kept.entry.seconds < 99

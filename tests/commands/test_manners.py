@@ -286,6 +286,7 @@ def test_a_key_that_is_none_is_told_without_quoting_it(
     monkeypatch.setenv(name, value)
     ran = run("entries", "redis://127.0.0.1:1/0")
     assert ran.code == 2
+    assert name in ran.err
     assert value not in ran.err.replace("no key of Fernet's;", "")
 
 
