@@ -321,6 +321,13 @@ def test_generators_pass_through_in_every_mode(mode: Any) -> None:
 
 
 SECONDS = "use a positive number of seconds, a datetime.timedelta or a text such as '1h30m', or None for no expiry"
+TAKEN = {
+    **dict.fromkeys(("context", "prompt", "namespace", "skip_if"), "kw"),
+    **dict.fromkeys(("store_if", "ttl", "price"), "response"),
+    "tags": "kw, response",
+    "verify": "prompt, cached_prompt, response",
+    "same": "prompt, cached_response, response",
+}
 WRAPPING_MISTAKES: list[tuple[dict[str, Any], type[Exception], str, str]] = [
     ({"mode": "threads"}, InvalidValueError, "mode='threads' is unknown", "use 'auto', 'sync', 'async'"),
     ({"mode": None}, InvalidValueError, "mode=None is unknown", "use 'auto', 'sync', 'async'"),
@@ -330,6 +337,10 @@ WRAPPING_MISTAKES: list[tuple[dict[str, Any], type[Exception], str, str]] = [
     ({"namespace": 7}, InvalidTypeError, "namespace=7 is a int", "use a non-empty str, or a callable"),
     *(({name: asyncio.sleep}, InvalidTypeError, f"{name}=", "is async") for name in ("context", "prompt", "namespace")),
     ({"namespace": ""}, InvalidValueError, "namespace='' is empty", "use a non-empty str"),
+    *(
+        ({name: lambda: None}, InvalidTypeError, f"{name}=<function", f"takes (), and is called with ({wanted}); use")
+        for name, wanted in TAKEN.items()
+    ),
     ({"ignore": "user"}, InvalidTypeError, "ignore='user'", "use ignore=('timeout',)"),
     ({"ignore": ("absent",)}, SignatureMismatchError, "'absent'", "its parameters are 'prompt', 'user'"),
     ({"ignore": ("prompt",)}, SignatureMismatchError, "'prompt', which carries the prompt", "leave it out"),

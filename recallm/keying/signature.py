@@ -246,14 +246,15 @@ def checked_prompt(
             is left because of them, no other argument takes their place.
 
     Raises:
-        InvalidTypeError: `prompt` is neither a str nor callable, or async.
+        InvalidTypeError: `prompt` is neither a str nor a callable of all arguments, or async.
         SignatureMismatchError: `prompt` is no parameter, or ignored, or no name tells which it is.
     """
     if prompt is None:
         return _inferred_prompt(fn, binder, ignored)
     if not isinstance(prompt, str):
         use = "use an argument's name or a callable of all arguments"
-        return checks.sync_callable(checks.required_callable(prompt, "prompt", use=use), "prompt", use=use)  # type: ignore[no-any-return]
+        derive = checks.sync_callable(checks.required_callable(prompt, "prompt", use=use), "prompt", use=use)
+        return fitting(derive, "prompt", "kw")  # type: ignore[no-any-return]  # a callable prompt, as it was given
     if prompt not in binder.names and not binder.takes_any_keyword:
         raise SignatureMismatchError(
             f"prompt={prompt!r} is no parameter of {function_path(fn)}; its parameters are {_listed(_named(binder))}"
@@ -261,6 +262,33 @@ def checked_prompt(
     if prompt in ignored:
         raise _ignored_prompt([prompt], ignored)
     return prompt
+
+
+def fitting(value: Any, field: str, *names: str) -> Any:
+    """Return an option's value; if it is a callable, one that can be called as it will be.
+
+    Args:
+        value: the value.
+        field: the option's name.
+        names: what it will be called with, by position; ``kw`` stands for all arguments by name.
+
+    Raises:
+        InvalidTypeError: it takes something else.
+    """
+    try:
+        signature = inspect.signature(value, follow_wrapped=False) if callable(value) else None
+    except (TypeError, ValueError):  # some callables that are not written in Python do not tell
+        signature = None
+    try:
+        if signature is not None:
+            signature.bind(*names)
+    except TypeError:
+        wanted = f"({', '.join(names)})"
+        about = "; kw holds all arguments by name, as in kw['question']" if "kw" in names else ""
+        raise InvalidTypeError(
+            f"{field}={value!r} takes {signature}, and is called with {wanted}; use one that takes {wanted}{about}"
+        ) from None
+    return value
 
 
 def _named(binder: Binder) -> list[str]:

@@ -19,6 +19,7 @@ from recallm.config import CacheConfig
 from recallm.errors import InvalidTypeError, InvalidValueError
 from recallm.guards.default import DEFAULT_GUARDS
 from recallm.keying.completeness import is_complete
+from recallm.keying.signature import fitting
 from recallm.keying.tags import checked_tags
 from recallm.storage.base import StorageBackend
 from recallm.typing import (
@@ -119,7 +120,7 @@ ROWS: Mapping[str, Option] = MappingProxyType(
         "context": Option(
             "what an answer depends on besides the arguments' own values: a mapping, or a callable of all arguments by "
             "name that returns one; None: every call must pass ``cache_context=``.",
-            check=checks.context,
+            check=lambda value: fitting(checks.context(value), "context", "kw"),
         ),
         "prompt": Option(
             "name of the argument that carries the prompt, or a callable of all arguments that returns it (None: not "
@@ -138,7 +139,7 @@ ROWS: Mapping[str, Option] = MappingProxyType(
         "namespace": Option(
             "what is invalidated together: a str, or a callable of all arguments; not given: the config's default, "
             "for the decorator the function's ``module.qualname`` unless the config gives one.",
-            check=lambda value: None if value is None else checks.namespace(value),
+            check=lambda value: None if value is None else fitting(checks.namespace(value), "namespace", "kw"),
         ),
         "version": Option(
             "your own word for what the function is: its code, and what the code reads, count by nothing, so that "
@@ -155,7 +156,7 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             "that returns one, not async; None: never; not given: the config's default. If the callable raises, or "
             "returns no time, the answer is not stored.",
             NOT_GIVEN,
-            lambda value: value if value is NOT_GIVEN else amounts.ttl(value),
+            lambda value: value if value is NOT_GIVEN else fitting(amounts.ttl(value), "ttl", "response"),
         ),
         "ttl_jitter": Option(
             "share, from 0 to below 1, by which the time to live is shortened at the most, so that answers that were "
@@ -168,12 +169,16 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             "served; None: `recallm.is_complete`, which refuses empty answers, and those that were cut off, refused, "
             "filtered, or that tell of an error.",
             is_complete,
-            lambda value: is_complete if value is None else checks.predicate(value, "store_if"),
+            lambda value: (
+                is_complete if value is None else fitting(checks.predicate(value, "store_if"), "store_if", "response")
+            ),
         ),
         "verify": Option(
             "asked last about a similar prompt's answer: ``(prompt, cached_prompt, response) -> bool``, sync or async, "
             "within ``verify_timeout_seconds``; an answer that it refuses is a miss.",
-            check=lambda value: checks.optional_callable(value, "verify"),
+            check=lambda value: fitting(
+                checks.optional_callable(value, "verify"), "verify", "prompt", "cached_prompt", "response"
+            ),
         ),
         "response_type": Option(
             "type of the responses, if the return annotation does not say it.", check=checks.response_type
@@ -204,7 +209,7 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             "names of what an answer rests on, by which `recallm.invalidate_tag` removes it: a str, a collection of "
             "str, or a callable ``(kw, response)``, of all arguments by name and the response, that returns one; an "
             "answer whose tags cannot be had is not stored.",
-            check=checked_tags,
+            check=lambda value: fitting(checked_tags(value), "tags", "kw", "response"),
         ),
         "serve": Option(
             '``"all"``; ``"exact"``: only the very same prompt\'s answer is served, and a similar one\'s is not looked '
@@ -216,13 +221,15 @@ ROWS: Mapping[str, Option] = MappingProxyType(
         "skip_if": Option(
             "predicate of all arguments by name, not async: if it returns True, the call is none of the cache's, for "
             "private data. Nothing is looked up, embedded, stored or logged of it, nor if the predicate raises.",
-            check=lambda value: value if value is None else checks.predicate(value, "skip_if", else_=""),
+            check=lambda value: (
+                None if value is None else fitting(checks.predicate(value, "skip_if", else_=""), "skip_if", "kw")
+            ),
         ),
         "price": Option(
             "what a million tokens cost, in and out, such as ``(0.15, 0.60)``, or ``{'input': 0.15, 'output': 0.60}``, "
             "or a callable of the response that returns what it cost, for ``stats().saved_cost``; the currency is "
             "yours.",
-            check=amounts.price,
+            check=lambda value: fitting(amounts.price(value), "price", "response"),
         ),
         "audit": Option(
             "share of the similar hits, in [0, 1], for which the function is called after all: its answer is returned "
@@ -235,7 +242,11 @@ ROWS: Mapping[str, Option] = MappingProxyType(
             "compares two answers for ``audit``: ``(prompt, cached_response, response) -> bool``, not async; True if "
             "the cached one would have been as right. A thread calls it some time later. None: "
             "`recallm.judges.texts_agree`, which finds some right answers wrong.",
-            check=lambda value: value if value is None else checks.predicate(value, "same", else_=""),
+            check=lambda value: (
+                None
+                if value is None
+                else fitting(checks.predicate(value, "same", else_=""), "same", "prompt", "cached_response", "response")
+            ),
         ),
         "max_wrong": Option(
             "share of the similar hits that may be wrong: once audits prove that more are, only the very same prompt's "
@@ -263,10 +274,13 @@ def checked_guards(guards: object, threshold: Threshold) -> tuple[Guard, ...]:
     """Return guards that may be asked at a threshold.
 
     Raises:
-        InvalidTypeError: `guards` is not a sequence of callables, or one of them is async.
+        InvalidTypeError: `guards` is not a sequence of callables of two prompts, or one of them is async.
         InvalidValueError: the threshold is "guarded", which counts on the default guards, and one of them is not there.
     """
     given = checks.guards(guards)
+    for guard in given:
+        if guard not in DEFAULT_GUARDS:
+            fitting(guard, "guards", "prompt", "cached_prompt")
     missing = [guard.__name__ for guard in DEFAULT_GUARDS if guard not in given]
     if threshold == "guarded" and missing:
         raise InvalidValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable
 from functools import partial
 from types import CodeType
@@ -22,6 +23,7 @@ from recallm.keying.signature import (
     checked_ignore,
     checked_prompt,
     chosen_call_kind,
+    fitting,
     function_path,
     unwrap_function,
     where_defined,
@@ -478,3 +480,43 @@ def test_a_name_that_cannot_be_ignored_is_refused(ignore: Any, error: type[Excep
     with pytest.raises(error, match=told) as caught:
         checked_ignore(two_texts, Binder(two_texts), ignore)
     assert isinstance(caught.value, RecallmError)
+
+
+def adapted(inner: Any) -> Any:
+    """Return a callable of one mapping that hands each argument on."""
+
+    @functools.wraps(inner)
+    def outer(kw: Any) -> Any:
+        return inner(**kw)
+
+    return outer
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"user": "ada"},
+        "a name",
+        lambda kw: kw,
+        lambda *anything: anything,
+        lambda kw, more=1: more,
+        functools.partial(lambda user, kw: user, "ada"),
+        adapted(lambda question, user: user),
+        operator.itemgetter("user"),
+        dict.copy,
+        bool,
+    ],
+)
+def test_a_callable_that_can_be_called_as_it_will_be_is_taken(value: Any) -> None:
+    """What is no callable, one that takes what it is called with, and one that does not tell are returned."""
+    assert fitting(value, "context", "kw") is value
+
+
+@pytest.mark.parametrize(
+    "value", [lambda: 1, lambda question, user: user, lambda *, user: user, partial(lambda user: user, "ada")]
+)
+def test_a_callable_that_cannot_be_called_so_is_refused(value: Any) -> None:
+    """The message says what it takes, what it is called with, and what that holds."""
+    with pytest.raises(InvalidTypeError, match=r"is called with \(kw\); use one that takes \(kw\); kw holds all"):
+        fitting(value, "context", "kw")
