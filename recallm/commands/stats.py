@@ -12,6 +12,7 @@ from urllib.request import urlopen
 
 from recallm.commands.output import add_json, duration, note, print_json, print_table
 from recallm.errors import InvalidValueError
+from recallm.telemetry.definitions import CIRCUITS, DEFINITIONS
 
 if TYPE_CHECKING:
     import argparse
@@ -21,21 +22,25 @@ MAX_BYTES = 64 << 20
 
 TIMEOUT_SECONDS = 10.0
 
-_LABELLED = {
-    "recallm_bypasses_total": "bypasses",
-    "recallm_errors_total": "errors",
-    "recallm_vetoes_total": "vetoes",
-    "recallm_misses_total": "misses_by_reason",
-}
-"""Counters that have a label besides the cache, and what they are called here."""
+_COUNTERS = {f"recallm_{each.name}_total": each for each in DEFINITIONS.values() if not each.buckets}
 
-_PLAIN = {
-    "recallm_stored_total": "stored",
-    "recallm_evicted_total": "evicted",
-    "recallm_coalesced_total": "coalesced",
-    "recallm_saved_seconds_total": "saved_seconds",
-    "recallm_saved_tokens_total": "saved_tokens",
+_BY_LABEL = {
+    **{each.name: each.name for each in (*_COUNTERS.values(), CIRCUITS) if each.label is not None},
+    "hits": "hits_by_tier",
 }
+"""What is counted by a label besides the cache, and what it is called here."""
+
+_REASONS = {
+    "hits_by_tier": "hit",
+    "shadow_hits": "hit, not served",
+    "bypasses": "bypass",
+    "errors": "error",
+    "vetoes": "veto",
+    "audited": "audited, at",
+    "wrong": "wrong, at",
+    "circuit_open": "skipped",
+}
+"""What is told of one cache by reason, and how a line of it begins."""
 
 _HISTOGRAMS = {
     "recallm_similarity": "avg_similarity",
@@ -64,8 +69,8 @@ def run(options: argparse.Namespace) -> int:
         print_json({"caches": caches, "entries": entries})
         return 0
     rows = [_row(name, counts) for name, counts in sorted(caches.items())]
-    titles = ("HITS", "MISSES", "HIT RATE", "BYPASSES", "ERRORS", "SAVED", "CACHE")
-    print_table(titles, rows, right=range(6))
+    titles = ("HITS", "MISSES", "HIT RATE", "BYPASSES", "ERRORS", "WRONG", "SAVED", "CACHE")
+    print_table(titles, rows, right=range(7))
     if options.cache is not None:
         _print_reasons(caches[options.cache])
     if entries and options.cache is None:
@@ -82,7 +87,8 @@ def _row(name: str, counts: Mapping[str, Any]) -> tuple[str, ...]:
         f"{100 * counts['hit_rate']:.1f} %",
         f"{sum(counts['bypasses'].values()):.0f}",
         f"{sum(counts['errors'].values()):.0f}",
-        duration(counts["saved_seconds"]),
+        f"{sum(counts['wrong'].values()) + counts['reported_wrong']:.0f}",
+        duration(counts["saved_seconds"]) + (f", cost {counts['saved_cost']:.4g}" if counts["saved_cost"] else ""),
         name,
     )
 
@@ -90,13 +96,7 @@ def _row(name: str, counts: Mapping[str, Any]) -> tuple[str, ...]:
 def _print_reasons(counts: Mapping[str, Any]) -> None:
     rows = [
         (f"{count:.0f}", title, reason)
-        for title, key in (
-            ("hit", "hits_by_tier"),
-            ("miss", "misses_by_reason"),
-            ("bypass", "bypasses"),
-            ("error", "errors"),
-            ("veto", "vetoes"),
-        )
+        for key, title in _REASONS.items()
         for reason, count in sorted(counts[key].items(), key=lambda item: -item[1])
         if count
     ]
@@ -151,23 +151,19 @@ def _read(text: str) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
 
 
 def _nothing() -> dict[str, Any]:
-    labelled: dict[str, Any] = {name: {} for name in ("hits_by_tier", *_LABELLED.values())}
-    return {"hits": 0.0, "misses": 0.0, "hit_rate": 0.0, **dict.fromkeys(_PLAIN.values(), 0.0), **labelled}
+    plain = dict.fromkeys((each.name for each in _COUNTERS.values() if each.label is None), 0.0)
+    labelled: dict[str, Any] = {name: {} for name in _BY_LABEL.values()}
+    return {"hits": 0.0, "misses": 0.0, "hit_rate": 0.0, **plain, **labelled}
 
 
 def _count(counts: dict[str, Any], name: str, labels: Mapping[str, str], value: float) -> None:
-    reason = next((label for key, label in labels.items() if key != "cache"), None)
-    if name == "recallm_hits_total":
-        counts["hits"] += value
-        _add(counts["hits_by_tier"], reason or "", value)
-    elif name == "recallm_misses_total":
-        counts["misses"] += value
-        if reason is not None:
-            _add(counts["misses_by_reason"], reason, value)
-    elif name in _LABELLED and reason is not None:
-        _add(counts[_LABELLED[name]], reason, value)
-    elif name in _PLAIN:
-        counts[_PLAIN[name]] += value
+    definition = CIRCUITS if name == "recallm_circuit_open" else _COUNTERS.get(name)
+    if definition is None:
+        return
+    if definition.label is None or definition.name == "hits":
+        counts[definition.name] += value
+    if definition.label is not None:
+        _add(counts[_BY_LABEL[definition.name]], labels.get(definition.label, ""), value)
 
 
 def _add(counts: dict[str, float], name: str, value: float) -> None:

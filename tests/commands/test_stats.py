@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 import recallm
 from recallm import InMemoryStorage, semantic_cache
+from recallm.telemetry.definitions import DEFINITIONS
 from recallm.testing import FakeEmbedder
 
 Run = Callable[..., Ran]
@@ -22,12 +23,18 @@ Run = Callable[..., Ran]
 
 @pytest.fixture
 def text() -> Iterator[bytes]:
-    """What a process with one cache tells: a miss, a similar hit, an exact hit, a bypass."""
+    """What a process with one cache tells: a miss, a similar hit, an exact hit, a bypass, a report."""
     registry = CollectorRegistry()
     recallm.use_metrics_registry(registry)
 
     @semantic_cache(
-        context={}, storage=InMemoryStorage(), embedder=FakeEmbedder(), guards=(), name="shop", namespace="goods"
+        context={},
+        storage=InMemoryStorage(),
+        embedder=FakeEmbedder(),
+        guards=(),
+        name="shop",
+        namespace="goods",
+        price=lambda response: 0.25,
     )
     def ask(question: str, *, stream: bool = False) -> str:
         return "yes"
@@ -35,6 +42,7 @@ def text() -> Iterator[bytes]:
     for question in ("what is a refund", "a refund is what", "what is a refund"):
         ask(question)
     ask("what", stream=True)
+    assert ask.wrong("a refund is what")
     yield generate_latest(registry)
     recallm.use_metrics_registry(REGISTRY)
 
@@ -61,13 +69,13 @@ def endpoint(text: bytes) -> Iterator[str]:
 
 
 def test_a_file_of_metrics_is_a_table(run: Run, text: bytes, tmp_path: Path) -> None:
-    """Each cache is a line with hits, misses, hit rate, bypasses, errors and the time saved; namespaces follow."""
+    """Each cache is a line with hits, misses, hit rate, bypasses, errors, wrong answers and what was saved."""
     file = tmp_path / "metrics.txt"
     file.write_bytes(text)
     lines = [line.split() for line in run("stats", str(file)).out.splitlines()]
-    assert lines[1][:6] == ["2", "1", "66.7", "%", "1", "0"]
-    assert lines[1][-1] == "shop"
-    assert lines[-1] == ["1", "goods"]
+    assert lines[1][:7] == ["2", "1", "66.7", "%", "1", "0", "1"]
+    assert lines[1][-3:] == ["cost", "0.5", "shop"]
+    assert lines[-1] == ["2", "goods"]
 
 
 def test_an_endpoint_is_asked(run: Run, endpoint: str) -> None:
@@ -75,6 +83,8 @@ def test_an_endpoint_is_asked(run: Run, endpoint: str) -> None:
     shop = run("stats", f"{endpoint}/metrics", "--json").json["caches"]["shop"]
     assert (shop["hits"], shop["misses"], shop["hits_by_tier"]) == (2, 1, {"exact": 1, "semantic": 1})
     assert shop["bypasses"] == {"stream": 1}
+    assert (shop["saved_cost"], shop["reported_wrong"], shop["audited"]) == (0.5, 1, {})
+    assert shop.keys() >= {each.name for each in DEFINITIONS.values() if not each.buckets}
     assert 0.99 < shop["avg_similarity"] <= 1.0
     assert shop["avg_lookup_seconds"] > 0
 
