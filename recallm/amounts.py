@@ -8,7 +8,7 @@ from numbers import Number
 from typing import Any
 
 from recallm import checks
-from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.errors import InvalidTypeError, InvalidValueError, a_kind
 
 MILLION = 1_000_000
 
@@ -51,7 +51,7 @@ def price(value: Any) -> Any:
         raise InvalidValueError(f"price={value!r} does not name the prices of input and output; {use}")
     pair = (value["input"], value["output"]) if isinstance(value, Mapping) else value
     if not isinstance(pair, Sequence) or isinstance(pair, str | bytes):
-        raise InvalidTypeError(f"price={value!r} is a {type(value).__name__}; {use}")
+        raise InvalidTypeError(f"price={value!r} is {a_kind(value)}; {use}")
     if len(pair) != 2:
         raise InvalidValueError(f"price={value!r} is no pair; {use}")
     return tuple(cost(each, use=use) for each in pair)
@@ -67,7 +67,7 @@ def cost(value: object, *, use: str = "use a number such as 0.0025") -> float:
         InvalidValueError: it is negative or not finite.
     """
     if isinstance(value, bool | complex) or not isinstance(value, Number):
-        raise InvalidTypeError(f"price gives a {type(value).__name__}; {use}")
+        raise InvalidTypeError(f"price gives {a_kind(value)}; {use}")
     try:
         amount = float(value)  # type: ignore[arg-type]  # all numbers but complex ones can be floats
     except (ArithmeticError, ValueError):  # too large an int, or a NaN that signals

@@ -32,7 +32,7 @@ from recallm.engine.sending import (
 )
 from recallm.engine.stand_in import Annotations, awaitable, caller
 from recallm.engine.switches import is_active
-from recallm.errors import InvalidTypeError
+from recallm.errors import InvalidTypeError, a_kind
 from recallm.guards.default import DEFAULT_GUARDS
 from recallm.keying.reader import Elsewhere, module_path
 from recallm.keying.signature import (
@@ -159,7 +159,7 @@ class SemanticCache:
         """
         if not callable(unwrap_function(fn)):
             raise InvalidTypeError(
-                f"{fn!r} is a {type(fn).__name__}; only what can be called can be cached, "
+                f"{fn!r} is {a_kind(fn)}; only what can be called can be cached, "
                 "and options are passed by keyword: semantic_cache(threshold=...)"
             )
         settings: WrapOptions = chosen(WrapOptions, options, "wrap")

@@ -14,7 +14,7 @@ from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
-from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.errors import InvalidTypeError, InvalidValueError, a_kind
 from recallm.typing import PROFILES, EmbedderLike, Guard, Namespace, Profile, Threshold
 
 MIN_SECRET_BYTES = 16
@@ -193,7 +193,7 @@ def pairs(value: object) -> Iterable[Any]:
         InvalidTypeError: `value` cannot be iterated over, or is a mapping: one pair is not a list of pairs.
     """
     if isinstance(value, Mapping) or not isinstance(value, Iterable):
-        raise InvalidTypeError(f"pairs is a {type(value).__name__}; use the path of a JSONL file, or a list of pairs")
+        raise InvalidTypeError(f"pairs is {a_kind(value)}; use the path of a JSONL file, or a list of pairs")
     return value
 
 
@@ -348,7 +348,7 @@ def secret(value: object, field: str) -> bytes | None:
     if value is None:
         return None
     if not isinstance(value, bytes | str):
-        raise InvalidTypeError(f"{field} is a {type(value).__name__}; use bytes, a str, or None")
+        raise InvalidTypeError(f"{field} is {a_kind(value)}; use bytes, a str, or None")
     encoded = value.encode() if isinstance(value, str) else value
     if len(encoded) < MIN_SECRET_BYTES:
         raise InvalidValueError(
@@ -454,7 +454,7 @@ def text_to_embed(value: object) -> str:
         InvalidTypeError: `value` is not a str.
     """
     if not isinstance(value, str):
-        raise InvalidTypeError(f"the text to embed is a {type(value).__name__}; pass a str")
+        raise InvalidTypeError(f"the text to embed is {a_kind(value)}; pass a str")
     return value
 
 
@@ -472,4 +472,4 @@ def texts_to_embed(values: Sequence[str]) -> Sequence[str]:
 
 
 def _wrong_type(value: object, field: str, use: str, *, of_call: bool = False) -> InvalidTypeError:
-    return InvalidTypeError(f"{field}{'' if of_call else f'={value!r}'} is a {type(value).__name__}; {use}")
+    return InvalidTypeError(f"{field}{'' if of_call else f'={value!r}'} is {a_kind(value)}; {use}")

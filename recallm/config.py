@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recallm import checks
-from recallm.errors import InvalidTypeError
+from recallm.errors import InvalidTypeError, a_kind
 from recallm.typing import PROFILES, Duration, Threshold
 
 DEFAULT_MODEL = "BAAI/bge-small-en-v1.5"
@@ -83,7 +83,7 @@ def checked_config(config: object) -> CacheConfig:
         return CacheConfig()
     if isinstance(config, CacheConfig):
         return config
-    raise InvalidTypeError(f"config={config!r} is a {type(config).__name__}; use a CacheConfig")
+    raise InvalidTypeError(f"config={config!r} is {a_kind(config)}; use a CacheConfig")
 
 
 def resolve_threshold(threshold: Threshold, calibrated: Mapping[str, float]) -> float:

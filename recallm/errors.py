@@ -12,6 +12,16 @@ Arguments = TypeVarTuple("Arguments")
 Returned = TypeVar("Returned")
 
 
+def a_kind(value: object) -> str:
+    """Return the name of a value's class, for a message.
+
+    >>> a_kind("text"), a_kind(7)
+    ('a str', 'an int')
+    """
+    name = type(value).__name__
+    return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"
+
+
 class RecallmError(Exception):
     """Base of all errors that recallm raises."""
 

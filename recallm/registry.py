@@ -24,7 +24,7 @@ from recallm.embedders.managed import ManagedEmbedder
 from recallm.engine.core import Core
 from recallm.engine.drivers import maintain
 from recallm.engine.maintenance import sizes
-from recallm.errors import InvalidTypeError, InvalidValueError, UnknownNameError
+from recallm.errors import InvalidTypeError, InvalidValueError, UnknownNameError, a_kind
 from recallm.keying.tokens import Tokens
 from recallm.storage.base import StorageBackend
 from recallm.storage.memory import ThreadSafeInMemoryStorage
@@ -202,7 +202,7 @@ def register_scheme(scheme: str, factory: StorageFactory, *, replace: bool = Fal
         shown = scheme.partition(":")[0]  # the rest of a URL may hold a password
         raise InvalidValueError(f"scheme={shown!r}…; use letters, digits, '+', '-' and '.', a letter first")
     if not callable(factory):
-        raise InvalidTypeError(f"factory={factory!r} is a {type(factory).__name__}; use a callable of one URL")
+        raise InvalidTypeError(f"factory={factory!r} is {a_kind(factory)}; use a callable of one URL")
     scheme = scheme.lower()
     if replace:
         _schemes[scheme] = factory
@@ -223,7 +223,7 @@ def checked_storage_source(storage: object) -> StorageBackend | str:
         return storage
     if not isinstance(storage, str):
         raise InvalidTypeError(
-            f"storage{_shown(storage)} is a {type(storage).__name__}; use a StorageBackend, a registered name or a URL"
+            f"storage{_shown(storage)} is {a_kind(storage)}; use a StorageBackend, a registered name or a URL"
         )
     if "://" in storage:
         get_storage(storage)
@@ -328,7 +328,7 @@ def _url_factory(url: str) -> StorageFactory:
 
 def _checked_product(storage: object, source: str) -> StorageBackend:
     if not isinstance(storage, StorageBackend):
-        raise InvalidTypeError(f"the factory of {source} made a {type(storage).__name__}, no StorageBackend")
+        raise InvalidTypeError(f"the factory of {source} made {a_kind(storage)}, no StorageBackend")
     return storage
 
 

@@ -342,7 +342,7 @@ def test_a_storage_that_cannot_be_asked_is_told_after_the_others() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"similar_to": 7}, "similar_to=7 is a int"),
+        ({"similar_to": 7}, "similar_to=7 is an int"),
         ({"similar_to": " "}, "is blank; use a text that says what to forget"),
         ({"similar_to": "x", "threshold": "exact"}, "threshold='exact' is not known"),
         ({"similar_to": "x", "namespace": ""}, "namespace='' is empty"),

@@ -77,7 +77,7 @@ class Embedless:
 
 STORAGE = "use a StorageBackend, a registered name or a URL"
 MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]] = [
-    ({"storage": 7}, InvalidTypeError, TypeError, "storage=7 is a int", STORAGE),
+    ({"storage": 7}, InvalidTypeError, TypeError, "storage=7 is an int", STORAGE),
     ({"storage": {}}, InvalidTypeError, TypeError, "storage={} is a dict", STORAGE),
     ({"storage": InMemoryStorage}, InvalidTypeError, TypeError, "InMemoryStorage", STORAGE),
     ({"storage": "absent"}, UnknownNameError, LookupError, "'absent'", "registered: 'default'"),
@@ -93,7 +93,7 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], type[Exception], str, str]
     ({"guards": None}, InvalidTypeError, TypeError, "guards=None", "use a sequence of callables"),
     ({"guards": len}, InvalidTypeError, TypeError, "guards=<built-in", "use a sequence of callables"),
     ({"guards": ["numbers"]}, InvalidTypeError, TypeError, "guards=['numbers']", "use a sequence of callables"),
-    ({"name": 7}, InvalidTypeError, TypeError, "name=7 is a int", "use a non-empty str"),
+    ({"name": 7}, InvalidTypeError, TypeError, "name=7 is an int", "use a non-empty str"),
     ({"name": ""}, InvalidValueError, ValueError, "name='' is empty", "use a non-empty str"),
 ]
 
@@ -214,8 +214,8 @@ def test_what_calls_must_have_in_common(model: Model, change: dict[str, Any], hi
     ("options", "error", "told"),
     [
         ({}, MissingContextError, "pass cache_context="),
-        ({"cache_context": 7}, InvalidTypeError, "cache_context gave a int; it must be a mapping"),
-        ({"cache_context": {}, "cache_namespace": 7}, InvalidTypeError, "cache_namespace is a int"),
+        ({"cache_context": 7}, InvalidTypeError, "cache_context gave an int; it must be a mapping"),
+        ({"cache_context": {}, "cache_namespace": 7}, InvalidTypeError, "cache_namespace is an int"),
         ({"cache_context": {}, "cache_namespace": ""}, InvalidValueError, "cache_namespace='' is empty"),
         ({"cache_context": {}, "cache_ttl": -1}, InvalidValueError, "cache_ttl is not positive"),
     ],
@@ -332,9 +332,9 @@ WRAPPING_MISTAKES: list[tuple[dict[str, Any], type[Exception], str, str]] = [
     ({"mode": "threads"}, InvalidValueError, "mode='threads' is unknown", "use 'auto', 'sync', 'async'"),
     ({"mode": None}, InvalidValueError, "mode=None is unknown", "use 'auto', 'sync', 'async'"),
     ({"context": "user"}, InvalidTypeError, "context='user' is a str", "use a mapping, or a callable"),
-    ({"prompt": 7}, InvalidTypeError, "prompt=7 is a int", "use an argument's name or a callable"),
+    ({"prompt": 7}, InvalidTypeError, "prompt=7 is an int", "use an argument's name or a callable"),
     ({"prompt": "absent"}, SignatureMismatchError, "prompt='absent'", "its parameters are 'prompt', 'user'"),
-    ({"namespace": 7}, InvalidTypeError, "namespace=7 is a int", "use a non-empty str, or a callable"),
+    ({"namespace": 7}, InvalidTypeError, "namespace=7 is an int", "use a non-empty str, or a callable"),
     *(({name: asyncio.sleep}, InvalidTypeError, f"{name}=", "is async") for name in ("context", "prompt", "namespace")),
     ({"namespace": ""}, InvalidValueError, "namespace='' is empty", "use a non-empty str"),
     *(
@@ -349,8 +349,8 @@ WRAPPING_MISTAKES: list[tuple[dict[str, Any], type[Exception], str, str]] = [
     ({"store_if": asyncio.sleep}, InvalidTypeError, "is async", "use a callable that returns a bool"),
     ({"store_if": True}, InvalidTypeError, "store_if=True is a bool", "use a callable that returns a bool"),
     ({"verify": "yes"}, InvalidTypeError, "verify='yes' is a str", "use a callable that returns a bool"),
-    ({"response_type": 7}, InvalidTypeError, "response_type=7 is a int", "use a class or a type expression"),
-    ({"coalesce": 1}, InvalidTypeError, "coalesce=1 is a int", "use True or False"),
+    ({"response_type": 7}, InvalidTypeError, "response_type=7 is an int", "use a class or a type expression"),
+    ({"coalesce": 1}, InvalidTypeError, "coalesce=1 is an int", "use True or False"),
 ]
 
 

@@ -241,7 +241,7 @@ def test_the_bare_and_the_called_form_are_the_same() -> None:
         ({"context": None}, {"cache_context": None}, MissingContextError, "pass cache_context="),
         ({}, {"cache_context": "u"}, InvalidTypeError, "cache_context gave a str; it must be a mapping"),
         ({"context": lambda kw: [kw["user"]]}, {}, InvalidTypeError, "context gave a list; it must be a mapping"),
-        ({}, {"cache_namespace": 7}, InvalidTypeError, "cache_namespace is a int; use a non-empty str"),
+        ({}, {"cache_namespace": 7}, InvalidTypeError, "cache_namespace is an int; use a non-empty str"),
         ({}, {"cache_namespace": ""}, InvalidValueError, "cache_namespace='' is empty; use a non-empty str"),
         ({"namespace": lambda kw: None}, {}, InvalidTypeError, "what namespace= returned is a NoneType"),
         ({}, {"cache_ttl": -1}, InvalidValueError, "cache_ttl is not positive"),

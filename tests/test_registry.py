@@ -76,7 +76,7 @@ def test_replacing_the_default_moves_functions_from_their_next_call_on() -> None
         ("default", InMemoryStorage(), InvalidValueError, "replace=True"),
         ("", InMemoryStorage(), InvalidValueError, "name='' is empty"),
         ("redis://host", InMemoryStorage(), InvalidValueError, "looks like a URL; use a plain name"),
-        (7, InMemoryStorage(), InvalidTypeError, "name=7 is a int"),
+        (7, InMemoryStorage(), InvalidTypeError, "name=7 is an int"),
         ("mine", 7, InvalidTypeError, "storage_or_factory=7 is neither"),
     ],
 )
@@ -635,7 +635,7 @@ def test_a_scheme_that_is_taken_is_replaced_only_on_purpose() -> None:
     ("scheme", "factory", "error", "match"),
     [
         ("", InMemoryStorage, InvalidValueError, "scheme='' is empty"),
-        (5, InMemoryStorage, InvalidTypeError, "scheme=5 is a int"),
+        (5, InMemoryStorage, InvalidTypeError, "scheme=5 is an int"),
         ("a://", InMemoryStorage, InvalidValueError, "use letters, digits"),
         ("1a", InMemoryStorage, InvalidValueError, "a letter first"),
         ("café", InMemoryStorage, InvalidValueError, "use letters, digits"),
@@ -653,7 +653,7 @@ def test_a_scheme_that_no_url_can_have_is_refused(
 def test_a_scheme_whose_factory_makes_no_storage_is_refused() -> None:
     """The message names the scheme, and not the URL, which may hold a password."""
     recallm.register_scheme("mine", lambda url: object())  # type: ignore[arg-type, return-value]  # that it is wrong is the point
-    with pytest.raises(InvalidTypeError, match="the factory of scheme 'mine' made a object, no StorageBackend"):
+    with pytest.raises(InvalidTypeError, match="the factory of scheme 'mine' made an object, no StorageBackend"):
         recallm.get_storage("mine://user:secret@host")
 
 

@@ -134,11 +134,11 @@ def test_a_folder_that_is_no_such_model_is_refused_at_construction(
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"path": 3}, InvalidTypeError, "path=3 is a int"),
+        ({"path": 3}, InvalidTypeError, "path=3 is an int"),
         ({"path": " "}, InvalidValueError, "path=' ' is blank"),
         ({"threshold": 1.0}, InvalidValueError, "threshold=1.0 is not between 0 and 1; use a probability such as 0.5"),
         ({"threshold": True}, InvalidTypeError, "threshold=True is a bool"),
-        ({"label": 1}, InvalidTypeError, "label=1 is a int"),
+        ({"label": 1}, InvalidTypeError, "label=1 is an int"),
         ({"label": ""}, InvalidValueError, "label='' is empty"),
     ],
 )

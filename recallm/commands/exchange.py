@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
-from recallm.errors import InvalidValueError
+from recallm.errors import InvalidValueError, a_kind
 from recallm.records import Candidate, Entry
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def parsed(line: str) -> Exported | Logged:
     except (ValueError, RecursionError):
         raise InvalidValueError("is not JSON") from None
     if not isinstance(row, dict):
-        raise InvalidValueError(f"is a {type(row).__name__}, not an object")
+        raise InvalidValueError(f"is {a_kind(row)}, not an object")
     if "payload" in row:
         return _exported(row)
     if "response" not in row:

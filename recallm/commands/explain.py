@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from recallm.commands.opening import named_object
 from recallm.commands.output import add_json, duration, print_fields, print_json
-from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.errors import InvalidTypeError, InvalidValueError, a_kind
 
 if TYPE_CHECKING:
     import argparse
@@ -77,7 +77,7 @@ def _cached(path: str) -> CachedFunction[..., Any] | BoundCachedFunction[..., ..
     function = named_object(path, "a function")
     if isinstance(function, CachedFunction | BoundCachedFunction):
         return function
-    raise InvalidTypeError(f"{path} is a {type(function).__name__}; name a function that recallm caches")
+    raise InvalidTypeError(f"{path} is {a_kind(function)}; name a function that recallm caches")
 
 
 def _explained(function: Any, args: list[Any], kwargs: dict[str, Any]) -> Explanation:

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from recallm import checks
-from recallm.errors import InvalidTypeError, InvalidValueError, MissingExtraError, UnknownNameError
+from recallm.errors import InvalidTypeError, InvalidValueError, MissingExtraError, UnknownNameError, a_kind
 from recallm.registry import get_storage
 from recallm.storage.base import StorageBackend
 
@@ -54,7 +54,7 @@ def opened(options: argparse.Namespace, *, creates: bool = False) -> StorageBack
         return _opened_file(text, _keys(os.environ), creates=creates)
     storage = named_object(text, "a storage")
     if not isinstance(storage, StorageBackend):
-        raise InvalidTypeError(f"{text} is a {type(storage).__name__}; name a storage, or give a URL")
+        raise InvalidTypeError(f"{text} is {a_kind(storage)}; name a storage, or give a URL")
     return storage
 
 

@@ -16,7 +16,7 @@ from recallm.commands.opening import named_object
 from recallm.engine.callsite import CallSite, Invocation
 from recallm.engine.lookup import EXACT_MODEL
 from recallm.engine.reports import own
-from recallm.errors import CorruptPayloadError, InvalidTypeError, InvalidValueError
+from recallm.errors import CorruptPayloadError, InvalidTypeError, InvalidValueError, a_kind
 from recallm.keying.conversation import read
 from recallm.keying.keyer import CALL_OPTIONS, Request
 from recallm.records import Query, Turn
@@ -49,7 +49,7 @@ class Warming:
         function = named_object(options.function, "a function")
         if not isinstance(function, CachedFunction | BoundCachedFunction):
             raise InvalidTypeError(
-                f"{options.function} is a {type(function).__name__}, and not cached; decorate it with @semantic_cache"
+                f"{options.function} is {a_kind(function)}, and not cached; decorate it with @semantic_cache"
             )
         if not storage.serves_sync:
             raise InvalidTypeError(f"{storage!r} has only an async client; give its URL, or it a sync_client as well")

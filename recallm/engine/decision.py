@@ -12,7 +12,7 @@ from sys import getsizeof
 
 from recallm.concurrency.memo import Memo
 from recallm.engine.histories import HISTORY, Floors, Vectors, conversations
-from recallm.errors import contained
+from recallm.errors import a_kind, contained
 from recallm.guards.default import DEFAULT_GUARDS
 from recallm.records import Candidate, Entry, Query
 from recallm.typing import Guard
@@ -199,7 +199,7 @@ def truth(verdict: object) -> bool:
     if isinstance(verdict, Awaitable):
         if iscoroutine(verdict):
             verdict.close()
-        raise TypeError(f"a verdict is a {type(verdict).__name__}, which nothing awaits; return a bool")
+        raise TypeError(f"a verdict is {a_kind(verdict)}, which nothing awaits; return a bool")
     return contained(bool, verdict)
 
 

@@ -19,6 +19,7 @@ from recallm.errors import (
     CircuitOpenError,
     CorruptPayloadError,
     UnknownTypeError,
+    a_kind,
     contained,
 )
 from recallm.keying.responses import Usage, used_tokens
@@ -148,7 +149,7 @@ def _put(plan: Plan, entry: Entry, epoch: int, ttl: float | None) -> Flow[Stored
     try:
         stored: Stored = yield Put(entry, epoch, kept_for)
         if not isinstance(stored, Stored) or not isinstance(stored.evicted, int):
-            raise TypeError(f"a storage's put returned a {type(stored).__name__}; it must return a Stored")
+            raise TypeError(f"a storage's put returned {a_kind(stored)}; it must return a Stored")
     except Exception as error:
         raise StageError("storage", error) from error
     return stored

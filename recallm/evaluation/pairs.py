@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from recallm import checks
-from recallm.errors import InvalidValueError
+from recallm.errors import InvalidValueError, a_kind
 
 FAULTS_SHOWN = 5
 """How many bad lines a message names: enough to see what is wrong, on one screen."""
@@ -96,7 +96,7 @@ def parse_pair(item: object) -> Pair | None:
         InvalidValueError: `item` is not a pair; the message completes "line 3 …" and quotes no prompt.
     """
     if not isinstance(item, Mapping):
-        raise InvalidValueError(f"is a {type(item).__name__}, not an object with a, b and same")
+        raise InvalidValueError(f"is {a_kind(item)}, not an object with a, b and same")
     same = item.get("same")
     if same is None:
         return None

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from recallm import checks
 from recallm.concurrency.signals import let_through
-from recallm.errors import InvalidTypeError, InvalidValueError, MissingContextError, contained
+from recallm.errors import InvalidTypeError, InvalidValueError, MissingContextError, a_kind, contained
 from recallm.keying.chat import composed
 from recallm.keying.containers import mapping_form
 from recallm.keying.conversation import written
@@ -473,7 +473,5 @@ def _truth(verdict: object) -> bool:
 
 def _checked_context(context: Any, source: str) -> Mapping[Any, Any]:
     if type(context) is not dict and not isinstance(context, Mapping):  # the second takes half a microsecond
-        raise InvalidTypeError(
-            f"{source} gave a {type(context).__name__}; it must be a mapping such as {{'user_id': ...}}"
-        )
+        raise InvalidTypeError(f"{source} gave {a_kind(context)}; it must be a mapping such as {{'user_id': ...}}")
     return context

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from recallm.concurrency.signals import let_through
-from recallm.errors import SignatureMismatchError
+from recallm.errors import SignatureMismatchError, a_kind
 from recallm.keying.chat import composed, replace_text, take_prompt
 from recallm.keying.signature import USUAL_NAMES, Binder
 from recallm.keying.stand_ins import PROMPT_PLACEHOLDER
@@ -157,7 +157,7 @@ def _take_derived(
     if text is None:
         return Bypass("no_prompt", "prompt= returned None", "")
     if not isinstance(text, str):
-        return Bypass("no_prompt", f"prompt= returned a {type(text).__qualname__}", "return a str")
+        return Bypass("no_prompt", f"prompt= returned {a_kind(text)}", "return a str")
     found: list[object] = []
     text = composed(text)
     in_named, in_extra = (

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from recallm import checks
-from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.errors import InvalidTypeError, InvalidValueError, a_kind
 from recallm.typing import Arguments, Tags
 
 MAX_TAGS = 100
@@ -40,7 +40,7 @@ def named(value: object) -> tuple[str, ...]:
     """
     given = (value,) if isinstance(value, str) else value
     if isinstance(given, Mapping | bytes) or not isinstance(given, Collection):
-        raise InvalidTypeError(f"tags are a {type(value).__name__}; use a collection of str, such as ('doc:42',)")
+        raise InvalidTypeError(f"tags are {a_kind(value)}; use a collection of str, such as ('doc:42',)")
     names = tuple(dict.fromkeys(checks.text(name, "tags", of_call=True) for name in given))
     if len(names) > MAX_TAGS:
         raise InvalidValueError(f"an answer has {len(names)} tags; use {MAX_TAGS} at the most")

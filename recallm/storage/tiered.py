@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from recallm import checks
 from recallm.concurrency.forking import reset_after_fork
-from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.errors import InvalidTypeError, InvalidValueError, a_kind
 from recallm.records import Candidate, Entry, Recalled, Stored
 from recallm.storage.base import (
     Invalidate,
@@ -218,7 +218,7 @@ class TieredStorage(StorageBackend):
                 return self._ending(operation, None)
             case Sizes():
                 return _asking(operation)
-        raise InvalidTypeError(f"a {type(operation).__name__} is no operation of a storage")
+        raise InvalidTypeError(f"{a_kind(operation)} is no operation of a storage")
 
     def _recalling(self, operation: Recall | RecallAndSearch) -> Steps:
         known = self.at_once(operation)
@@ -340,7 +340,7 @@ def _asking(operation: StorageOperation) -> Steps:
 def _checked_near(near: object) -> StorageBackend:
     if not isinstance(near, StorageBackend) or near.blocking:
         raise InvalidTypeError(
-            f"near is a {type(near).__name__}; use a storage of this process, such as "
+            f"near is {a_kind(near)}; use a storage of this process, such as "
             "ThreadSafeInMemoryStorage(max_entries=10_000), or None"
         )
     if isinstance(near, InMemoryStorage) and near.max_entries is None:
@@ -351,7 +351,7 @@ def _checked_near(near: object) -> StorageBackend:
 def _checked_far(far: object) -> StorageBackend:
     if not isinstance(far, StorageBackend) or not far.tells_changes:
         raise InvalidTypeError(
-            f"far is a {type(far).__name__}, which does not tell what others change; use a RedisStorage, or a "
+            f"far is {a_kind(far)}, which does not tell what others change; use a RedisStorage, or a "
             "StorageBackend with tells_changes=True"
         )
     return far

@@ -7,8 +7,8 @@ from contextvars import ContextVar
 from typing import TypeAlias
 
 from recallm.concurrency.signals import let_through
-from recallm.errors import InvalidTypeError
-from recallm.keying.signature import call_kind
+from recallm.errors import InvalidTypeError, a_kind
+from recallm.keying.signature import call_kind, fitting
 from recallm.records import Event
 
 Listener: TypeAlias = Callable[[Event, str, float], object]
@@ -48,8 +48,7 @@ def on_event(listener: Listener) -> Callable[[], None]:
     """
     if not callable(listener):
         raise InvalidTypeError(
-            f"on_event takes a callable of (event, cache_name, elapsed_seconds), not {listener!r}, a "
-            f"{type(listener).__name__}"
+            f"on_event takes a callable of (event, cache_name, elapsed_seconds), not {listener!r}, {a_kind(listener)}"
         )
     if call_kind(listener) != "sync":
         raise InvalidTypeError(
@@ -57,7 +56,7 @@ def on_event(listener: Listener) -> Callable[[], None]:
             "pass a plain function, which may put the event into a queue that your coroutine reads"
         )
     token = object()
-    LISTENERS[token] = listener
+    LISTENERS[token] = fitting(listener, "listener", "event", "cache_name", "elapsed_seconds")
 
     def remove() -> None:
         LISTENERS.pop(token, None)

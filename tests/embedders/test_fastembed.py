@@ -84,9 +84,9 @@ def test_offline_is_known_without_loading() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"model_name": 3}, InvalidTypeError, "model_name=3 is a int"),
+        ({"model_name": 3}, InvalidTypeError, "model_name=3 is an int"),
         ({"model_name": " "}, InvalidValueError, "model_name=' ' is blank"),
-        ({"model_path": 3}, InvalidTypeError, "model_path=3 is a int"),
+        ({"model_path": 3}, InvalidTypeError, "model_path=3 is an int"),
         ({"model_path": ""}, InvalidValueError, "model_path='' is blank"),
         ({"cache_dir": b"x"}, InvalidTypeError, "cache_dir=b'x' is a bytes"),
         ({"threads": 0}, InvalidValueError, "threads=0 is too small; use a whole number of at least 1"),

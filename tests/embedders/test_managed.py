@@ -224,7 +224,7 @@ def test_a_model_id_that_is_no_text_is_a_failed_load() -> None:
         @model_id.setter
         def model_id(self, value: Any) -> None: ...
 
-    with pytest.raises(InvalidTypeError, match="model_id=7 is a int"):
+    with pytest.raises(InvalidTypeError, match="model_id=7 is an int"):
         result(ManagedEmbedder(checks.embedder(Numbered())).model_info())
 
 

@@ -124,7 +124,7 @@ def test_a_tokenizer_that_does_not_tell_what_it_reads_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"device": 0}, "device=0 is a int; use a str or None"),
+        ({"device": 0}, "device=0 is an int; use a str or None"),
         ({"revision": 1.0}, "revision=1.0 is a float"),
         ({"local_files_only": None}, "local_files_only=None is a NoneType"),
     ],

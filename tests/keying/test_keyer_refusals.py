@@ -48,7 +48,7 @@ class Message(BaseModel):
         ({"context": lambda kw: "u"}, {}, InvalidTypeError, "^context.*str"),
         ({"context": lambda kw: None}, {}, InvalidTypeError, "^context.*NoneType"),
         ({"context": lambda kw: None}, {"cache_context": {}}, InvalidTypeError, "^context.*NoneType"),
-        ({}, {"cache_namespace": 7}, InvalidTypeError, "^cache_namespace is a int"),
+        ({}, {"cache_namespace": 7}, InvalidTypeError, "^cache_namespace is an int"),
         ({"namespace": lambda kw: None}, {}, InvalidTypeError, "^what namespace= returned is a NoneType"),
         ({}, {"cache_ttl": "1"}, InvalidValueError, "^cache_ttl says no time"),
         ({}, {"cache_ttl": 0}, InvalidValueError, "^cache_ttl is not positive"),

@@ -427,7 +427,7 @@ def test_a_prompt_may_be_named_or_derived() -> None:
     [
         ("absent", SignatureMismatchError, "prompt='absent'.*two_texts.*'topic', 'style'"),
         ("", SignatureMismatchError, "prompt=''"),
-        (7, InvalidTypeError, "prompt=7 is a int"),
+        (7, InvalidTypeError, "prompt=7 is an int"),
         (b"style", InvalidTypeError, "prompt=b'style' is a bytes"),
         (["style"], InvalidTypeError, "is a list"),
     ],

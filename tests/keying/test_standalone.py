@@ -211,7 +211,7 @@ def test_nothing_and_blank_texts_are_no_question(made: str | None, question: str
 
 def test_a_question_that_is_no_text_is_refused() -> None:
     """What is neither a text nor None is a mistake, and is not quoted."""
-    with pytest.raises(InvalidTypeError, match=r"^what rewrite returned is a int; use a str or None$"):
+    with pytest.raises(InvalidTypeError, match=r"^what rewrite returned is an int; use a str or None$"):
         settled(1234)
 
 

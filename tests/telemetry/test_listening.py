@@ -279,10 +279,11 @@ def generator(event: Event, cache: str, seconds: float) -> Iterator[None]:
     ("wrong", "message"),
     [
         ("print", "on_event takes a callable .* not 'print', a str"),
+        (lambda event: None, "listener=.* takes .event., and is called with .event, cache_name, elapsed_seconds."),
         (coroutine, "does nothing until it is awaited"),
         (generator, "does nothing until it is awaited"),
     ],
-    ids=["text", "coroutine", "generator"],
+    ids=["text", "another number of arguments", "coroutine", "generator"],
 )
 def test_what_cannot_listen_is_refused(wrong: Any, message: str) -> None:
     """What cannot be called, or would only return something to await or iterate, is refused at once."""
