@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.machinery import PathFinder
+from pathlib import Path
 
 from recallm.keying.reader import MAIN, module_path
 
@@ -63,7 +65,28 @@ def is_installed(module: str) -> bool:
     if top in sys.stdlib_module_names:
         return True
     places = [place.replace("\\", "/") for place in _places(module, top)]
-    return any(f"/{each}/" in place for place in places for each in _INSTALLED)
+    if any(f"/{each}/" in place for place in places for each in _INSTALLED):
+        return True
+    return any(top in _installed_into(_folder_of(top, place)) for place in places if "/" in place)
+
+
+def _folder_of(top: str, place: str) -> str:
+    """Return the folder that a top-level package or module lies in, by the path of a file of it."""
+    before, within, _ = f"{place}/".rpartition(f"/{top}/")
+    return before if within else place.rpartition("/")[0]
+
+
+@lru_cache(maxsize=64)
+def _installed_into(folder: str) -> frozenset[str]:
+    """Return the top-level names that pip has put into a folder, perhaps beside the program: ``pip install -t .``."""
+    found: set[str] = set()
+    try:
+        for record in Path(folder or "/").glob("*.dist-info/RECORD"):
+            paths = record.read_text(encoding="utf-8", errors="replace").splitlines()
+            found.update(path.partition(",")[0].partition("/")[0].partition(".")[0] for path in paths)
+    except OSError:  # what cannot be read does not say so
+        pass
+    return frozenset(found - {""})
 
 
 def _places(module: str, top: str) -> list[str]:

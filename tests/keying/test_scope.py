@@ -108,6 +108,27 @@ def test_a_module_that_nobody_has_imported_yet_is_told_by_where_it_would_be_foun
     assert identity(defined("def f(q):\n import late_module\n return q")).missing == "late_module"
 
 
+def test_what_was_installed_beside_the_program_is_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a folder that pip has put packages into beside the program, only what pip wrote down is installed."""
+    (tmp_path / "vendored_sdk" / "deep").mkdir(parents=True)
+    (tmp_path / "vendored_sdk-1.0.dist-info").mkdir()
+    (tmp_path / "vendored_sdk-1.0.dist-info" / "RECORD").write_text(
+        "vendored_sdk/__init__.py,sha256=x,0\nvendored_sdk/deep/__init__.py,,\nvendored_one.py,sha256=y,1\n",
+        encoding="utf-8",
+    )
+    for name in ("vendored_sdk/__init__", "vendored_sdk/deep/__init__", "vendored_one", "own_handler"):
+        (tmp_path / f"{name}.py").write_text("", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ("vendored_sdk", "vendored_sdk.deep", "vendored_one", "own_handler")
+    assert [is_installed(name) for name in names] == [True, True, True, False]
+    for name in names:
+        import_module(name)
+    assert [is_installed(name) for name in names] == [True, True, True, False]
+    assert Scope("own_handler").owns("vendored_sdk.deep") is False
+    for name in names:
+        monkeypatch.delitem(sys.modules, name)
+
+
 def test_an_installed_module_that_runs_now_caches_its_own() -> None:
     """A function of an installed module is a library's, unless that module's own code is running."""
     import_module("wrapt.decorators")
