@@ -67,7 +67,14 @@ def is_installed(module: str) -> bool:
     places = [place.replace("\\", "/") for place in _places(module, top)]
     if any(f"/{each}/" in place for place in places for each in _INSTALLED):
         return True
-    return any(top in _installed_into(_folder_of(top, place)) for place in places if "/" in place)
+    folders = {_folder_of(top, place) for place in places if "/" in place}
+    return any(not _installed_into(folder).isdisjoint(_with_parents(module)) for folder in folders)
+
+
+def _with_parents(module: str) -> list[str]:
+    """Return the name of a module, and those of the packages that it lies in."""
+    parts = module.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def _folder_of(top: str, place: str) -> str:
@@ -78,15 +85,22 @@ def _folder_of(top: str, place: str) -> str:
 
 @lru_cache(maxsize=64)
 def _installed_into(folder: str) -> frozenset[str]:
-    """Return the top-level names that pip has put into a folder, perhaps beside the program: ``pip install -t .``."""
+    """Return what pip has put into a folder, perhaps beside the program (``pip install -t .``): modules and packages.
+
+    A folder without an ``__init__.py`` is none of them, as the program may have modules of its own there.
+    """
     found: set[str] = set()
     try:
         for record in Path(folder or "/").glob("*.dist-info/RECORD"):
-            paths = record.read_text(encoding="utf-8", errors="replace").splitlines()
-            found.update(path.partition(",")[0].partition("/")[0].partition(".")[0] for path in paths)
+            for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
+                *packages, file = line.partition(",")[0].split("/")
+                if file == "__init__.py":
+                    found.add(".".join(packages))
+                elif not packages:
+                    found.add(file.partition(".")[0])
     except OSError:  # what cannot be read does not say so
         pass
-    return frozenset(found - {""})
+    return frozenset(found)
 
 
 def _places(module: str, top: str) -> list[str]:

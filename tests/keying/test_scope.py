@@ -113,17 +113,21 @@ def test_what_was_installed_beside_the_program_is_a_library(tmp_path: Path, monk
     (tmp_path / "vendored_sdk" / "deep").mkdir(parents=True)
     (tmp_path / "vendored_sdk-1.0.dist-info").mkdir()
     (tmp_path / "vendored_sdk-1.0.dist-info" / "RECORD").write_text(
-        "vendored_sdk/__init__.py,sha256=x,0\nvendored_sdk/deep/__init__.py,,\nvendored_one.py,sha256=y,1\n",
+        "vendored_sdk/__init__.py,sha256=x,0\nvendored_sdk/deep/__init__.py,,\nvendored_one.py,sha256=y,1\n"
+        "shared_name/sdk/__init__.py,,\n",
         encoding="utf-8",
     )
-    for name in ("vendored_sdk/__init__", "vendored_sdk/deep/__init__", "vendored_one", "own_handler"):
+    (tmp_path / "shared_name" / "sdk").mkdir(parents=True)
+    packages = ("vendored_sdk/__init__", "vendored_sdk/deep/__init__", "shared_name/sdk/__init__")
+    for name in (*packages, "vendored_one", "own_handler", "shared_name/own"):
         (tmp_path / f"{name}.py").write_text("", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    names = ("vendored_sdk", "vendored_sdk.deep", "vendored_one", "own_handler")
-    assert [is_installed(name) for name in names] == [True, True, True, False]
+    installed = ("vendored_sdk", "vendored_sdk.deep", "vendored_one", "shared_name.sdk")
+    names = (*installed, "own_handler", "shared_name.own")
+    assert [name for name in names if is_installed(name)] == [*installed]
     for name in names:
         import_module(name)
-    assert [is_installed(name) for name in names] == [True, True, True, False]
+    assert [name for name in names if is_installed(name)] == [*installed]
     assert Scope("own_handler").owns("vendored_sdk.deep") is False
     for name in names:
         monkeypatch.delitem(sys.modules, name)
