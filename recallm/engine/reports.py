@@ -42,8 +42,8 @@ def refuse(query: Query) -> Flow[None]:
     for _ in range(ATTEMPTS):
         if not is_refused(recalled, query):
             stored: Stored = yield Put(_refusal(query), recalled.epoch, None)
-            before, recalled = recalled, (yield Recall(query.namespace, query.key))
-            if not stored.kept and recalled == before:
+            before, recalled = recalled.epoch, (yield Recall(query.namespace, query.key))
+            if not stored.kept and recalled.epoch == before:
                 break
         # With it an epoch begins, so that no call under way puts its answer in the place of the refusal.
         yield Remove(query.namespace, own_keys)

@@ -331,6 +331,40 @@ def test_a_refusal_that_is_never_kept_is_told() -> None:
     assert ask.stats().reported_wrong == 0
 
 
+class Contended(SQLiteStorage):
+    """A file that reads vectors with its entries, in which somebody removes another entry before the first puts."""
+
+    times = 0
+    keeps = True
+
+    def put(self, entry: Entry, epoch: int, ttl: float | None) -> Stored:
+        """Store an entry, if at all, after the removal of another one."""
+        if self.times:
+            self.times -= 1
+            self.remove(entry.namespace, ["another"])
+        return super().put(entry, epoch, ttl) if self.keeps else Stored(kept=False)
+
+
+def test_a_report_is_kept_though_others_remove_entries_meanwhile(tmp_path: Path) -> None:
+    """An epoch that ends between the steps of a report of an own answer does not keep it from being stored."""
+    storage = Contended(tmp_path / "answers.db")
+    ask = cached(storage)
+    ask("a cat")
+    storage.times = 3
+    assert ask.wrong("a cat") is True
+    assert [ask("a cat"), ask("a cat")] == ["a cat, 2", "a cat, 2"]
+
+
+def test_a_report_that_a_file_does_not_take_is_told(tmp_path: Path) -> None:
+    """If a file may not be written, so that the answer stays there, `wrong` raises."""
+    storage = Contended(tmp_path / "answers.db")
+    ask = cached(storage)
+    ask("a cat")
+    storage.keeps = False
+    with pytest.raises(NotKeptError, match="report it again"):
+        ask.wrong("a cat")
+
+
 def test_a_storage_that_keeps_nothing_serves_nothing() -> None:
     """With a `NullStorage` there is nothing to report, and nothing raises."""
     ask = cached(NullStorage())
