@@ -257,10 +257,13 @@ class TieredStorage(StorageBackend):
         finally:
             if not is_known:
                 self._end(entry.namespace)
+        now = self._leases.get(entry.namespace)
         if not stored.kept:
+            if now is not None and now.state[0] == epoch:
+                # Others have ended this epoch: what is looked up next must not be told of it again.
+                self._end(entry.namespace)
             return stored
         self._copies.note(entry)
-        now = self._leases.get(entry.namespace)
         if now is not None and self._copies.has(now, entry.key):
             # A look-up that is under way may bring back what was replaced.
             self._end(entry.namespace)

@@ -392,6 +392,19 @@ def test_an_answer_older_than_an_invalidation_is_neither_kept_nor_copied(tiers: 
     assert tokens(tiers.ours) is None
 
 
+def test_a_refused_answer_shows_that_copies_are_out_of_date(tiers: Tiers) -> None:
+    """Once an answer is refused as its epoch has ended, look-ups learn of the new one at once, and the next is kept."""
+    entry = put(tiers.ours, make())
+    tiers.clock.now += 0.1
+    tiers.theirs.remove("n", [entry.key])
+    epoch = tiers.ours.recall("n", entry.key).epoch
+    assert not tiers.ours.put(entry, epoch, None).kept
+    tiers.clock.now += 0.1
+    recalled = tiers.ours.recall("n", entry.key)
+    assert recalled.candidate is None
+    assert tiers.ours.put(entry, recalled.epoch, None).kept
+
+
 def test_what_does_not_fit_is_asked_for_again() -> None:
     """The near storage's bound holds: what had to make room for others is read anew."""
     tiers = Tiers()
