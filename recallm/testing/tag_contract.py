@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from unittest import SkipTest
 
-from recallm.records import Entry
+from recallm.records import REFUSAL, Entry
 from recallm.storage.base import StorageBackend
 from recallm.testing.fakes import fake_entry
 
@@ -94,6 +94,17 @@ class TagContract:
         self._tagged(storage, "one", "a")
         storage.invalidate("n")
         assert storage.remove_tagged("a") == 0
+
+    def test_a_refusal_has_no_tags(self) -> None:
+        """A refusal that took the place of an answer stays, whatever tags the answer had."""
+        storage = self._tagging_storage()
+        before = self._tagged(storage, "one", "a")
+        refusal = before._replace(prompt="", vector=None, payload=REFUSAL, tags=())
+        assert storage.put(refusal, storage.recall("n", before.key).epoch, None).kept
+        assert storage.remove_tagged("a") == 0
+        candidate = storage.recall("n", before.key).candidate
+        assert candidate is not None
+        assert candidate.entry.is_refusal
 
     def test_what_has_expired_is_not_counted(self) -> None:
         """A removal by tag counts live entries only."""

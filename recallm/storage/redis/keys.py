@@ -13,6 +13,9 @@ _DIGEST_BYTES = 16
 RECORD_PLACE = ID_BYTES + 2 * _DIGEST_BYTES
 """Where the id of its record begins in a packed version."""
 
+OF_REFUSALS = b"\xff"
+"""What the ids of refusals begin with, and no others: those hold a time."""
+
 _MAX_RECORD_BYTES = 41
 """Two decimal numbers of 64 bits, and the hyphen between them."""
 
@@ -52,6 +55,11 @@ class EntryVersion:
     def element(self) -> bytes:
         """The 28 bytes that stand for it in an index of its partition."""
         return self.id + self.key
+
+    @property
+    def is_of_refusal(self) -> bool:
+        """Whether a refusal is stored."""
+        return self.id.startswith(OF_REFUSALS)
 
     def pack(self) -> bytes:
         """Return it as the bytes that stand for it elsewhere."""

@@ -121,7 +121,8 @@ class TagOperations:
         """Remove entries by their namespaces and keys."""
         removed = 0
         for namespace, entry_keys in by_namespace.items():
-            removed += yield from self.writes.remove(namespace, entry_keys)
+            # A refusal has no tags: it may stand in the place of an answer that had.
+            removed += yield from self.writes.remove(namespace, entry_keys, answers_only=True)
         return removed
 
     def _join_commands(self, keys: TagKeys, entry: Entry, ttl_ms: int | None) -> list[Command]:

@@ -11,7 +11,14 @@ from recallm.records import Entry, Stored
 from recallm.storage.entry_format import MAX_SECONDS, EntryFormat
 from recallm.storage.redis.commands import Batch, Exec, Operation, Watch, checked, is_odd_key, readable
 from recallm.storage.redis.exchanges import Command
-from recallm.storage.redis.keys import EntryVersion, GenerationKeys, NamespaceKeys, digest, partition_digest
+from recallm.storage.redis.keys import (
+    OF_REFUSALS,
+    EntryVersion,
+    GenerationKeys,
+    NamespaceKeys,
+    digest,
+    partition_digest,
+)
 from recallm.storage.redis.layouts import Layout
 from recallm.storage.redis.scripts import Store, When, evict
 from recallm.storage.redis.server import (
@@ -91,8 +98,14 @@ class WriteOperations:
             evicted += yield from make_room(layout, keys, stored.size, self.max_entries)
         return Stored(kept=True, evicted=evicted)
 
-    def remove(self, namespace: str, entry_keys: Sequence[str]) -> Operation[int]:
-        """Begin a new epoch, then remove single entries: an answer of an older epoch can no longer replace them."""
+    def remove(self, namespace: str, entry_keys: Sequence[str], *, answers_only: bool = False) -> Operation[int]:
+        """Begin a new epoch, then remove single entries: an answer of an older epoch can no longer replace them.
+
+        Args:
+            namespace: where they are.
+            entry_keys: their keys.
+            answers_only: whether refusals under these keys stay.
+        """
         layout = yield from self.server_state.layout()
         namespace_keys = self._namespace_keys(namespace)
         ended, found = yield Exec([count_removal(namespace_keys), read_epoch(namespace_keys)])
@@ -105,7 +118,8 @@ class WriteOperations:
         keys, removed = namespace_keys.of_generation(epoch.generation), 0
         names = [keys.entry(digest(key)) for key in dict.fromkeys(entry_keys)]
         for start in range(0, len(names), REMOVED_AT_ONCE):
-            removed += yield from self._remove(layout, keys, names[start : start + REMOVED_AT_ONCE])
+            some = names[start : start + REMOVED_AT_ONCE]
+            removed += yield from self._remove(layout, keys, some, answers_only=answers_only)
         return removed
 
     def invalidate(self, namespace: str) -> Operation[int]:
@@ -243,7 +257,8 @@ class WriteOperations:
         partition = partition_digest(entry.partition, 0 if entry.vector is None else entry.vector.size)
         version_id = self.server_state.new_id()
         # Of the versions that never expire, those that sort first make room first.
-        return EntryVersion(b"\xff" + version_id[1:] if entry.is_refusal else version_id, digest(entry.key), partition)
+        version_id = OF_REFUSALS + version_id[1:] if entry.is_refusal else version_id
+        return EntryVersion(version_id, digest(entry.key), partition)
 
     def _encode(
         self,
@@ -270,10 +285,15 @@ class WriteOperations:
             self._sweep_in_background(keys.namespace_keys)
         yield Batch(commands)
 
-    def _remove(self, layout: Layout, keys: GenerationKeys, names: Sequence[str]) -> Operation[int]:
+    def _remove(
+        self, layout: Layout, keys: GenerationKeys, names: Sequence[str], *, answers_only: bool
+    ) -> Operation[int]:
         for _ in range(ATTEMPTS):
             current = yield Batch([("HGET", name, "i") for name in names])
-            packed = [each for each in current if isinstance(each, bytes) and EntryVersion.unpack(each) is not None]
+            versions = [EntryVersion.unpack(each) for each in current if isinstance(each, bytes)]
+            packed = [
+                each.pack() for each in versions if each is not None and not (answers_only and each.is_of_refusal)
+            ]
             if not packed:
                 return 0
             removed = yield from remove_versions(layout, keys, packed, count_change(keys.namespace_keys))
