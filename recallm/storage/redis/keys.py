@@ -177,6 +177,10 @@ class GenerationKeys:
         return blake2b(f"{self._root}:{partition.hex()}".encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
+TOKEN_BYTES = 8
+"""How many bytes a removal by tag is told from others by."""
+
+
 @dataclass(frozen=True, slots=True)
 class TagKeys:
     """The keys of one tag, see `recallm.storage.redis.tagging`. All have one hash tag of a cluster.
@@ -209,9 +213,14 @@ class TagKeys:
         return f"{self._root}:l"
 
     @property
-    def members(self) -> tuple[str, str]:
+    def leaving(self) -> str:
+        """ZSET of the members that are being removed, each after the `TOKEN_BYTES` of its removal."""
+        return f"{self._root}:g"
+
+    @property
+    def members(self) -> tuple[str, str, str]:
         """The keys of all members."""
-        return self.expiring, self.lasting
+        return self.expiring, self.lasting, self.leaving
 
 
 def epochs_pattern(prefix: str) -> str:

@@ -7,11 +7,13 @@ or the membership, by which the removal ends the epoch under which the answer wo
 
 Members are forgotten once their entries are gone, so that a removal that fails half way can be repeated. A new answer
 may be stored under the same key just before: it is removed, too, for its membership is forgotten with the other's.
+Until that is done, members are kept as leaving, so that another removal, which may end first, finds them.
 """
 
 from __future__ import annotations
 
 import random
+import secrets
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +22,9 @@ from time import perf_counter
 
 from recallm.records import Entry, Stored
 from recallm.storage.entry_format import MAX_SECONDS
-from recallm.storage.redis.commands import Batch, Operation, checked, is_odd_key, readable
+from recallm.storage.redis.commands import Batch, Exec, Operation, checked, is_odd_key, readable
 from recallm.storage.redis.exchanges import Command
-from recallm.storage.redis.keys import NamespaceKeys, TagKeys, digest
+from recallm.storage.redis.keys import TOKEN_BYTES, NamespaceKeys, TagKeys, digest
 from recallm.storage.redis.server import DAY_MS, HOUR_MS, Epoch, ServerState, read_epoch
 from recallm.storage.redis.writes import WriteOperations
 
@@ -73,10 +75,8 @@ class TagOperations:
         return stored
 
     def forget_gone(self, keys: TagKeys) -> Operation[None]:
-        """Take some members from a tag that joined an hour ago, and whose entries have been evicted or invalidated.
-
-        A member that joins again meanwhile gets a new score, and stays.
-        """
+        """Take some members from a tag that joined an hour ago, and whose entries have been evicted or invalidated."""
+        began_ms = self.server_state.now_ms()
         (sample,) = readable((yield Batch([("ZRANDMEMBER", keys.lasting, LOOKED_AT)])))
         members = [(member, *_parsed(member)) for member in sample or ()]
         if not members:
@@ -92,10 +92,20 @@ class TagOperations:
         there = readable((yield Batch([("HGET", name, "i") for _, name in reachable])))
         kept = {member for (member, _), label in zip(reachable, there, strict=True) if label is not None}
         gone = [member for member, *_ in members if member not in kept]
-        longest_ago = self.server_state.now_ms() - HOUR_MS - _FAR_MS
-        away = [("ZADD", keys.lasting, "XX", "INCR", -_FAR_MS, member) for member in gone]
-        if away:
-            checked((yield Batch([*away, ("ZREMRANGEBYSCORE", keys.lasting, "-inf", longest_ago)])))
+        if gone:
+            yield from self._forget(keys, gone, began_ms - HOUR_MS)
+
+    def _forget(self, keys: TagKeys, gone: Sequence[bytes], before_ms: int) -> Operation[None]:
+        """Take members from a tag that joined before some time, and whose entries were not there just now.
+
+        Scores that are far below zero mark them, so that who joins again meanwhile is told from them.
+        """
+        marked = checked((yield Batch([("ZADD", keys.lasting, "XX", "INCR", -_FAR_MS, member) for member in gone])))
+        scores = [(member, int(float(score))) for member, score in zip(gone, marked, strict=True) if score is not None]
+        joined = [(member, score, score % _FAR_MS) for member, score in scores]
+        stay = [("ZADD", keys.lasting, "XX", "GT", at_ms, member) for member, _, at_ms in joined if at_ms >= before_ms]
+        leave = {score for _, score, at_ms in joined if at_ms < before_ms}
+        checked((yield Batch([*stay, *(("ZREMRANGEBYSCORE", keys.lasting, score, score) for score in leave)])))
 
     def remove(self, tag: str) -> Operation[int]:
         """Remove the entries that have a tag."""
@@ -104,17 +114,18 @@ class TagOperations:
         # A mark that holds something else is replaced: what it held says nothing of this tag.
         marking: list[Command] = [("UNLINK", keys.mark), ("HSET", keys.mark, "r", 1), ("PEXPIRE", keys.mark, DAY_MS)]
         reading: list[Command] = [("ZRANGE", each, 0, -1) for each in keys.members]
-        replies = yield Batch([*marking, *reading])
+        replies = yield Exec([*marking, *reading])
         checked(replies[: len(marking)])
-        found = [members or [] for members in readable(replies[len(marking) :])]
-        by_namespace: defaultdict[str, list[str]] = defaultdict(list)
-        for namespace, key in dict.fromkeys(map(_parsed, [member for members in found for member in members])):
-            by_namespace[namespace].append(key)
-        removed = yield from self._remove_all(by_namespace)
-        left = [("ZREM", each, *members) for each, members in zip(keys.members, found, strict=True) if members]
-        if left:
-            checked((yield Batch(left)))
-            removed += yield from self._remove_all(by_namespace)
+        expiring, lasting, before = (members or [] for members in readable(replies[len(marking) :]))
+        entries = _by_namespace([*expiring, *lasting, *(member[TOKEN_BYTES:] for member in before)])
+        removed = yield from self._remove_all(entries)
+        token = secrets.token_bytes(TOKEN_BYTES)
+        mine = [token + member for member in dict.fromkeys((*expiring, *lasting))]
+        if mine:
+            checked((yield Exec(_leave_commands(keys, expiring, lasting, mine, heal=is_odd_key(replies[-1])))))
+            removed += yield from self._remove_all(entries)
+        if left := [*before, *mine]:
+            checked((yield Batch([("ZREM", keys.leaving, *left)])))
         return removed
 
     def _remove_all(self, by_namespace: Mapping[str, Sequence[str]]) -> Operation[int]:
@@ -137,6 +148,25 @@ class TagOperations:
             ("PEXPIRE", keys.expiring, lasts_ms, "NX"),
             ("PEXPIRE", keys.expiring, lasts_ms, "GT"),
         ]
+
+
+def _leave_commands(
+    keys: TagKeys, expiring: Sequence[bytes], lasting: Sequence[bytes], mine: Sequence[bytes], *, heal: bool
+) -> list[Command]:
+    """Return the commands that make members, as `mine`, leave a tag; `heal` the key of those that do, if it is odd."""
+    commands: list[Command] = [("UNLINK", keys.leaving)] if heal else []
+    commands.append(("ZADD", keys.leaving, *(part for member in mine for part in (0, member))))
+    sets = ((keys.expiring, expiring), (keys.lasting, lasting))
+    commands += [("ZREM", key, *members) for key, members in sets if members]
+    return commands
+
+
+def _by_namespace(members: Sequence[bytes]) -> Mapping[str, Sequence[str]]:
+    """Return the keys of the entries that these members stand for, by namespace."""
+    entries: defaultdict[str, list[str]] = defaultdict(list)
+    for namespace, key in dict.fromkeys(map(_parsed, members)):
+        entries[namespace].append(key)
+    return entries
 
 
 def _packed(entry: Entry) -> bytes:

@@ -12,7 +12,7 @@ from support.redis_storages import storage_on, until
 
 from recallm.records import Entry
 from recallm.storage.redis import tagging
-from recallm.storage.redis.commands import Batch, Operation, Step
+from recallm.storage.redis.commands import Batch, Exec, Operation, Step
 from recallm.storage.redis.keys import TagKeys
 from recallm.storage.redis.storage import RedisStorage
 from recallm.testing.fakes import fake_entry
@@ -37,6 +37,28 @@ def test_an_answer_stored_during_a_removal_is_not_lost_to_the_next(redis_server:
     assert kept == [True]
     remover.remove_tagged("a")
     assert storer.recall("n", entry.key).candidate is None
+
+
+def test_of_two_removals_the_one_that_ends_first_leaves_nothing(redis_server: Server) -> None:
+    """An answer stored during a removal that is yet to end, or never does, is removed by the next one."""
+    redis_server.empty()
+    slow, quick = storage_on(redis_server), storage_on(redis_server)
+    entry = fake_entry("one", tags=("a",))
+    put(slow, entry)
+
+    def store_again() -> None:
+        time.sleep(0.01)
+        assert put(quick, entry)
+
+    removed: list[int] = []
+    operation = _doing_before(slow._tags.remove("a"), _forgets_members, store_again)
+    operation = _doing_before(
+        operation, _comes_after(_forgets_members), lambda: removed.append(quick.remove_tagged("a"))
+    )
+    slow._run(operation)
+    assert removed == [1]
+    with redis_server.client() as client:
+        assert client.zcard(TagKeys("recallm", "a").leaving) == 0
 
 
 def test_members_whose_entries_are_gone_leave_their_tag(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,8 +108,37 @@ def test_a_member_that_joins_again_stays(redis_server: Server, monkeypatch: pyte
         put(storage, entry)
 
     operation = storage._tags.forget_gone(keys)
-    storage._run(_doing_before(operation, lambda step: _has(step, "ZADD"), put_again))
+    storage._run(_doing_before(operation, _marks_members, put_again))
+    put(storage, fake_entry("gone", namespace="gone", tags=("a",)))
+    storage.invalidate("gone")
+    time.sleep(0.01)
     storage._run(storage._tags.forget_gone(keys))
+    with redis_server.client() as client:
+        assert client.zcard(keys.lasting) == 1
+    assert storage.remove_tagged("a") == 1
+
+
+def test_a_member_that_joins_again_stays_whoever_looks(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does one that two processes find to be gone at once."""
+    redis_server.empty()
+    monkeypatch.setattr(tagging, "HOUR_MS", 0)
+    monkeypatch.setattr(tagging, "PUTS_PER_LOOK", 1 << 62)
+    storage, other, keys = storage_on(redis_server), storage_on(redis_server), TagKeys("recallm", "a")
+    entry = fake_entry("one", tags=("a",))
+    put(storage, entry)
+    storage.invalidate("n")
+
+    def put_again() -> None:
+        time.sleep(0.01)
+        put(storage, entry)
+
+    late = other._tags.forget_gone(keys)
+    marks: list[Step] = []
+    other._run(_until(late, _marks_members, marks))
+    operation = _doing_before(storage._tags.forget_gone(keys), _marks_members, put_again)
+    # Both have found it to be gone; the second marks it before the first sees that it is a new one.
+    operation = _doing_before(operation, _comes_after(_marks_members), lambda: other._run(_going_on(late, marks)))
+    storage._run(operation)
     assert storage.remove_tagged("a") == 1
 
 
@@ -99,11 +150,43 @@ def put(storage: RedisStorage, entry: Entry) -> bool:
 
 def _forgets_members(step: Step) -> bool:
     """Return whether a step takes members from a tag."""
-    return _has(step, "ZREM")
+    return isinstance(step, Exec) and any(command[0] == "ZADD" for command in step.commands)
 
 
-def _has(step: Step, name: str) -> bool:
-    return isinstance(step, Batch) and any(command[0] == name for command in step.commands)
+def _marks_members(step: Step) -> bool:
+    """Return whether a step changes the scores of members."""
+    return isinstance(step, Batch) and any(command[0] == "ZADD" for command in step.commands)
+
+
+def _until(operation: Operation[T], is_moment: Callable[[Step], bool], left: list[Step]) -> Operation[None]:
+    """Perform an operation up to a step of a kind, which is left for `_going_on`."""
+    step = next(operation)
+    while not is_moment(step):
+        step = operation.send((yield step))
+    left.append(step)
+
+
+def _going_on(operation: Operation[T], left: list[Step]) -> Operation[None]:
+    """Perform the rest of an operation."""
+    step = left.pop()
+    while True:
+        try:
+            step = operation.send((yield step))
+        except StopIteration:
+            return
+
+
+def _comes_after(is_moment: Callable[[Step], bool]) -> Callable[[Step], bool]:
+    """Return what tells whether a step comes after one of a kind."""
+    seen: list[Step] = []
+
+    def comes_after(step: Step) -> bool:
+        after = bool(seen)
+        if is_moment(step):
+            seen.append(step)
+        return after
+
+    return comes_after
 
 
 def _doing_before(
