@@ -134,6 +134,8 @@ class TagOperations:
         for namespace, entry_keys in by_namespace.items():
             # A refusal has no tags: it may stand in the place of an answer that had.
             removed += yield from self.writes.remove(namespace, entry_keys, answers_only=True)
+            # What may still be watched there must not keep the next transaction from being performed.
+            yield Batch([])
         return removed
 
     def _join_commands(self, keys: TagKeys, entry: Entry, ttl_ms: int | None) -> list[Command]:

@@ -12,7 +12,7 @@ from support.redis_storages import storage_on, until
 
 from recallm.records import Entry
 from recallm.storage.redis import tagging
-from recallm.storage.redis.commands import Batch, Exec, Operation, Step
+from recallm.storage.redis.commands import Batch, Exec, Operation, Step, Watch
 from recallm.storage.redis.keys import TagKeys
 from recallm.storage.redis.storage import RedisStorage
 from recallm.testing.fakes import fake_entry
@@ -59,6 +59,25 @@ def test_of_two_removals_the_one_that_ends_first_leaves_nothing(redis_server: Se
     assert removed == [1]
     with redis_server.client() as client:
         assert client.zcard(TagKeys("recallm", "a").leaving) == 0
+
+
+def test_a_removal_does_its_work_whatever_else_happens_there(redis_server: Server) -> None:
+    """An answer stored in one namespace while the entries of another are removed does not make the removal fail."""
+    redis_server.empty()
+    storage, other = storage_on(redis_server), storage_on(redis_server)
+    for namespace in ("m", "n"):
+        put(storage, fake_entry("one", namespace=namespace, tags=("a",)))
+    others = iter(range(100))
+
+    def store_others() -> None:
+        for namespace in ("m", "n"):
+            put(other, fake_entry(f"other {next(others)}", namespace=namespace))
+
+    operation = storage._tags.remove("a")
+    for _ in range(2):
+        operation = _doing_before(operation, _watches_partition, store_others)
+        operation = _doing_before(operation, _comes_after(_watches_partition), store_others)
+    assert storage._run(operation) == 2
 
 
 def test_members_whose_entries_are_gone_leave_their_tag(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +193,11 @@ def _going_on(operation: Operation[T], left: list[Step]) -> Operation[None]:
             step = operation.send((yield step))
         except StopIteration:
             return
+
+
+def _watches_partition(step: Step) -> bool:
+    """Return whether a step looks whether a partition is empty."""
+    return isinstance(step, Watch) and any(command[0] == "XLEN" for command in step.reads)
 
 
 def _comes_after(is_moment: Callable[[Step], bool]) -> Callable[[Step], bool]:
