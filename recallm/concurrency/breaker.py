@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from recallm.concurrency.forking import reset_after_fork
-from recallm.errors import CircuitOpenError, CorruptPayloadError, OddVectorError
+from recallm.errors import CircuitOpenError, CorruptPayloadError, InvalidValueError, OddVectorError
 
 State: TypeAlias = Literal["closed", "open", "probing"]
 
@@ -126,12 +126,15 @@ class Breaker:
         """Record how an operation that was admitted has ended.
 
         Args:
-            error: the exception that it raised; None: it succeeded. One that says that a circuit is open tells nothing:
-                the operation was not tried.
+            error: the exception that it raised; None: it succeeded. One that says that a circuit is open, or that what
+                it was given is not allowed, such as an answer that is too large, tells nothing: it was not tried.
             late: whether its time limit ran out.
         """
         before = self._circuit
         if (error is None and before == _SOUND) or isinstance(error, CircuitOpenError):
+            return
+        if isinstance(error, InvalidValueError):
+            self.interrupted()
             return
         # A reply that is doubted is still a reply: the part works.
         if error is None or isinstance(error, OddVectorError | CorruptPayloadError):

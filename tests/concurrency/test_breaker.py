@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recallm.concurrency.breaker import FIRST_PAUSE, LONGEST_PAUSE, PROBE_SECONDS, TROUBLES, Breaker, Circuit
-from recallm.errors import CircuitOpenError, CorruptPayloadError, OddVectorError
+from recallm.errors import CircuitOpenError, CorruptPayloadError, InvalidValueError, OddVectorError
 from recallm.testing import Clock
 
 
@@ -63,6 +63,19 @@ def test_doubt_about_what_came_back_is_no_trouble(doubt: Exception) -> None:
     for error in [OSError()] * (TROUBLES - 1) + [doubt] + [OSError()] * (TROUBLES - 1):
         assert watched.operate(error)
     assert watched.breaker.state == "closed"
+
+
+def test_what_is_refused_untried_tells_nothing() -> None:
+    """Answers that are too large to be stored leave the circuit as it is, however many there are."""
+    watched = Watched()
+    for error in [OSError()] * (TROUBLES - 1) + [InvalidValueError()] * TROUBLES:
+        assert watched.operate(error)
+    assert watched.breaker.state == "closed"
+    assert watched.operate(OSError())
+    watched.clock.advance(FIRST_PAUSE)
+    assert watched.operate(InvalidValueError())
+    assert watched.operate()
+    assert watched.changes == ["open", "closed"]
 
 
 def test_one_probe_goes_through_after_the_pause() -> None:
