@@ -42,8 +42,11 @@ class Exported:
     expires_at: float | None
 
     def is_older_than(self, candidate: Candidate | None, now: float) -> bool:
-        """Claim that what a storage holds was stored later, given the time in seconds since 1970."""
-        return candidate is not None and now - candidate.age > self.stored_at + _CLOCK_SECONDS
+        """Claim that what a storage holds was stored later, given the time in seconds since 1970, or is a refusal."""
+        if candidate is None:
+            return False
+        is_refused = candidate.entry.is_refusal and not self.entry.is_refusal
+        return is_refused or now - candidate.age > self.stored_at + _CLOCK_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

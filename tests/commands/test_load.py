@@ -164,6 +164,20 @@ def test_tags_are_loaded_with_their_entries(run: Run, file: Path, monkeypatch: p
     assert small_app.storage.remove_tagged("doc:42") == 1
 
 
+def test_what_was_reported_wrong_is_not_loaded_again(run: Run, file: Path) -> None:
+    """An export made before an answer was reported does not bring it back; one made after it brings the report back."""
+    small_app.answer("one")
+    run("export", STORAGE, str(file))
+    assert small_app.answer.wrong("one") is True
+    assert run("load", STORAGE, str(file)) == Ran(0, "0 entries loaded, 1 newer one kept\n", "")
+    assert small_app.answer.explain("one").outcome == "miss"
+    later = file.with_name("later.jsonl")
+    run("export", STORAGE, str(later))
+    forget_all()
+    assert run("load", STORAGE, str(later)).code == 0
+    assert small_app.answer.explain("one").reason == "reported"
+
+
 def test_a_log_warms_a_function(run: Run, file: Path) -> None:
     """Questions and answers of a log are stored as if calls had returned them, with the arguments given."""
     path = write(file, [
