@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from _thread import RLock  # unlike `threading.RLock`, never replaced by one of green threads
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
+
+T = TypeVar("T")
 
 
 class Forkable(Protocol):
@@ -24,6 +26,11 @@ _ALL: WeakValueDictionary[int, Any] = WeakValueDictionary()
 def reset_after_fork(owner: Forkable) -> None:
     """Call ``owner.after_fork()`` in every forked child. Only a weak reference to `owner` is kept."""
     _ALL[id(owner)] = owner
+
+
+def living(kind: type[T]) -> list[T]:
+    """Return the objects of a kind that are reset in forked children."""
+    return [owner for owner in list(_ALL.values()) if isinstance(owner, kind)]
 
 
 def is_held(lock: Any) -> bool:

@@ -7,10 +7,12 @@ from contextlib import contextmanager, suppress
 
 from recallm import registry
 from recallm.all_caches import reset_stats
+from recallm.concurrency.forking import living
 from recallm.engine.drivers import maintain
 from recallm.engine.maintenance import invalidate
 from recallm.engine.switches import PROCESS
 from recallm.errors import UnknownNameError
+from recallm.storage.memory import InMemoryStorage
 from recallm.telemetry.listening import LISTENERS
 from recallm.telemetry.tracing import TRACERS
 
@@ -55,3 +57,9 @@ def _forget_answers() -> None:
             if storage is not None and not storage.blocking and storage.serves_sync:
                 with suppress(Exception):  # a storage that a test has broken
                     maintain(invalidate(sorted(namespaces)), core)
+    # The functions whose answers a storage holds may be gone, as those are that a test has made.
+    for kept in living(InMemoryStorage):
+        if not kept.blocking:
+            with suppress(Exception):
+                for namespace in kept.namespaces():
+                    kept.invalidate(namespace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tomllib
 from collections.abc import Callable
 from importlib import import_module
@@ -197,6 +198,15 @@ def test_isolation_leaves_what_others_share_and_survives_what_is_broken() -> Non
     with isolated():
         pass
     assert (shared.sizes(["n"]), broken.sizes(["n"])) == ({"n": 1}, {"n": 1})
+
+
+def test_isolation_empties_storages_whose_functions_are_gone() -> None:
+    """What a test's own function has stored does not answer the same function of the next test."""
+    mine = InMemoryStorage()
+    with isolated():
+        cached(mine)("q")
+        gc.collect()
+    assert mine.sizes(["n"]) == {}
 
 
 def test_isolation_ends_with_who_began_to_listen_in_the_block() -> None:
