@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -168,6 +169,8 @@ class ReadOperations:
         """Return the mirror of a shelf, with what was stored since the last look-up."""
         key = head.database, shelf
         mirror = self.parts.mirrors.of(key, dim)
+        if head.newest < mirror.last:
+            self.parts.upkeep.begin("restored", partial(self._drop_restored, mirror.last))
         name = f"mirror {shelf}"
         if self.parts.upkeep.claims.is_claimed(name) and not everything:
             return mirror
@@ -178,6 +181,16 @@ class ReadOperations:
         if count:
             self.parts.mirrors.make_room()
         return mirror
+
+    def _drop_restored(self, last: int) -> None:
+        """Drop the mirrors if no entry had a number that one had: an older copy was written into the file.
+
+        To a transaction that is under way, an entry that was stored meanwhile seems to be such a one; here none is.
+        """
+        with self.parts.pool.reading() as connection:
+            is_older = read_head(connection, "").newest < last
+        if is_older:
+            self.parts.mirrors.clear()
 
     def _catch_up(self, mirror: ShelfMirror, shelf: int) -> None:
         """Read all vectors of a shelf, some at a time, so that no log has to be kept for the whole time."""

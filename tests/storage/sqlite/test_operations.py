@@ -179,6 +179,21 @@ def test_a_large_partition_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest
     assert len(later.search("n", "p", vector, -1.0, None)) == len(MANY)
 
 
+def test_what_is_stored_after_an_older_copy_was_restored_is_found(tmp_path: Path) -> None:
+    """Entries that get numbers anew, as an older copy was written into the file, are found by similarity."""
+    ours, theirs = SQLiteStorage(tmp_path / "a.db"), SQLiteStorage(tmp_path / "a.db")
+    put(ours, "one two")
+    with closing(sqlite3.connect(ours.path)) as file, closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        file.backup(copy)
+        for prompt in MANY[:10]:
+            put(ours, prompt)
+        assert found(ours, "two one") == ["one two"]
+        copy.backup(file)
+    put(theirs, "three four")
+    until(lambda: found(ours, "four three") == ["three four"])
+    assert found(ours, "two one") == ["one two"]
+
+
 def test_mirrors_take_no_more_memory_than_they_may(tmp_path: Path) -> None:
     """Over the limit the least recently used partitions are dropped, and read again if they are needed."""
     storage = SQLiteStorage(tmp_path / "a.db", mirror_bytes=20_000)
