@@ -17,6 +17,7 @@ from recallm.engine.lookup import find_model, look_up
 from recallm.engine.plan import Flow, Plan
 from recallm.engine.serving import (
     first_servable,
+    is_answered,
     still_stored,
 )
 from recallm.engine.storing import remember
@@ -105,7 +106,10 @@ def revalidate(plan: Plan, request: Request) -> Flow[None]:
         return
     called: Called = yield Call()
     # The caller goes on meanwhile, and may change what it passed while the function reads it.
-    if called.as_read and not is_stream(called.response) and (yield ReadAgain()):
+    if not called.as_read or is_stream(called.response) or not (yield ReadAgain()):
+        return
+    # What took the expired answer's place meanwhile, as by `refresh`, is younger than this one.
+    if not (yield from is_answered(sought.query)):
         yield from remember(plan, request, sought, called)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from recallm.codec.codec import is_slow
-from recallm.engine.decision import is_fresh, is_younger, sound, truth
+from recallm.engine.decision import answers, is_fresh, is_younger, sound, truth
 from recallm.engine.effects import Decode, Emit, Verify
 from recallm.engine.plan import Flow, Plan
 from recallm.errors import BusyError, CircuitOpenError, CorruptPayloadError, UnknownTypeError, contained
@@ -152,3 +152,15 @@ def still_stored(plan: Plan, miss: Miss) -> Flow[Candidate | None]:
         if not isinstance(failure, CircuitOpenError):
             yield Emit(Failure("storage", failure))
         return None
+
+
+def is_answered(query: Query) -> Flow[bool]:
+    """Return whether a query's own answer is stored now, and has not expired; not if that cannot be told."""
+    try:
+        recalled: Recalled = yield Recall(query.namespace, query.key)
+        now = recalled.candidate
+        return now is not None and answers(now, query) and is_fresh(now)
+    except Exception as failure:  # noqa: BLE001  # to store the answer is tried all the same
+        if not isinstance(failure, CircuitOpenError):
+            yield Emit(Failure("storage", failure))
+        return False

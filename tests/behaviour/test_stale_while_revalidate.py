@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import trio
 from support.background import is_revalidating
 from support.redis_storages import until
 
-from recallm import InMemoryStorage, RedisStorage, semantic_cache
+from recallm import InMemoryStorage, RedisStorage, ThreadSafeInMemoryStorage, semantic_cache
 from recallm.testing import Clock, FakeEmbedder
 
 USER: ContextVar[str] = ContextVar("user", default="nobody")
@@ -185,6 +186,29 @@ def test_what_was_removed_is_not_served_and_an_older_answer_not_stored(slow: Slo
     assert slow.cached.stats().namespace_sizes == {}
     assert slow.ask() == ["answer 3"]
     assert (slow.cached.stats().hits, slow.cached.stats().misses) == (1, 2)
+
+
+def test_a_refresh_meanwhile_is_not_undone() -> None:
+    """An answer that was asked for while an older one was being made stays in its place."""
+    clock, calls, held, go_on = Clock(), count(1), threading.Event(), threading.Event()
+    known: dict[str, Any] = {"context": {}, "embedder": FakeEmbedder(), "ttl": 10, "stale_while_revalidate": 100}
+
+    @semantic_cache(**known, storage=ThreadSafeInMemoryStorage(clock=clock), version="1")
+    def ask(prompt: str) -> str:
+        number = next(calls)
+        if number == 2:
+            held.set()
+            assert go_on.wait(10)
+        return f"answer {number}"
+
+    assert ask("one two") == "answer 1"
+    clock.advance(50)
+    assert ask("one two") == "answer 1"
+    assert held.wait(10)
+    assert ask.refresh("one two") == "answer 3"
+    go_on.set()
+    until(lambda: not is_revalidating())
+    assert ask("one two") == "answer 3"
 
 
 def test_the_function_sees_the_context_variables_of_the_call(slow: Slow) -> None:

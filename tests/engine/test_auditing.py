@@ -205,7 +205,7 @@ def anew(recalled: Recalled, *again: bool) -> list[type]:
 def test_a_new_answer_takes_the_place_of_the_expired_one() -> None:
     """The function is called and its answer stored; the call of long ago is not counted again."""
     found = anew(Recalled(EXPIRED, 7), True, True)
-    assert found == [LoadModel, Recall, Embed, ReadAgain, Call, ReadAgain, Put, Emit]
+    assert found == [LoadModel, Recall, Embed, ReadAgain, Call, ReadAgain, Recall, Put, Emit]
 
 
 def test_an_answer_that_is_fresh_by_now_is_left() -> None:
