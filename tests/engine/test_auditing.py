@@ -13,7 +13,7 @@ from recallm.engine.effects import Call, Called, Compare, Draw, Embed, Emit, Loa
 from recallm.engine.flow import answer, revalidate
 from recallm.engine.plan import Plan
 from recallm.engine.reports import ATTEMPTS, own, refuse
-from recallm.errors import BusyError, NotKeptError
+from recallm.errors import BusyError, CircuitOpenError, NotKeptError
 from recallm.keying.keyer import Request
 from recallm.records import (
     REFUSAL,
@@ -187,8 +187,8 @@ def test_the_time_in_which_it_is_served_begins_with_its_expiry(age: float, serve
     assert [(put.entry.fresh_for, put.ttl) for put in puts] == ([] if age < 160.0 else [(60.0, 160.0)])
 
 
-def anew(recalled: Recalled, *again: bool) -> list[type]:
-    """Return the types of the effects by which an expired answer is made anew."""
+def anew(recalled: Recalled | InTurn, *again: bool) -> list[type]:
+    """Return the types of the effects by which an expired answer is made anew, given what look-ups find."""
     replies = {
         LoadModel: ModelInfo("model", {}),
         Recall: recalled,
@@ -211,6 +211,21 @@ def test_a_new_answer_takes_the_place_of_the_expired_one() -> None:
 def test_an_answer_that_is_fresh_by_now_is_left() -> None:
     """If another process has made the answer anew, the function is not called."""
     assert anew(Recalled(EXPIRED._replace(age=1.0), 7)) == [LoadModel, Recall]
+
+
+def test_an_answer_that_is_fresh_by_the_end_is_left() -> None:
+    """If somebody has stored another answer while the function was at work, its own is not stored."""
+    found = anew(InTurn([Recalled(EXPIRED, 7), Recalled(EXPIRED._replace(age=1.0), 7)]), True, True)
+    assert found == [LoadModel, Recall, Embed, ReadAgain, Call, ReadAgain, Recall]
+
+
+@pytest.mark.parametrize(("trouble", "told"), [(OSError("away"), [Emit]), (CircuitOpenError("skipped"), [])])
+def test_trouble_in_the_last_look_up_does_not_keep_an_answer_from_being_stored(
+    trouble: Exception, told: list[type]
+) -> None:
+    """If it cannot be told whether there is another answer by now, storing this one is tried all the same."""
+    found = anew(InTurn([Recalled(EXPIRED, 7), trouble]), True, True)
+    assert found == [LoadModel, Recall, Embed, ReadAgain, Call, ReadAgain, Recall, *told, Put, Emit]
 
 
 def test_arguments_that_changed_leave_no_answer() -> None:

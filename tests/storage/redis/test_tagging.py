@@ -80,6 +80,17 @@ def test_a_removal_does_its_work_whatever_else_happens_there(redis_server: Serve
     assert storage._run(operation) == 2
 
 
+def test_a_key_that_holds_something_else_does_not_keep_a_tag(redis_server: Server) -> None:
+    """A removal replaces what stands where members leave, and removes the entries."""
+    redis_server.empty()
+    storage, keys = storage_on(redis_server), TagKeys("recallm", "a")
+    put(storage, fake_entry("one", tags=("a",)))
+    with redis_server.client() as client:
+        client.set(keys.leaving, "something else")
+        assert storage.remove_tagged("a") == 1
+        assert client.exists(keys.leaving) == 0
+
+
 def test_members_whose_entries_are_gone_leave_their_tag(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tag does not grow for ever: entries that were evicted or invalidated an hour ago are forgotten, others not."""
     redis_server.empty()
