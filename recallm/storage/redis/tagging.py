@@ -37,6 +37,9 @@ PUTS_PER_LOOK = 32
 LOOKED_AT = 128
 """How many: more than have joined meanwhile, so that most members are of entries that are there."""
 
+LEAVING_AT_ONCE = 10_000
+"""How many members one command takes from a tag: a server refuses commands of a million words."""
+
 _FAR_MS = 1 << 50
 """More ms than any score."""
 
@@ -124,8 +127,8 @@ class TagOperations:
         if mine:
             checked((yield Exec(_leave_commands(keys, expiring, lasting, mine, heal=is_odd_key(replies[-1])))))
             removed += yield from self._remove_all(entries)
-        if left := [*before, *mine]:
-            checked((yield Batch([("ZREM", keys.leaving, *left)])))
+        if left := _gone_commands(keys.leaving, [*before, *mine]):
+            checked((yield Batch(left)))
         return removed
 
     def _remove_all(self, by_namespace: Mapping[str, Sequence[str]]) -> Operation[int]:
@@ -157,10 +160,17 @@ def _leave_commands(
 ) -> list[Command]:
     """Return the commands that make members, as `mine`, leave a tag; `heal` the key of those that do, if it is odd."""
     commands: list[Command] = [("UNLINK", keys.leaving)] if heal else []
-    commands.append(("ZADD", keys.leaving, *(part for member in mine for part in (0, member))))
-    sets = ((keys.expiring, expiring), (keys.lasting, lasting))
-    commands += [("ZREM", key, *members) for key, members in sets if members]
-    return commands
+    commands += [("ZADD", keys.leaving, *(item for member in some for item in (0, member))) for some in _parts(mine)]
+    return [*commands, *_gone_commands(keys.expiring, expiring), *_gone_commands(keys.lasting, lasting)]
+
+
+def _gone_commands(key: str, members: Sequence[bytes]) -> list[Command]:
+    """Return the commands that take members from a set."""
+    return [("ZREM", key, *some) for some in _parts(members)]
+
+
+def _parts(members: Sequence[bytes]) -> list[Sequence[bytes]]:
+    return [members[start : start + LEAVING_AT_ONCE] for start in range(0, len(members), LEAVING_AT_ONCE)]
 
 
 def _by_namespace(members: Sequence[bytes]) -> Mapping[str, Sequence[str]]:

@@ -80,6 +80,18 @@ def test_a_removal_does_its_work_whatever_else_happens_there(redis_server: Serve
     assert storage._run(operation) == 2
 
 
+def test_a_tag_of_many_entries_is_removed_in_parts(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many entries a tag has, all of them are removed, and the tag leaves nothing behind."""
+    redis_server.empty()
+    monkeypatch.setattr(tagging, "LEAVING_AT_ONCE", 2)
+    storage, keys = storage_on(redis_server), TagKeys("recallm", "a")
+    for number in range(5):
+        put(storage, fake_entry(f"prompt {number}", tags=("a",)))
+    assert storage.remove_tagged("a") == 5
+    with redis_server.client() as client:
+        assert client.exists(*keys.members) == 0
+
+
 def test_a_key_that_holds_something_else_does_not_keep_a_tag(redis_server: Server) -> None:
     """A removal replaces what stands where members leave, and removes the entries."""
     redis_server.empty()
