@@ -222,12 +222,41 @@ async def _asyncio_result(work: Coroutine[Any, Any, Any], timeout: float, turn: 
     task = begun(work)
     patience = _patience(timeout, turn)
     try:
-        while patience.left and not task.done():
-            await asyncio.wait((task,), timeout=patience.begin())
-            patience.end()
+        if patience.left:
+            await _until_done(task, patience)
     finally:
         task.cancel()
     return outcome(task) if task.done() else Failed(LateError() if turn is None else turn.lateness(LateError))
+
+
+async def _until_done(task: asyncio.Task[Any], patience: Patience | TurnPatience) -> None:
+    """Wait until a task is done, or patience has run out.
+
+    `asyncio.wait` would wake this task after each part of the time limit: of a crowd that waits, all at the same time.
+    """
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    timer: asyncio.TimerHandle
+
+    def end(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    def look() -> None:
+        nonlocal timer
+        patience.end()
+        if patience.left:
+            timer = loop.call_later(patience.begin(), look)
+        else:
+            end()
+
+    task.add_done_callback(end)
+    timer = loop.call_later(patience.begin(), look)
+    try:
+        await over
+    finally:
+        timer.cancel()
+        task.remove_done_callback(end)
 
 
 def _forget(task: asyncio.Task[Any]) -> None:
