@@ -10,7 +10,14 @@ from weakref import finalize, ref
 
 from recallm.concurrency.forking import reset_after_fork
 from recallm.errors import InvalidTypeError, InvalidValueError, MissingExtraError
-from recallm.storage.redis.connections import copy_of, disconnect, is_cluster, is_used_elsewhere, sever_ended
+from recallm.storage.redis.connections import (
+    copy_of,
+    disconnect,
+    has_connections,
+    is_cluster,
+    is_used_elsewhere,
+    sever_ended,
+)
 
 TIMEOUT_SECONDS = 0.25
 """How long a client made from a URL waits for a connection or a reply: a fraction of what the model would take."""
@@ -21,6 +28,10 @@ AT_ONCE = 32
 More would be no faster, as the loop handles one reply at a time, but hold it longer at a stretch, and open connections
 that are needed once.
 """
+
+
+CONNECTING_AT_ONCE = 4
+"""How many go on beyond those for which there are connections: to make one holds the loop for up to a millisecond."""
 
 
 def require_redis() -> None:
@@ -144,18 +155,26 @@ class LoopClient:
     Attributes:
         client: see above.
         tasks: the operations under way.
-        turns: lets no more than `AT_ONCE` of the calls' operations go on at the same time, but for removals.
-        removals: the same for these.
+        turns: lets no more than `AT_ONCE` of the calls' operations go on at the same time, but for removals; at first
+            fewer, see `widen`.
+        removals: lets no more than `AT_ONCE` of these go on.
     """
 
     def __init__(self, client: Any, *, shared: bool) -> None:
         self.client = client
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.turns, self.removals = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
+        self._width = CONNECTING_AT_ONCE
+        self.turns, self.removals = asyncio.Semaphore(self._width), asyncio.Semaphore(AT_ONCE)
         self._end = _closes_at_the_end(client, self.tasks, ref(self) if shared else None)
         # Every loop finishes its asynchronous generators before it ends. It learns of one when it is first advanced.
         with suppress(StopIteration, ResourceWarning):
             self._end.__anext__().send(None)
+
+    def widen(self) -> None:
+        """Let more operations go on, now that one has ended, if there are connections for more by now."""
+        while self._width < AT_ONCE and has_connections(self.client, self._width + 1 - CONNECTING_AT_ONCE):
+            self._width += 1
+            self.turns.release()
 
     def abandon(self) -> None:
         """Close the connections of a loop that ended without finishing its generators, and forget its tasks."""

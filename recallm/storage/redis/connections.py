@@ -50,6 +50,14 @@ def connections_of(client: Any) -> list[Any]:
     return connections
 
 
+def has_connections(client: Any, count: int) -> bool:
+    """Return whether an async client has so many connections, idle or in use. A cluster's is not asked: it has."""
+    if is_cluster(client):
+        return True
+    pool = client.connection_pool
+    return len(pool._available_connections) + len(pool._in_use_connections) >= count
+
+
 def is_used_elsewhere(client: Any, loop: AbstractEventLoop) -> bool:
     """Return whether an async client has connections of another event loop that may still run."""
     loops = [_loop_of(connection) for connection in connections_of(client)]

@@ -272,6 +272,8 @@ class RedisStorage(StorageBackend):
                 task.cancel()
                 asyncio.get_running_loop().call_later(DISCONNECT_SECONDS, task.cancel)
                 raise
+            finally:
+                current.widen()
 
     async def aclose(self) -> None:
         """Close the running event loop's connections; the next operation makes new ones."""
