@@ -52,10 +52,7 @@ def connections_of(client: Any) -> list[Any]:
 
 def has_connections(client: Any, count: int) -> bool:
     """Return whether an async client has so many connections, idle or in use. A cluster's is not asked: it has."""
-    if is_cluster(client):
-        return True
-    pool = client.connection_pool
-    return len(pool._available_connections) + len(pool._in_use_connections) >= count
+    return is_cluster(client) or len(connections_of(client)) >= count
 
 
 def is_used_elsewhere(client: Any, loop: AbstractEventLoop) -> bool:
