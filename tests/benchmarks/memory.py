@@ -115,8 +115,9 @@ def measure(entries: int, answer: int, *, bounded: bool, traced: bool) -> None:
             code = linecache.getline(place.filename, place.lineno).strip()
             print(f"{line.size / entries:>12,.0f}  {Path(place.filename).name}: {code}")
     block = storage._namespaces["support"].shelves[PARTITION, DIM].vectors._blocks[0]
-    widths = {table.heads.shape[1] + table.tails.shape[1] for table in block.tables if table is not None}
-    print(f"{DIM * 4:>12,}  the vector\n{4 * max(widths, default=0):>12,}  its bounds", flush=True)
+    tables = [table for table in block.tables if table is not None]
+    bounds = max(4 * table.heads.shape[1] + table.tails.itemsize * table.tails.shape[1] for table in tables)
+    print(f"{DIM * 4:>12,}  the vector\n{bounds:>12,}  its bounds", flush=True)
 
 
 def main() -> None:

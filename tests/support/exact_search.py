@@ -34,6 +34,7 @@ SMALL: dict[ModuleType, dict[str, float]] = {
         "_PIECE_ELEMENTS": 1 << 13,
         "_FIRST_SCORED": 8,
         "_FEW_ROWS": 4,
+        "_WIDENED_ROWS": 32,
         "_EXACT_ROWS": 16,
     },
     bounds: {"_PIECE_ROWS": 32, "_WORTH_IT": 10.0},

@@ -5,11 +5,11 @@ from __future__ import annotations
 import mmap
 from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from recallm.storage.index.bounds import SLACK
+from recallm.storage.index.bounds import SLACK, SLACK_OF_ALL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recallm.storage.index.bounds import Axes
+
+_Number = TypeVar("_Number", np.float32, np.int16)
 
 _PRUNE_FROM_ELEMENTS = 400_000
 """From how many numbers on bounds are looked at: below, a product over all rows takes about as long.
@@ -32,6 +34,9 @@ _FIRST_SCORED = 64
 
 _FEW_ROWS = 32
 """Up to how many rows exact sums cost less than a float32 product that leaves some of them out."""
+
+_WIDENED_ROWS = 2048
+"""How many tails are widened to float32 at a time."""
 
 _EXACT_ROWS = 256
 """How many rows are widened to float64 at a time."""
@@ -83,13 +88,13 @@ class Table(NamedTuple):
     """What the bounds of a block's rows come from, under some axes.
 
     Heads stand in columns, piece by piece, so that one product reads them in order; tails stand in lines, to
-    be picked. Shapes (pieces, head width, piece rows) and (rows, tail width), float32. Zeros stand for rows
-    not in use: a product over them must not meet a NaN.
+    be picked. Shapes (pieces, head width, piece rows), float32, and (rows, tail width), in whole steps. Zeros stand
+    for rows not in use: a product over them must not meet a NaN.
     """
 
     axes: Axes
     heads: NDArray[np.float32]
-    tails: NDArray[np.float32]
+    tails: NDArray[np.int16]
 
 
 class Block:
@@ -114,8 +119,8 @@ class Block:
         start = piece * self.piece_rows
         head, tail = axes.split(axes.table(self.rows[start : start + used]))
         if self._newest is None or self._newest.axes is not axes:
-            heads = _zeros(len(self.tables), head.shape[1], self.piece_rows)
-            self._newest = Table(axes, heads, _zeros(len(self.rows), tail.shape[1]))
+            heads = zeros(np.float32, len(self.tables), head.shape[1], self.piece_rows)
+            self._newest = Table(axes, heads, zeros(np.int16, len(self.rows), tail.shape[1]))
         self._newest.heads[piece, :, :used] = head.T
         self._newest.tails[start : start + used] = tail
         self.tables[piece] = self._newest
@@ -149,17 +154,17 @@ def room_for_rows(capacity: int, dim: int) -> NDArray[np.float32]:
     return room[start : start + capacity * dim].reshape(capacity, dim)
 
 
-def _zeros(*shape: int) -> NDArray[np.float32]:
-    """Return zeros, which take memory and time as they are written if they are many.
+def zeros(dtype: type[_Number], *shape: int) -> NDArray[_Number]:
+    """Return zeros, which take memory and time as they are written if they are many, and give it back at once.
 
     An allocator that has memory left from before clears all of it at once: 30 MB for a block, in 20 ms.
     """
-    size_bytes = 4 * prod(shape)
+    size_bytes = np.dtype(dtype).itemsize * prod(shape)
     if size_bytes < _MAPPED_BYTES or not hasattr(mmap, "MAP_ANONYMOUS"):  # as on Windows
-        return np.zeros(shape, np.float32)
+        return np.zeros(shape, dtype)
     # Private, so that a forked child has its own.
     room = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return np.frombuffer(room, np.float32).reshape(shape)
+    return np.frombuffer(room, dtype).reshape(shape)
 
 
 class _TopK:
@@ -308,13 +313,15 @@ def _pruned(block: Block, buffer: NDArray[np.float32], used: int, top: _TopK) ->
     if len(left) > _WORST_HEAD_SHARE * used:
         return None
     bounds = buffer[left]
+    slack = SLACK
     if len(left) > _FIRST_SCORED:
         _tighten_by_tails(runs, left, bounds, top)
-        still = (bounds >= top.cutoff - SLACK).nonzero()[0]
+        slack = SLACK_OF_ALL
+        still = (bounds >= top.cutoff - slack).nonzero()[0]
         left, bounds = left[still], bounds[still]
     if len(left) > _WORST_SHARE * used:
         return None
-    return _Survivors(left, bounds + np.float32(SLACK))
+    return _Survivors(left, bounds + np.float32(slack))
 
 
 def _runs(block: Block, used: int, top: _TopK) -> list[_Run]:
@@ -348,7 +355,21 @@ def _tighten_by_tails(runs: list[_Run], positions: NDArray[np.intp], bounds: NDA
         if table is not None and weights is not None:
             of_run = slice(*np.searchsorted(positions, (start, end)).tolist())
             tail = top.tail_weights(table.axes, len(weights))
-            bounds[of_run] += table.tails.take(positions[of_run], axis=0) @ tail
+            bounds[of_run] += _products(table.tails, positions[of_run], tail)
+
+
+def _products(
+    tails: NDArray[np.int16], positions: NDArray[np.intp], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the products of the tails at ascending positions, widened in parts that caches hold."""
+    if len(positions) <= _WIDENED_ROWS:
+        few: NDArray[np.float32] = tails.take(positions, axis=0).astype(np.float32) @ weights
+        return few
+    products = np.empty(len(positions), np.float32)
+    for start in range(0, len(positions), _WIDENED_ROWS):
+        some = positions[start : start + _WIDENED_ROWS]
+        np.dot(tails.take(some, axis=0).astype(np.float32), weights, out=products[start : start + len(some)])
+    return products
 
 
 def _settle(blocks: Sequence[Block], positions: NDArray[np.intp], bounds: NDArray[np.float32], top: _TopK) -> None:

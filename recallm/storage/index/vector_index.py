@@ -99,7 +99,7 @@ class VectorIndex:
     values is exact in float64, so a reported similarity is the dot of the stored float32 rows up to float64
     summation (below 1e-13), the same for equal rows wherever they are stored, and it alone is compared with
     the threshold. Two float32 sieves go before it, each with slack on the safe side: a bound is trusted only
-    to `bounds.SLACK` (4e-5, derived in `bounds.Axes`), and a float32 dot of ``dim`` terms only to
+    to `bounds.SLACK` (4e-5; 9e-4 of all axes; derived in `bounds.Axes`), a float32 dot of ``dim`` terms only to
     ``(dim + 4) * 2**-23``, over twice the worst case ``dim * 2**-24 * |q| |x|`` of any order of summation. So
     no row at or above the threshold is passed over.
 
@@ -112,8 +112,8 @@ class VectorIndex:
     has happened or has not, and leaves at most dead rows, which the next operation takes out. What a signal handler
     or a finalizer asks of the index while its thread holds the lock is refused; who shares a lock must refuse it.
 
-    Memory. A row takes ``4 * dim`` bytes, its key and about 110 bytes of tables, and once axes are learnt 108
-    to 620 bytes of bounds (244 usually, 16 % at 384 dimensions). Room for rows doubles from 1 to 1,024 and
+    Memory. A row takes ``4 * dim`` bytes, its key and about 110 bytes of tables, and once axes are learnt 88
+    to 448 bytes of bounds (174 usually, 11 % at 384 dimensions). Room for rows doubles from 1 to 1,024 and
     halves again; beyond, it comes in blocks of 65,536 rows of address space, resident only as they fill. An
     empty index takes 0.5 kB, one of 1 row of 384 dimensions 2.5 kB, one of 2 rows 4 kB, one of 5 rows 13 kB.
 

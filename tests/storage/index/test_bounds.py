@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.unit_rows import SHAPES, clustered_rows, random_rows
 
-from recallm.storage.index.bounds import SLACK, Axes, learn_axes
+from recallm.storage.index.bounds import SLACK, SLACK_OF_ALL, Axes, learn_axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,10 +38,10 @@ def test_every_bound_is_at_least_the_cosine(shape: str, dim: int) -> None:
         first = np.stack([axes.head_weights(query, head) for query in queries], axis=1)
         rest = np.stack([axes.tail_weights(query, head) for query in queries], axis=1)
         loose = table[:, :head] @ first
-        tight = loose + axes.split(table)[1] @ rest
-        for bounds in (loose, tight):
-            assert (bounds.astype(np.float64) + SLACK - 2.0**-24 >= cosines).all()
-        assert (tight <= loose + SLACK).all()
+        tight = loose + axes.split(table)[1].astype(np.int16).astype(np.float32) @ rest
+        for bounds, slack in ((loose, SLACK), (tight, SLACK_OF_ALL)):
+            assert (bounds.astype(np.float64) + slack - 2.0**-24 >= cosines).all()
+        assert (tight <= loose + SLACK_OF_ALL).all()
 
 
 def learnt(sample: NDArray[np.float32]) -> Axes | None:
