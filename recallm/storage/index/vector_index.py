@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recallm.errors import BusyError, InvalidValueError, OddVectorError
-from recallm.storage.index.bounds import learn_axes
+from recallm.storage.index.bounds import HELD_OUT, learn_axes
 from recallm.storage.index.scan import (
     Block,
     SearchRequest,
@@ -21,6 +21,7 @@ from recallm.storage.index.scan import (
     gathered,
     room_for_rows,
     scan,
+    zeros,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ _LEARN_ELEMENTS = 400_000
 """How many rows, and how many numbers, there must be before axes are learnt."""
 
 _SAMPLE_ROWS = 2304
-"""How many rows axes are learnt from: an eighth of them tells how many rows bounds would leave."""
+"""How many rows axes are learnt from."""
 
 _GATHERED_ROWS = 512
 """How many of these rows are copied at a time."""
@@ -376,14 +377,17 @@ class VectorIndex:
         count = len(self._keys)
         picked = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE_ROWS)).astype(np.intp))
         blocks = self._blocks
-        sample = np.empty((len(picked), self.dim), np.float32)
-        for start in range(0, len(picked), _GATHERED_ROWS):
-            some = picked[start : start + _GATHERED_ROWS]
-            if some[-1] >= len(self._keys):  # rows are gone since the last slice
-                self._until_learning = 0
-                return
-            sample[start : start + len(some)] = gathered(blocks, some)
-            yield
+        sample, filled = zeros(np.float32, len(picked), self.dim), 0
+        apart = np.arange(len(picked)) % HELD_OUT == 0
+        for part in (picked[apart], picked[~apart]):
+            for start in range(0, len(part), _GATHERED_ROWS):
+                some = part[start : start + _GATHERED_ROWS]
+                if some[-1] >= len(self._keys):  # rows are gone since the last slice
+                    self._until_learning = 0
+                    return
+                sample[filled : filled + len(some)] = gathered(blocks, some)
+                filled += len(some)
+                yield
         axes = yield from learn_axes(sample, _LEARNT_FOR)
         self._axes = axes
         piece = 0
