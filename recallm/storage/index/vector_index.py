@@ -13,6 +13,7 @@ import numpy as np
 
 from recallm.errors import BusyError, InvalidValueError, OddVectorError
 from recallm.storage.index.bounds import HELD_OUT, learn_axes
+from recallm.storage.index.positions import Positions
 from recallm.storage.index.scan import (
     Block,
     SearchRequest,
@@ -57,6 +58,9 @@ _SAMPLE_ROWS = 2304
 
 _GATHERED_ROWS = 512
 """How many of these rows are copied at a time."""
+
+_GONE: Any = None
+"""Stands for the key of a row that is being taken out."""
 
 _LEARNT_FOR = 0.85
 """The threshold that axes are chosen for: that of the loosest profile.
@@ -108,12 +112,13 @@ class VectorIndex:
     without it, and take it again to name the rows they found: rows written meanwhile stand in a journal and are
     scored again, so an answer is exact for the moment it is given. Up to 256 rows are scored under the lock.
 
-    Interruptions. A row lives while the list of keys and the dict of positions agree on it. A change writes a row
-    only where none lives, unless it replaces the row. So a change that an exception of a signal handler cuts short
-    has happened or has not, and leaves at most dead rows, which the next operation takes out. What a signal handler
-    or a finalizer asks of the index while its thread holds the lock is refused; who shares a lock must refuse it.
+    Interruptions. A row lives while the list of keys names it, and names it no earlier. A change writes a row only
+    where none lives, unless it replaces the row. So a change that an exception of a signal handler cuts short has
+    happened or has not, and leaves at most dead rows and wrong positions, which the next operation puts right. What
+    a signal handler or a finalizer asks of the index while its thread holds the lock is refused; who shares a lock
+    must refuse it.
 
-    Memory. A row takes ``4 * dim`` bytes, its key and about 110 bytes of tables, and once axes are learnt 88
+    Memory. A row takes ``4 * dim`` bytes, its key and about 30 bytes of tables, and once axes are learnt 88
     to 448 bytes of bounds (174 usually, 11 % at 384 dimensions). Room for rows doubles from 1 to 1,024 and
     halves again; beyond, it comes in blocks of 65,536 rows of address space, resident only as they fill. An
     empty index takes 0.5 kB, one of 1 row of 384 dimensions 2.5 kB, one of 2 rows 4 kB, one of 5 rows 13 kB.
@@ -138,8 +143,8 @@ class VectorIndex:
     """
 
     __slots__ = (
-        "_axes", "_block_rows", "_blocks", "_chore", "_is_shared", "_journal", "_keys", "_lock", "_piece_rows",
-        "_positions", "_until_learning", "_version", "dim",
+        "_axes", "_block_rows", "_blocks", "_chore", "_is_changing", "_is_shared", "_journal", "_keys", "_lock",
+        "_piece_rows", "_positions", "_until_learning", "_version", "dim",
     )  # fmt: skip
 
     dim: int
@@ -151,7 +156,8 @@ class VectorIndex:
         self._lock: Any = RLock() if lock is None else lock
         self._is_shared = lock is not None
         self._keys: list[str] = []
-        self._positions: dict[str, int] = {}
+        self._positions = Positions(self._keys)
+        self._is_changing = False  # if it is when an operation begins, the last one was cut short
         self._blocks: list[Block] = []
         # Pieces of wide vectors hold fewer rows, so that giving one its bounds stays a slice of some
         # milliseconds.
@@ -165,7 +171,7 @@ class VectorIndex:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self._positions)
+        return len(self._keys)
 
     def put(self, key: str, vector: NDArray[np.float32]) -> None:
         """Append a row, or replace the row of this key.
@@ -182,15 +188,17 @@ class VectorIndex:
         if not self._is_shared:
             self._refuse_within()
         with self._lock:
-            if len(self._keys) != len(self._positions):
+            if self._is_changing:
                 self._tidy()
-            position = self._positions.get(key)
+            position = self._positions.find(key)
             if position is None:
                 position = len(self._keys)
                 self._make_room(position)
                 self._write(position, row)
+                self._is_changing = True
                 self._keys.append(key)
-                self._positions[key] = position
+                self._positions.add(position)
+                self._is_changing = False
             else:
                 self._write(position, row)
             self._learn_a_little()
@@ -210,12 +218,17 @@ class VectorIndex:
         if not self._is_shared:
             self._refuse_within()
         with self._lock:
-            if len(self._keys) != len(self._positions):
+            if self._is_changing:
                 self._tidy()
-            hole = self._positions.pop(key, None)
+            hole = self._positions.find(key)
             if hole is None:
                 return False
+            self._is_changing = True
+            self._positions.drop(hole)
+            if hole != len(self._keys) - 1:
+                self._positions.move(len(self._keys) - 1, hole)
             self._close(hole)
+            self._is_changing = False
             return True
 
     def vector(self, key: str) -> NDArray[np.float32] | None:
@@ -227,9 +240,9 @@ class VectorIndex:
         if not self._is_shared:
             self._refuse_within()
         with self._lock:
-            if len(self._keys) != len(self._positions):
+            if self._is_changing:
                 self._tidy()
-            position = self._positions.get(key)
+            position = self._positions.find(key)
             if position is None:
                 return None
             number, slot = divmod(position, self._block_rows)
@@ -260,14 +273,14 @@ class VectorIndex:
         if not self._is_shared:
             self._refuse_within()
         with self._lock:
-            if len(self._keys) != len(self._positions):
+            if self._is_changing:
                 self._tidy()
             if len(self._keys) <= _SCORED_UNDER_LOCK:
                 return self._named(self._scan_now(request), request.limit)
             blocks, count, seen = tuple(self._blocks), len(self._keys), self._version
         found = scan(blocks, count, request)
         with self._lock:
-            if len(self._keys) != len(self._positions):
+            if self._is_changing:
                 self._tidy()
             if self._version != seen:
                 found = self._brought_up_to_date(found, request, self._version - seen)
@@ -278,20 +291,23 @@ class VectorIndex:
             raise BusyError("this thread is in the middle of another operation on the index")
 
     def _tidy(self) -> None:
-        """Take out the rows that a change left behind when it was cut short."""
+        """Take out the rows that a change left behind when it was cut short, and find the others anew."""
+        first = {key: position for position, key in reversed(list(enumerate(self._keys)))}
         for position in reversed(range(len(self._keys))):
-            if self._positions.get(self._keys[position]) != position:
+            if self._keys[position] is _GONE or first[self._keys[position]] != position:
                 self._close(position)
+        self._positions.renew()
+        self._is_changing = False
 
     def _close(self, hole: int) -> None:
-        """Take out a row that lives no more; the last row takes its place."""
+        """Take out a row; the last row takes its place."""
         last = len(self._keys) - 1
+        self._keys[hole] = _GONE
         if hole != last:
             key = self._keys[last]
             source, slot = divmod(last, self._block_rows)
             self._write(hole, self._blocks[source].rows[slot])
             self._keys[hole] = key
-            self._positions[key] = hole
         self._note(last)
         self._keys.pop()
         self._give_back(last)
