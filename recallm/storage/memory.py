@@ -16,6 +16,7 @@ from recallm import checks
 from recallm.concurrency.forking import is_held, reset_after_fork
 from recallm.records import REFUSAL, Candidate, Entry, Recalled, Stored
 from recallm.storage.base import StorageBackend
+from recallm.storage.parted import PartedDict
 
 if TYPE_CHECKING:
     from recallm.storage.index.vector_index import VectorIndex
@@ -68,7 +69,7 @@ class _Namespace:
     __slots__ = ("entries", "shelves")
 
     def __init__(self) -> None:
-        self.entries: dict[str, _Kept] = {}
+        self.entries: PartedDict[_Kept] = PartedDict()
         self.shelves: dict[tuple[str, int], _Shelf] = {}
 
 
@@ -110,7 +111,9 @@ class InMemoryStorage(StorageBackend):
         self._namespaces: dict[str, _Namespace] = {}
         self._dropped: list[tuple[str, _Namespace]] = []
         # The namespace of each key; if there is a bound, the least recently used first.
-        self._used: dict[str, str] = {} if self.max_entries is None else OrderedDict()
+        self._used: PartedDict[str] | OrderedDict[str, str] = (
+            PartedDict() if self.max_entries is None else OrderedDict()
+        )
         self._deadlines: list[tuple[float, str]] = []
         self._epochs: OrderedDict[str, int] = OrderedDict()
         self._shared_epoch = next(self._numbers)
@@ -191,7 +194,7 @@ class InMemoryStorage(StorageBackend):
         """Remove single entries, and begin a new epoch."""
         if self._is_within():
             place = self._namespaces.get(namespace)
-            removed = 0 if place is None else len(place.entries.keys() & set(keys))
+            removed = 0 if place is None else sum(key in place.entries for key in set(keys))
             self._invalidate(namespace)
             return removed
         with self._lock:
@@ -245,7 +248,7 @@ class InMemoryStorage(StorageBackend):
         """Yield each live entry of a namespace; none of them counts as used."""
         self._tidy_first()
         place = self._namespaces.get(namespace)
-        for key in () if place is None else list(place.entries):
+        for key in () if place is None else place.entries:
             if self._namespaces.get(namespace) is not place:
                 return
             kept = None if place is None else place.entries.get(key)
@@ -279,12 +282,11 @@ class InMemoryStorage(StorageBackend):
     def _use(self, key: str) -> bool:
         """Make a key the most recently used one, if there is a bound; return False if it has just been dropped."""
         used = self._used
-        if not isinstance(used, OrderedDict):
-            return key in used
-        try:
-            used.move_to_end(key)
-        except KeyError:
-            return False
+        if isinstance(used, OrderedDict):
+            try:
+                used.move_to_end(key)
+            except KeyError:
+                return False
         return True
 
     def _store(self, place: _Namespace, entry: Entry, ttl: float | None) -> bool:
@@ -331,7 +333,7 @@ class InMemoryStorage(StorageBackend):
         self._dropped.append((namespace, place))
         self._namespaces.pop(namespace, None)
         now = self._clock()
-        return sum(kept[-1] is None or kept[-1] > now for kept in list(place.entries.values()))
+        return sum(kept[-1] is None or kept[-1] > now for _, kept in place.entries.items())
 
     def _make_room(self, key: str) -> int:
         if self.max_entries is None:
@@ -377,7 +379,7 @@ class InMemoryStorage(StorageBackend):
         for dropped in tuple(self._dropped):
             name, place = dropped
             if self._namespaces.get(name) is not place:
-                for key in tuple(place.entries):
+                for key in place.entries:
                     if self._kept(key) is None:
                         self._used.pop(key, None)
             self._dropped.remove(dropped)
