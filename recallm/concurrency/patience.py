@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -39,15 +40,15 @@ class Patience:
         self.left = max(0.0, timeout)
         self._part = self.left / PARTS
 
-    def begin(self) -> float:
-        """Return for how many seconds to wait next."""
+    def begin(self, longest: float = inf) -> float:
+        """Return for how many seconds to wait next, which are no more than these."""
         self._began = perf_counter()
-        self._waiting = min(self.left, self._part)
+        self._waiting = min(self.left, self._part, longest)
         return self._waiting
 
-    def end(self) -> None:
-        """Count the time since `begin`."""
-        took, least = perf_counter() - self._began, self._part / PARTS
+    def end(self, since: float = -inf) -> None:
+        """Count the time since `begin`, or since a later moment."""
+        took, least = perf_counter() - max(self._began, since), self._part / PARTS
         self.left -= took if took < 2 * self._waiting else least
         if self.left < least / PARTS:  # a timer is later than that
             self.left = 0.0
@@ -64,14 +65,16 @@ class Turn:
         patience: see above.
         is_awaited: whether the operation waits for its turn now.
         was_awaited: whether it has waited since somebody set this to False.
+        came_at: when its turn came, by `time.perf_counter`; -inf: it has not come, or was there at once.
     """
 
-    __slots__ = ("_breaker", "is_awaited", "patience", "was_awaited")
+    __slots__ = ("_breaker", "came_at", "is_awaited", "patience", "was_awaited")
 
     def __init__(self, patience: Patience, breaker: Breaker | None) -> None:
         self.patience = patience
         self._breaker = breaker
         self.is_awaited = self.was_awaited = False
+        self.came_at = -inf
 
     @property
     def is_vain(self) -> bool:
@@ -97,6 +100,7 @@ class Turn:
             CircuitOpenError: those whose turn was before have failed meanwhile, and the part is skipped.
         """
         is_vain = self.is_vain
+        self.came_at = perf_counter()
         self.is_awaited = False
         if is_vain:
             raise CircuitOpenError(_IN_VAIN)
@@ -159,11 +163,16 @@ class TurnPatience:
         return (self._turn.patience if self._turn.is_awaited else self._own).left
 
     def begin(self) -> float:
-        """Return for how many seconds to wait next."""
+        """Return for how many seconds to wait next: until then, it is not seen that the turn has come."""
         self._turn.was_awaited = self._turn.is_awaited
-        own, others = self._own.begin(), self._turn.patience.begin()
+        own = self._own.begin()
+        others = self._turn.patience.begin(own or inf)
         return others if self._turn.is_awaited else own
 
     def end(self) -> None:
-        """Count the time since `begin`."""
-        (self._turn.patience if self._turn.was_awaited else self._own).end()
+        """Count the time since `begin`, against the operation's own limit from when its turn came."""
+        turn = self._turn
+        if turn.was_awaited:
+            turn.patience.end()
+        if not turn.is_awaited:
+            self._own.end(turn.came_at)

@@ -12,7 +12,7 @@ import pytest
 
 from recallm.concurrency import patience as patience_module
 from recallm.concurrency.breaker import Breaker
-from recallm.concurrency.patience import Patience, Turn, turn_in
+from recallm.concurrency.patience import Patience, Turn, TurnPatience, turn_in
 from recallm.concurrency.timeouts import Failed, Pending, PendingAwaitable, submit_admitted
 from recallm.concurrency.workers import Workers
 from recallm.errors import BusyError, CircuitOpenError
@@ -39,6 +39,35 @@ def test_patience_ends() -> None:
         parts += 1
     assert parts <= patience_module.PARTS**2
     assert Patience(-1.0).left == 0.0
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.7])
+def test_the_operation_s_own_limit_counts_from_when_its_turn_comes(
+    monkeypatch: pytest.MonkeyPatch, after: float
+) -> None:
+    """An operation that never ends is given up its own time limit after its turn came, whenever that was."""
+    now = 0.0
+    monkeypatch.setattr(patience_module, "perf_counter", lambda: now)
+    turn = Turn(Patience(5.0), None)
+    waiting = TurnPatience(1.0, turn)
+    turn.wait()
+    while waiting.left:
+        end = now + waiting.begin()
+        if turn.is_awaited and end >= after:
+            now = after
+            turn.come()
+        now = end
+        waiting.end()
+    assert now == pytest.approx(after + 1.0, abs=0.02)
+    assert turn.patience.left > 4.0
+
+
+def test_a_turn_may_be_awaited_again() -> None:
+    """An operation that has used up its own limit before it waits for a second turn waits in earnest."""
+    turn = Turn(Patience(5.0), None)
+    waiting = TurnPatience(0.0, turn)
+    turn.wait()
+    assert waiting.begin() > 1.0
 
 
 class Place:
