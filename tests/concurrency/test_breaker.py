@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recallm.concurrency.breaker import FIRST_PAUSE, LONGEST_PAUSE, PROBE_SECONDS, TROUBLES, Breaker, Circuit
+from recallm.concurrency.breaker import FIRST_PAUSE, LONGEST_PAUSE, PROBE_SECONDS, TROUBLES, Breaker, Circuit, Unhurried
 from recallm.errors import CircuitOpenError, CorruptPayloadError, InvalidValueError, OddVectorError
 from recallm.testing import Clock
 
@@ -54,6 +54,47 @@ def test_one_that_took_its_whole_time_limit_opens_it_at_once() -> None:
     assert not watched.operate()
     with pytest.raises(CircuitOpenError, match="the storage kept failing"):
         watched.breaker.admit()
+
+
+def test_three_troubles_and_at_most_a_minute() -> None:
+    """What the documentation promises: the third failure in a row opens the circuit, for no longer than a minute."""
+    watched = Watched()
+    assert [watched.operate(OSError()) for _ in range(4)] == [True, True, True, False]
+    for _ in range(10):
+        watched.clock.advance(60.0)
+        assert watched.operate(OSError())
+
+
+def test_a_failure_is_not_late_unless_it_is_said_to_be() -> None:
+    """One failure that came in time, reported in the shortest way, opens nothing."""
+    watched = Watched()
+    watched.breaker.admit()
+    watched.breaker.record(OSError())
+    assert watched.breaker.state == "closed"
+
+
+def test_what_asks_for_more_than_others_is_no_trouble_if_it_is_late() -> None:
+    """An operation that asks for more than others do opens nothing by being late, and by failing as others do."""
+    watched = Watched()
+    unhurried = Unhurried(watched.breaker)
+    for _ in range(TROUBLES):
+        unhurried.record(TimeoutError(), late=True)
+    assert watched.breaker.state == "closed"
+    for _ in range(TROUBLES):
+        unhurried.record(OSError())
+    assert watched.breaker.state == "open"
+
+
+def test_what_asks_for_more_than_others_may_be_the_probe() -> None:
+    """Its success closes the circuit; if it is broken off, another operation may probe at once."""
+    watched = Watched()
+    watched.operate(TimeoutError(), late=True)
+    watched.clock.advance(FIRST_PAUSE)
+    watched.breaker.admit()
+    Unhurried(watched.breaker).interrupted()
+    watched.breaker.admit()
+    Unhurried(watched.breaker).record(None)
+    assert watched.breaker.state == "closed"
 
 
 @pytest.mark.parametrize("doubt", [OddVectorError(), CorruptPayloadError()])

@@ -69,6 +69,30 @@ def test_a_value_that_is_too_large_is_not_kept() -> None:
     assert (memo.get("small"), memo.get("large"), memo.get("small again")) == (1, None, None)
 
 
+def test_a_quarter_of_the_room_is_not_too_large() -> None:
+    """What takes a quarter of the room is kept; what takes more is not, and forgets an earlier value, however old."""
+    memo: Memo[str, int] = Memo(1000)
+    memo.put("quarter", 1, 250)
+    memo.put("more", 1, 251)
+    assert (memo.get("quarter"), memo.get("more")) == (1, None)
+    for number in range(2):
+        memo.put(str(number), number, 250)
+    memo.put("quarter", 2, 251)
+    assert memo.get("quarter") is None
+
+
+@pytest.mark.parametrize("is_cleared", [False, True])
+def test_the_room_is_used_to_the_last_byte(is_cleared: bool) -> None:
+    """Values that together take exactly the room are all kept, in a memo that is new or was cleared."""
+    memo: Memo[int, int] = Memo(1000)
+    if is_cleared:
+        memo.put(-1, -1, 200)
+        memo.clear()
+    for number in range(4):
+        memo.put(number, number, 250)
+    assert len(memo) == 4
+
+
 def test_clear_forgets_all_values() -> None:
     """After `clear` nothing is kept, and the room is free again."""
     memo: Memo[str, int] = Memo(1000)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recallm.engine import decision as decision_module
 from recallm.engine.decision import Decision, answers, decide, guard_name, is_quick, truth
 from recallm.guards.default import DEFAULT_GUARDS
 from recallm.records import Candidate, Entry, Query
@@ -228,6 +229,16 @@ def test_what_is_remembered_of_a_pair_says_nothing_of_another() -> None:
     assert served(OTHER[0], "Is a refund possible within 30 days?", DEFAULT_GUARDS).served
     assert not served(OTHER[0], OTHER[1], DEFAULT_GUARDS).served
     assert served(*SAME, DEFAULT_GUARDS).served
+
+
+def test_pairs_that_the_default_guards_let_through_are_remembered_in_a_megabyte() -> None:
+    """What all default guards let through is remembered, and no more of it than there is room for."""
+    memo = decision_module._LET_THROUGH
+    assert memo.limit_bytes <= 2**20
+    memo.clear()
+    assert served(*SAME, DEFAULT_GUARDS).served
+    assert not served(*OTHER, DEFAULT_GUARDS).served
+    assert (memo.get(SAME), memo.get(OTHER), len(memo)) == (True, None, 1)
 
 
 @pytest.mark.parametrize("prompt", [None, ["a list"], 7])
