@@ -73,16 +73,15 @@ def test_a_failure_is_not_late_unless_it_is_said_to_be() -> None:
     assert watched.breaker.state == "closed"
 
 
-def test_what_asks_for_more_than_others_is_no_trouble_if_it_is_late() -> None:
+@pytest.mark.parametrize(("late", "state"), [(True, "closed"), (False, "open")])
+def test_what_asks_for_more_than_others_is_no_trouble_if_it_is_late(late: bool, state: str) -> None:
     """An operation that asks for more than others do opens nothing by being late, and by failing as others do."""
     watched = Watched()
     unhurried = Unhurried(watched.breaker)
+    given = {"late": True} if late else {}
     for _ in range(TROUBLES):
-        unhurried.record(TimeoutError(), late=True)
-    assert watched.breaker.state == "closed"
-    for _ in range(TROUBLES):
-        unhurried.record(OSError())
-    assert watched.breaker.state == "open"
+        unhurried.record(OSError(), **given)
+    assert watched.breaker.state == state
 
 
 def test_what_asks_for_more_than_others_may_be_the_probe() -> None:

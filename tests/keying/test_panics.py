@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, tzinfo
 from enum import Enum
 from types import ModuleType
@@ -112,6 +113,50 @@ def test_what_is_meant_for_the_caller_passes(call: Callable[[Error], object], er
     """Interrupts, exits, cancellations and the exceptions of signal handlers are no trouble of the cache's."""
     with pytest.raises(error):
         call(error)
+
+
+class DeadlineError(Exception):
+    """What a signal handler raises when time is up."""
+
+
+def strike(*_: object) -> NoReturn:
+    """Have a signal arrive, whose handler says that time is up."""
+    signal.raise_signal(signal.SIGUSR1)
+    raise AssertionError("the handler raises")
+
+
+@pytest.fixture
+def deadline() -> Iterator[None]:
+    """Have a handler raise when a signal arrives."""
+
+    def time_is_up(*_: object) -> NoReturn:
+        raise DeadlineError
+
+    before = signal.signal(signal.SIGUSR1, time_is_up)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+def call_with_stream(error: Any) -> object:
+    """Return what a call with a stream argument whose truth raises asks for."""
+
+    def stream(question: str, stream: Any = False) -> Any:
+        """Take these arguments."""
+
+    return outcome(keyer(stream), "q", stream=type("Odd", (), {"__bool__": raising(error)})())
+
+
+def call_with_skip_if(error: Any) -> object:
+    """Return what a call whose skip_if= raises asks for."""
+    return outcome(keyer(ask, skip_if=raising(error)), "q")
+
+
+@pytest.mark.usefixtures("deadline")
+@pytest.mark.parametrize("call", [*KEYING, call_with_stream, call_with_skip_if])
+def test_a_signal_handler_s_exception_while_a_call_is_read_passes(call: Callable[[Any], object]) -> None:
+    """A deadline that a signal handler raises while the user's code is asked for a key is nobody's but the caller's."""
+    with pytest.raises(DeadlineError):
+        call(strike)
 
 
 class Truthless:
