@@ -9,6 +9,7 @@ from itertools import count
 from sys import getsizeof
 
 from recallm.concurrency.breaker import Breaker
+from recallm.concurrency.signals import let_through
 from recallm.config import CacheConfig
 from recallm.embedders.managed import ManagedEmbedder
 from recallm.records import Failure
@@ -132,6 +133,7 @@ class Core:
                     if not sizes.get(name) and not storage.invalidate(name):
                         empty.append(name)
         except Exception as error:  # noqa: BLE001  # remembering a name must not fail the call
+            let_through(error)
             self.recorder.record(Failure("storage", error), 0.0)
         return empty
 
@@ -183,6 +185,7 @@ class Core:
             if self.config.threshold != "exact":
                 states["embedder"] = self.find_embedder().breaker.state
         except Exception as error:  # noqa: BLE001  # statistics must be had though a name is no longer registered
+            let_through(error)
             self.recorder.record(Failure("storage", error), 0.0)
             return {}
         return {part: state for part, state in states.items() if state != "closed"}

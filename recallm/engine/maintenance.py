@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from recallm.concurrency.signals import let_through
 from recallm.config import resolve_threshold
 from recallm.engine.decision import decide, settle
 from recallm.engine.effects import EmbedTurns, Emit, LoadModel
@@ -132,7 +133,8 @@ def _own_keys(query: Query) -> Flow[tuple[str, ...]]:
     try:
         recalled: Recalled = yield Recall(query.namespace, query.key)
         return (own_key,) if is_refused(recalled, query) else (query.key,)
-    except Exception:  # noqa: BLE001  # the answers must go, though a storage that fails is not asked at present
+    except Exception as error:  # noqa: BLE001  # the answers must go, though a storage that fails is not asked now
+        let_through(error)
         return query.key, own_key
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from recallm.concurrency.signals import let_through
 from recallm.keying.reader import Reader, UnreadableError, encoded, length_prefixed, type_path
 from recallm.keying.stand_ins import Ignored, PromptPlaceholder
 
@@ -67,6 +68,7 @@ def _zone(value: ZoneInfo, _reader: Reader) -> bytes:
     try:
         ZoneInfo.__reduce__(value)
     except Exception as error:
+        let_through(error)
         # It may have been given the key of another zone.
         raise UnreadableError("a ZoneInfo made from a file has no canonical form") from error
     return length_prefixed(b"v", [type_path(type(value)), encoded(value.key)])

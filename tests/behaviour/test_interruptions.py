@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from support.interrupting import each_point, in_time
@@ -255,6 +257,47 @@ def test_what_a_signal_handler_raises_at_any_point_reaches_the_caller(asked: str
     before = signal.signal(signal.SIGUSR1, handler)
     try:
         for where, _ in each_point(lambda: work, JUDGING, lambda _: signal.raise_signal(signal.SIGUSR1)):
+            lost += [where] if ended else []
+            ended.clear()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert ended == [True]
+    assert lost == []
+    assert ask.stats().errors == {}
+
+
+@pytest.mark.parametrize(
+    ("what", "within"),
+    [
+        ("reading", ("keying/scalars",)),
+        ("statistics", ("engine/core", "recallm/registry", "concurrency/breaker")),
+        ("invalidation", ("engine/maintenance", "engine/reports")),
+    ],
+)
+def test_what_a_signal_handler_raises_beside_calls_reaches_whoever_asked(what: str, within: tuple[str, ...]) -> None:
+    """A deadline that strikes while statistics, a removal or a zone is dealt with is not taken for their trouble."""
+
+    @semantic_cache(**options(), namespace="n", version="1")
+    def ask(prompt: str, when: datetime) -> str:
+        return "an answer"
+
+    def handler(*_: object) -> None:
+        raise DeadlineError
+
+    args = ("one two", datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Paris")))
+    asked = {"reading": lambda: ask(*args), "statistics": ask.stats, "invalidation": lambda: ask.invalidate(*args)}
+
+    def work() -> None:
+        with suppress(DeadlineError):
+            asked[what]()
+            ended.append(True)
+
+    ask(*args)
+    ended: list[bool] = []
+    lost: list[str] = []
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        for where, _ in each_point(lambda: work, within, lambda _: signal.raise_signal(signal.SIGUSR1)):
             lost += [where] if ended else []
             ended.clear()
     finally:
