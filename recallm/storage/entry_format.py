@@ -10,6 +10,7 @@ from hashlib import sha256
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from recallm.concurrency.signals import let_through
 from recallm.errors import InvalidValueError
 from recallm.records import Entry
 
@@ -130,7 +131,8 @@ class EntryFormat:
             return None
         try:
             return self._decode(values, namespace, generation, now_ms)
-        except Exception:  # noqa: BLE001  # bytes from elsewhere may fail in any way
+        except Exception as error:  # noqa: BLE001  # bytes from elsewhere may fail in any way
+            let_through(error)
             return None
 
     def _decode(self, values: Sequence[bytes], namespace: str, generation: str, now_ms: float) -> StoredEntry | None:
@@ -179,7 +181,8 @@ def namespace_in(facts: Any) -> object:
     """Return what an entry's field of facts says is its namespace, unchecked, or None if it says nothing."""
     try:
         return json.loads(facts)[8] if len(facts) <= MAX_FACTS_BYTES else None
-    except Exception:  # noqa: BLE001  # bytes from elsewhere may fail in any way
+    except Exception as error:  # noqa: BLE001  # bytes from elsewhere may fail in any way
+        let_through(error)
         return None
 
 

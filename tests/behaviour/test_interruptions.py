@@ -285,6 +285,7 @@ def test_what_a_signal_handler_raises_beside_calls_reaches_whoever_asked(what: s
         raise DeadlineError
 
     args = ("one two", datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Paris")))
+    asked: dict[str, Callable[[], object]]
     asked = {"reading": lambda: ask(*args), "statistics": ask.stats, "invalidation": lambda: ask.invalidate(*args)}
 
     def work() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.interrupting import each_point
 from support.redis_storages import make
 
 from recallm.errors import InvalidValueError
@@ -40,6 +43,36 @@ def test_an_entry_comes_back_as_it_was(prompt: str, payload: bytes, seconds: flo
         stored = each.decode(encoded(each, entry), "n", GENERATION, NOW)
         assert stored is not None
         assert stored.entry == entry
+
+
+class DeadlineError(Exception):
+    """What a signal handler raises when time is up."""
+
+
+def test_what_a_signal_handler_raises_while_an_entry_is_read_passes() -> None:
+    """A deadline that strikes anywhere in reading an entry is not taken for bytes that cannot be read."""
+    values = encoded(format_of(SECRET), make())
+
+    def handler(*_: object) -> None:
+        raise DeadlineError
+
+    def work() -> None:
+        with suppress(DeadlineError):
+            read.append((format_of(SECRET).decode(values, "n", GENERATION, NOW), namespace_in(values[1])))
+
+    read: list[Any] = []
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        struck = [where for where, _ in each_point(lambda: work, ("storage/entry_format",), strike)]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(struck) > 10
+    assert len(read) == 1  # after the last point
+
+
+def strike(*_: object) -> None:
+    """Have a signal arrive."""
+    signal.raise_signal(signal.SIGUSR1)
 
 
 def test_an_entry_is_dead_when_it_expires() -> None:
