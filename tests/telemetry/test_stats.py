@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from itertools import permutations
 from typing import Any
 
@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recallm.records import (
+    Audited,
     Bypass,
     Candidate,
     Coalesced,
@@ -27,6 +28,7 @@ from recallm.records import (
     Hit,
     Miss,
     Query,
+    Reported,
     ServedStale,
     Stored,
     Veto,
@@ -89,6 +91,22 @@ def test_counts_of_one_name_add_up() -> None:
     """Counts of one name add up, and those of other names stand beside them."""
     stats = after(Bypass("stream"), Bypass("stream"), Bypass("model"), Veto("a"), Veto("a"))
     assert (stats.bypasses, stats.vetoes) == ({"stream": 2, "model": 1}, {"a": 2})
+
+
+def test_audits_tell_by_band_how_many_answers_were_wrong() -> None:
+    """Audits count by how similar the prompts were; reports of wrong answers count beside them, without a band."""
+    stats = after(Audited(0.93, same=True), Audited(0.93, same=False), Audited(0.999, same=True), Reported())
+    assert (stats.audited, stats.wrong) == (3, 2)
+    assert stats.wrong_rate == pytest.approx(1 / 3)
+    assert stats.wrong_by_band == {"0.92-0.94": (2, 1), "0.99-1": (1, 0)}
+    assert CacheStats(audits={"0.99-1": 1}).wrong_by_band == {"0.99-1": (1, 0)}
+
+
+def test_an_audited_hit_is_not_one_that_would_have_been_served() -> None:
+    """A hit that is audited is a miss; only what ``serve="none"`` finds counts as what would have been a hit."""
+    shadowed = hit(exact=False, similarity=0.95)
+    assert after(replace(MISS, reason="audited", shadowed=shadowed)) == CacheStats(misses=1)
+    assert after(replace(MISS, reason="shadow", shadowed=shadowed)) != CacheStats(misses=1)
 
 
 def test_rates_of_nothing_are_zero() -> None:
