@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from enum import Enum
 from types import ModuleType
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 from keying.making import keyer, outcome
+from support.interrupting import each_point
 
 from recallm.codec import Codec
 from recallm.codec.annotations import return_annotation
@@ -157,6 +159,22 @@ def test_a_signal_handler_s_exception_while_a_call_is_read_passes(call: Callable
     """A deadline that a signal handler raises while the user's code is asked for a key is nobody's but the caller's."""
     with pytest.raises(DeadlineError):
         call(strike)
+
+
+@pytest.mark.usefixtures("deadline")
+def test_a_signal_handler_s_exception_while_a_call_is_described_passes() -> None:
+    """A deadline that strikes anywhere while the parts of a call are told apart is not taken for a part's trouble."""
+    reader = keyer(ask)
+    request: Any = outcome(reader, "q", cache_context={"user": ["a", 1], "limits": {"b": 2.0}})
+    described: list[object] = []
+
+    def work() -> None:
+        with suppress(DeadlineError):
+            described.append(reader.described(request))
+
+    struck = [where for where, _ in each_point(lambda: work, ("recallm/keying/",), strike)]
+    assert len(struck) > 10
+    assert len(described) == 1  # after the last point
 
 
 class Truthless:
