@@ -51,6 +51,12 @@ Of the pairs of a public set of questions of which only one has a number, 80 % o
 _MAX_UNEXPLAINED_WORDS = 6
 """Most unexplained words of two prompts that count; more of them do not add to the weight."""
 
+_MOST_TELLING = 3
+"""Most unexplained words of two prompts in which a word of a kind, or a name, is all that matters."""
+
+_SHORTEST_STORY, _STORY_SHARE = 5, 0.4
+"""How many words two prompts of one story share at their beginning, at least, and what part of the shorter prompt."""
+
 _PREPOSITIONS = frozenset("for in on with without using via from to at into against by as".split())
 _REVERSING = frozenset("least less".split())
 
@@ -59,7 +65,7 @@ class Evidence(StrEnum):
     """What may differ between two prompts.
 
     Words are special if they are not common (`words.is_common`). An exchange or an insertion is one stretch of at most
-    `MAX_EXCHANGED_WORDS` words, and all that differs.
+    `MAX_EXCHANGED_WORDS` words, and all that differs; another question about one story is an exchange of any length.
 
     Attributes:
         OPPOSITES: each prompt has a word whose opposite the other has: "import", "export".
@@ -341,8 +347,9 @@ def _of_shape(one: ParsedPrompt, other: ParsedPrompt, unexplained: Sides, share:
     a, b = trimmed(one.words, other.words)
     special = (any(not is_common(word) for word in ours), any(not is_common(word) for word in theirs))
     if ours and theirs:
-        exchanged = 1 <= len(a) <= MAX_EXCHANGED_WORDS and 1 <= len(b) <= MAX_EXCHANGED_WORDS
-        if exchanged or share < LEAST_REWORDED:
+        is_short = 1 <= len(a) <= MAX_EXCHANGED_WORDS and 1 <= len(b) <= MAX_EXCHANGED_WORDS
+        is_exchange = is_short or share < LEAST_REWORDED or _one_word_tells(one, other, unexplained)
+        if is_exchange or _ask_something_else(one, other, a, b):
             yield Evidence.SPECIAL_EXCHANGE if all(special) else Evidence.COMMON_EXCHANGE
         else:
             yield Evidence.SPECIAL_WORDING if all(special) else Evidence.COMMON_WORDING
@@ -354,6 +361,31 @@ def _of_shape(one: ParsedPrompt, other: ParsedPrompt, unexplained: Sides, share:
             yield Evidence.SPECIAL_ADDITION if any(special) else Evidence.COMMON_ADDITION
         if 1 <= len(a) <= MAX_EXCHANGED_WORDS and 1 <= len(b) <= MAX_EXCHANGED_WORDS:
             yield Evidence.SMALL_EXCHANGE
+
+
+def _one_word_tells(one: ParsedPrompt, other: ParsedPrompt, unexplained: Sides) -> bool:
+    """Return whether hardly more than members of one kind, or names, are unexplained in two prompts."""
+    ours, theirs = unexplained
+    if len(ours) + len(theirs) > _MOST_TELLING:
+        return False
+    if any_of_one_kind(set(ours), set(theirs)):
+        return True
+    return len(ours) == len(theirs) == 1 and ours[0] in one.names and theirs[0] in other.names
+
+
+def _ask_something_else(one: ParsedPrompt, other: ParsedPrompt, a: Sequence[str], b: Sequence[str]) -> bool:
+    """Return whether two prompts begin with the same story, and what they ask about it has no telling word in common.
+
+    Args:
+        one: a prompt.
+        other: the other prompt.
+        a: what is left of one without the beginning and the end that they share.
+        b: likewise, of the other.
+    """
+    start = next((at for at, (x, y) in enumerate(zip(one.words, other.words, strict=False)) if x != y), 0)
+    if start < _SHORTEST_STORY or start < _STORY_SHARE * min(len(one.words), len(other.words)):
+        return False
+    return all(is_request_word(word) for word in {*a}.intersection(b))
 
 
 def _of_grammar(one: ParsedPrompt, other: ParsedPrompt, only: Sides) -> Iterator[Evidence]:

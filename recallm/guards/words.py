@@ -66,6 +66,7 @@ class _Word(NamedTuple):
         meanings: likewise, of those that it or one of its stems is in.
         forms: the numbers of the irregular words that it is a form of.
         kinds: the numbers of the kinds that it or one of its stems is a member of.
+        members: those members, and the numbers of the groups of synonyms that they are in.
         opposites: its opposites in the list, and what is left of it without a beginning or end that negates.
         is_common: whether it fits any subject.
         is_role_verb: whether it is a form of a verb whose two sides must not change places.
@@ -77,6 +78,7 @@ class _Word(NamedTuple):
     meanings: frozenset[int]
     forms: frozenset[int]
     kinds: frozenset[int]
+    members: frozenset[str | int]
     opposites: frozenset[str]
     is_common: bool
     is_role_verb: bool
@@ -113,6 +115,7 @@ def _look_up(word: str) -> _Word:
         meanings,
         forms,
         _any_form(kinds(), stems),
+        _members(stems),
         opposites().get(word, _NOTHING).union(_positive_forms(word)),
         word in request_words()
         or (word.endswith("ly") and len(word) > 4)
@@ -159,7 +162,7 @@ def _positive_forms(word: str) -> Iterable[str]:
 def are_of_one_kind(one: str, other: str) -> bool:
     """Return whether two words name different members of one kind: "monday" and "friday"."""
     a, b = _WORDS[one], _WORDS[other]
-    return not a.kinds.isdisjoint(b.kinds) and a.synonyms.isdisjoint(b.synonyms) and not _inflected(one, other)
+    return not a.kinds.isdisjoint(b.kinds) and a.members.isdisjoint(b.members) and not _inflected(one, other)
 
 
 def any_of_one_kind(ours: Iterable[str], theirs: Iterable[str]) -> bool:
@@ -213,7 +216,7 @@ def are_equivalent(one: str, other: str) -> bool:
     if not a.synonyms.isdisjoint(b.synonyms) or not a.forms.isdisjoint(b.forms) or _inflected(one, other):
         return True
     if not a.kinds.isdisjoint(b.kinds):
-        return False
+        return not a.members.isdisjoint(b.members)
     return not a.meanings.isdisjoint(b.meanings) or _mistyped(one, other)
 
 
@@ -250,6 +253,12 @@ def _any_form(groups: Mapping[str, frozenset[int]], forms: Iterable[str]) -> fro
     if not found:
         return _NONE
     return found[0] if len(found) == 1 else _NONE.union(*found)
+
+
+def _members(stems: Iterable[str]) -> frozenset[str | int]:
+    """Return which of these stems are members of a kind, and the numbers of the groups of synonyms that they are in."""
+    members = [stem for stem in stems if stem in kinds()]
+    return _NOTHING.union(members, *[synonyms().get(member, _NONE) for member in members]) if members else _NOTHING
 
 
 def _stems(word: str) -> Iterable[str]:

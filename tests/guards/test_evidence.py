@@ -97,3 +97,31 @@ def test_the_same_difference_weighs_less_in_prompts_that_differ_more() -> None:
     reworded = compare("How do I encrypt the disk of my laptop?", "On a notebook, what would decrypt its drive?")
     assert Evidence.OPPOSITES in alike.evidence & reworded.evidence
     assert alike.weight > reworded.weight
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("How do I pair my phone with the radio?", "What's the way to pair my laptop with the radio?", False),
+        ("What are the prices on Sundays?", "How much do you charge on Saturdays?", False),
+        ("Sort a list of dicts by a key", "How can a list of dictionaries be sorted by one of their keys?", True),
+        ("Is there a ship museum in Zwolle?", "I am looking for a museum about ships, is one in Assen?", False),
+    ],
+)
+def test_one_word_of_a_kind_tells_however_the_request_is_framed(one: str, other: str, same: bool) -> None:
+    """Two members of a kind, or two names, are an exchange if hardly anything else is unexplained."""
+    assert all(guard(one, other) for guard in DEFAULT_GUARDS) is same
+
+
+@pytest.mark.parametrize(
+    ("asked", "same"),
+    [
+        ("Can I keep it for the journey home?", False),
+        ("Write a note to the agency about the noise.", False),
+        ("What can I do about it?", True),
+    ],
+)
+def test_a_story_is_told_to_ask_something_about_it(asked: str, same: bool) -> None:
+    """Prompts that begin with the same story differ if they ask different things, and not in framing words alone."""
+    story = "I rented a car last week and the gears make a loud noise."
+    assert all(guard(f"{story} Who pays the repair?", f"{story} {asked}") for guard in DEFAULT_GUARDS) is same

@@ -105,6 +105,9 @@ def test_opposites_are_listed_or_formed(one: str, other: str, opposed: bool) -> 
         ("python", "java", True),
         ("monday", "mon", False),
         ("dog", "dogs", False),
+        ("moves", "moving", False),
+        ("dicts", "dictionaries", False),
+        ("dicts", "tuples", True),
         ("monday", "java", False),
     ],
 )
