@@ -25,10 +25,10 @@ from recallm.concurrency.memo import Memo
 from recallm.guards.decisive import asks_for_the_other_side, decisive_words_agree
 from recallm.guards.evidence import Difference, Evidence, compare
 from recallm.guards.foreign import are_foreign, compare_foreign, have_numbers_of_each_other
-from recallm.guards.literals import has_literals, shared_operators
+from recallm.guards.literals import compute_the_same, has_literals, search_the_same, shared_operators
 from recallm.guards.manner import manners_agree
 from recallm.guards.order import are_exchanged, arguments_keep_their_places, have_turned_names
-from recallm.guards.places import digits_keep_their_places, quantities_agree
+from recallm.guards.places import bring_two_together, digits_keep_their_places, quantities_agree
 from recallm.guards.prompt import MAX_CHARS, capital_forms, parse
 from recallm.guards.roles import have_changed_roles
 from recallm.guards.word_lists import capitalised_words
@@ -68,7 +68,8 @@ def numbers_agree(prompt: str, cached_prompt: str) -> bool:
     Catches amounts, dates, times, versions, signs, units, bounds and counts, in digits or words ("3 pm" is 15:00,
     "1,000" is "1k", "2 weeks" are 14 days), and numbers that have changed places. Lets through numbers that move with
     what they count or are joined by "and" or "or", a bound in one prompt only, numbers in other words, such as "a
-    couple" or "once", and a number that only one of two long prompts has if most of their words differ.
+    couple" or "once", the "two" that are compared or merged, and a number that only one of two long prompts has if most
+    of their words differ.
 
     >>> numbers_agree("Refund within 30 days?", "Refund within 90 days?")
     False
@@ -80,6 +81,8 @@ def numbers_agree(prompt: str, cached_prompt: str) -> bool:
         return have_numbers_of_each_other(one, other) and digits_keep_their_places(one, other)
     if quantities_agree(one, other):
         return True
+    if bring_two_together(one, other):
+        return True
     ours, theirs = (Counter(number.text for number in parsed.numbers) for parsed in (one, other))
     return ours != theirs and (ours <= theirs or theirs <= ours) and _difference(prompt, cached_prompt).is_rewording
 
@@ -88,15 +91,19 @@ def numbers_agree(prompt: str, cached_prompt: str) -> bool:
 def literals_agree(prompt: str, cached_prompt: str) -> bool:
     """Return whether each prompt contains the code, options, paths, identifiers and quoted text of the other.
 
-    Catches another file, error code, function or quotation. Lets through literals that differ in capitals, spaces or
-    punctuation only ("user_id", "user id"), unless they are options of a command or very short: ``-l`` is not ``-L``.
+    Catches another file, error code, function, search operator or quotation, and other signs that compute between the
+    same words. Lets through literals that differ in capitals, spaces or punctuation only ("user_id", "user id"), unless
+    they are options of a command or very short: ``-l`` is not ``-L``.
 
     >>> literals_agree("What does grep -v do?", "What does grep -r do?")
     False
     """
     one, other = parse(prompt), parse(cached_prompt)
-    return has_literals(cached_prompt, one.literals - other.literals) and has_literals(
-        prompt, other.literals - one.literals
+    return (
+        has_literals(cached_prompt, one.literals - other.literals)
+        and has_literals(prompt, other.literals - one.literals)
+        and (one.words != other.words or compute_the_same(prompt, cached_prompt))
+        and search_the_same(prompt, cached_prompt)
     )
 
 
@@ -116,7 +123,14 @@ def direction_agrees(prompt: str, cached_prompt: str) -> bool:
     one, other = parse(prompt), parse(cached_prompt)
     operators = shared_operators(prompt, cached_prompt)
     loose = parse(" ".join(operators)).vocabulary if operators else operators
-    ordered = [[word for word in each.words if word not in loose] if loose else each.words for each in (one, other)]
+    ordered = [
+        [
+            word.upper() if word in _NAMES_TOO and word in each.names else word
+            for word in each.words
+            if word not in loose
+        ]
+        for each in (one, other)
+    ]
     turned = not are_foreign(one, other) and (
         are_exchanged(*ordered)
         or have_turned_names(one, other)
@@ -278,6 +292,10 @@ def manner_agrees(prompt: str, cached_prompt: str) -> bool:
     # Times of a long story, such as when somebody fell ill, are told in many ways.
     conflict = one.asks_for - other.asks_for and other.asks_for - one.asks_for
     return not conflict and _difference(prompt, cached_prompt).is_rewording
+
+
+_NAMES_TOO = frozenset(("may", "will"))
+"""Words that frame requests and that are names with a capital: "from March to May"."""
 
 
 def _is_harmless(prompt: str, cached_prompt: str, *refused: Evidence) -> bool:

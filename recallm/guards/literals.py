@@ -12,6 +12,7 @@ MAX_SEARCHED = 4_000_000
 
 QUOTES = frozenset("\"'“”‘’")
 _SEARCH_OPERATOR = r"(?<!\S)(?:-|[a-z]{1,20}:(?!/))\S*\w"
+_NAMED_OPERATOR = r"(?<!\S)[a-z]{1,20}:(?!/)\S*\w"
 _CALL = r"\b[A-Za-z]\w{0,40}\((?=[^()\s]*[\d,=])[^()]{1,80}\)"
 _LITERALS = (
     r"`[^`]+`"  # between back quotes
@@ -21,10 +22,11 @@ _LITERALS = (
     r"|\b(?!\d+\.\d+[a-z]*\b)\w+(?:[._]\w+)+(?:\(\))?|\b\w+\(\)"  # dotted_or_underlined names, calls
     r"|\b[a-z]+[A-Z]\w*|[A-Za-z](?:\+\+|#)(?!\w)"  # camelCase, C++
     r"|[=!<>]=+|(?<=\s)[<>](?=\s)|&&|\|\||\\\w"  # operators, and classes of a regular expression
-    r"|\b[A-Z]+-?\d[\w-]*"  # E404, PS-5
+    r"|\b[A-Z]+-?\d[\w-]*|(?<![\w.])\d+[Aa](?!\w)"  # E404, PS-5, section 12a, as "a" alone says nothing
+    r"|(?<![\w%])%[a-z](?!\w)"  # the format of a value
     r"|(?<![\w.+-])[\w.+-]+@[\w.-]*\w|(?<!\w)[@#]\w+"
 )
-_SIGN_OF_A_LITERAL = r"[`\\/_@#=<>+|]|&&|\(\)|\.\w|(?<!\S)-|[a-z][A-Z]|[A-Z]-?\d"
+_SIGN_OF_A_LITERAL = r"[`\\/_@#=<>+|]|&&|\(\)|\.\w|(?<!\S)-|[a-z][A-Z]|[A-Z]-?\d|\d[Aa]|%[a-z]"
 """A prompt has none of `_LITERALS` if it has none of these, which is far faster to see."""
 
 _QUOTED = r"[\"“”]([^\"“”]{1,200})[\"“”]|(?<!\w)['‘]([^'‘’]{2,200})['’](?!\w)"
@@ -37,6 +39,9 @@ _MOST_PLACES = 50
 
 _MOST_OPERATORS = 24
 """A prompt with more operators is data, no search."""
+
+_SIGNS = r"[*+/%&|^<>=~@$\\-]+"
+_SIGNS_OF_PROSE = frozenset("- -- --- & / |".split())
 
 ABBREVIATION = r"(?<![\w.])(?:[^\W\d_](?:\.[^\W\d_])+|[A-Z][a-z]?(?:\.[A-Z][a-z]?)+)(?!\w)"
 """The pattern of an abbreviation with dots, such as "U.S." or "Ph.D.", without the last of them."""
@@ -79,7 +84,7 @@ def has_literals(prompt: str, literals: Collection[str]) -> bool:
 
 
 def _has(literal: str, prompt: str, flat: str, joined: str, bounds: Collection[int]) -> bool:
-    if literal.startswith("-"):
+    if literal.startswith(("-", "\\")):
         return literal in prompt
     sought = compiled(_PUNCTUATION).sub("", literal.lower())
     if sum(map(str.isalnum, sought)) < _FEWEST_LETTERS:
@@ -95,8 +100,36 @@ def _has(literal: str, prompt: str, flat: str, joined: str, bounds: Collection[i
 
 
 def _is_bound(joined: str, bounds: Collection[int], place: int) -> bool:
-    """Return whether no word goes on at a place of a text without its punctuation."""
-    return place in bounds or not (joined[place - 1].isalnum() and joined[place].isalnum())
+    """Return whether no word goes on at a place of a text without its punctuation: "20000mAh" has two."""
+    if place in bounds:
+        return True
+    before, behind = joined[place - 1], joined[place]
+    return not (before.isalnum() and behind.isalnum()) or before.isdecimal() != behind.isdecimal()
+
+
+def compute_the_same(one: str, other: str) -> bool:
+    """Return whether two prompts of the same words have the same signs that compute, if both have any.
+
+    >>> compute_the_same("What does x += y do?", "What does x -= y do?"), compute_the_same("tea - hot", "tea + hot")
+    (False, True)
+    """
+    ours, theirs = (
+        "".join(sign for sign in compiled(_SIGNS).findall(prompt) if sign not in _SIGNS_OF_PROSE)
+        for prompt in (one, other)
+    )
+    return ours == theirs or not (ours and theirs)
+
+
+def search_the_same(one: str, other: str) -> bool:
+    """Return whether not each of two searches has an operator that the other lacks.
+
+    >>> search_the_same("from:ann budget", "to:ann budget"), search_the_same("from:ann budget", "budget of ann")
+    (False, True)
+    """
+    if ":" not in one or ":" not in other:
+        return True
+    ours, theirs = (frozenset(compiled(_NAMED_OPERATOR).findall(prompt.lower())) for prompt in (one, other))
+    return ours <= theirs or theirs <= ours
 
 
 def shared_operators(one: str, other: str) -> frozenset[str]:

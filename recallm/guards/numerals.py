@@ -55,6 +55,7 @@ _MAGNIFIED = (
 _TELEPHONE = r"(?<![\w)])\+\d[\d ().-]{6,20}\d(?!\w)"
 _CHAIN = r"(?<![\w.-])\d[\d.:/]*+(?:(?:-|\s-\s|\sminus\s)\d[\d.:/]*+)+"
 _SPACED_DASH = r"\s(?:-|minus)\s"
+_BLOOD_PRESSURE = r"(?i)\b(\d{2,3})\sover\s(\d{2,3})\b(?![.,:]\d)"
 _AREA_CODE = r"\((\d{3})\)\s?(?=\d{3}-\d{4}\b)"
 _OPEN_RANGE = r"(?<=\d)\+(?![\w+])"
 _MINUS = r"(?i)\b(?:minus|negative)\s(?=\.?\d)|-([$€£¥])(?=\d)"
@@ -114,6 +115,8 @@ def in_digits(prompt: str, folded: str) -> str:
         prompt = compiled(_MERIDIEM).sub(_on_the_clock, prompt)
     prompt = compiled(_THOUSANDS).sub(_without_separators, prompt)
     prompt = compiled(_MAGNIFIED).sub(_in_full, prompt)
+    if " over " in folded:
+        prompt = compiled(_BLOOD_PRESSURE).sub(r"\1/\2", prompt)
     if "+" in prompt:
         prompt = compiled(_TELEPHONE).sub(_without_separators, prompt)
         prompt = compiled(_OPEN_RANGE).sub(" or more", prompt)

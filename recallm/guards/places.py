@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 from typing import NamedTuple
 
 from recallm.guards.numerals import is_number
-from recallm.guards.order import DETERMINERS
+from recallm.guards.order import DETERMINERS, MUTUAL
 from recallm.guards.prompt import ParsedPrompt
 from recallm.guards.quantities import MOST_NUMBERS, Pairs, Quantity, matched, paired, written_in_digits
 from recallm.guards.units import Units
@@ -29,6 +29,12 @@ _QUANTIFIERS = {
     for word in words.split()
 }
 """Words that say how many, and a number for each meaning."""
+
+
+_BRINGING_TOGETHER = MUTUAL.union(
+    "concatenate concatenated concatenating join joined joining merge merged merging swap swapped swapping".split()
+)
+"""Words for what is done with two things, if nothing says with how many."""
 
 
 class Placed(NamedTuple):
@@ -69,6 +75,22 @@ def quantities_agree(one: ParsedPrompt, other: ParsedPrompt) -> bool:
     if pairs is None or any(len({ours.bound, theirs.bound, ""}) == 3 for ours, theirs in pairs):
         return False
     return _quantifiers_agree(one.words, other.words) and _in_their_places(one, other, pairs)
+
+
+def bring_two_together(one: ParsedPrompt, other: ParsedPrompt) -> bool:
+    """Return whether two prompts compare or join things, and only one of them says that they are two.
+
+    >>> from recallm.guards.prompt import parse
+    >>> bring_two_together(parse("Merge two lists"), parse("How do I merge lists?"))
+    True
+    """
+    fewer, more = sorted((one, other), key=lambda parsed: len(parsed.numbers))
+    left = [number for number in more.numbers if more.original[number.place].lower() != "two"]
+    return (
+        len(left) == len(fewer.numbers) == len(more.numbers) - 1
+        and [number.text for number in left] == [number.text for number in fewer.numbers]
+        and not any(parsed.vocabulary.isdisjoint(_BRINGING_TOGETHER) for parsed in (one, other))
+    )
 
 
 def digits_keep_their_places(one: ParsedPrompt, other: ParsedPrompt) -> bool:
