@@ -42,6 +42,9 @@ _DECLINING_ARTICLES = frozenset({"de"})
 # Those whose negations are parts of words, and whose texts have no spaces between words.
 _NEGATING_WITHIN_WORDS = frozenset({"ja", "ko", "zh"})
 _UNSPACED = frozenset({"ja", "th", "zh"})
+_FEWEST_SHARED_LETTERS, _MOST_EXCHANGED_LETTERS = 2, 3
+"""How many letters two texts without spaces share, at least, and how many of them are exchanged, at most."""
+
 _JOINING = {
     "cs": "a nebo", "da": "og eller", "de": "und oder bzw", "es": "y e o u", "fi": "ja tai", "fr": "et ou",
     "hu": "és vagy", "id": "dan atau", "it": "e ed o", "nl": "en of", "no": "og eller", "pl": "i oraz lub",
@@ -198,7 +201,9 @@ def _compared(one: ParsedPrompt, other: ParsedPrompt) -> Difference:
     only = tuple((Counter(a) - Counter(b)).elements()), tuple((Counter(b) - Counter(a)).elements())
     ours, theirs = _unexplained(a, b, only, lists)
     evidence = {*_of_lists(a, b, only, lists)}
-    if lists.code not in _UNSPACED:
+    if lists.code in _UNSPACED:
+        evidence |= {*_of_letters(one.flat, other.flat, lists)}
+    else:
         are_statements = _is_statement(a, one.flat, lists) and _is_statement(b, other.flat, lists)
         evidence |= {*_of_shape(a, b, ours, theirs, are_statements=are_statements, lists=lists)}
     if _is_turned_round(a, b, lists):
@@ -313,6 +318,54 @@ def _of_shape(
             yield Evidence.SPECIAL_EXCHANGE
     elif (ours or theirs) and not may_add and not (a and b) and len(a) + len(b) <= MAX_INSERTED_WORDS:
         yield Evidence.SPECIAL_INSERTION
+
+
+def _of_letters(one: str, other: str, lists: _Lists) -> Iterator[Evidence]:
+    """Yield how two texts without spaces differ: a few letters for others, or two parts in each other's place."""
+    if one == other or not lists.function:
+        return
+    a, b = _telling_letters(one, lists), _telling_letters(other, lists)
+    x, y = map("".join, trimmed(a, b))
+    shared = len(a) - len(x)
+    if max(len(x), len(y)) > MOST_WORDS:
+        return
+    if sorted(a) == sorted(b):
+        if _are_turned_letters(x, y):
+            yield Evidence.ORDER_OF_NAMES
+    elif shared < _FEWEST_SHARED_LETTERS:
+        return
+    elif x and y and max(len(x), len(y)) <= _MOST_EXCHANGED_LETTERS:
+        yield Evidence.SPECIAL_EXCHANGE
+    elif not (x and y) and 1 < len(x) + len(y) <= MAX_INSERTED_WORDS:
+        yield Evidence.SPECIAL_INSERTION
+
+
+def _telling_letters(text: str, lists: _Lists) -> str:
+    """Return a text without signs and function words, and with the first of the words that may replace each other."""
+    pattern, replacements = _in_letters(lists.code)
+    plain = "".join(letter for letter in text if letter.isalnum())
+    return compiled(pattern).sub(lambda found: replacements.get(found[0], ""), plain)
+
+
+@cache
+def _in_letters(code: str) -> tuple[str, Mapping[str, str]]:
+    """Return a pattern for the function words and synonyms of a language, and what the synonyms become."""
+    parts = [part.split() for line in exclusions().get(code, ()) for part in line]
+    replacements = {word: words[0] for words in parts for word in words}
+    found = sorted({*function_words()[code], *replacements}, key=lambda word: (-len(word), word))
+    return "|".join(found), replacements
+
+
+def _are_turned_letters(one: str, other: str) -> bool:
+    """Return whether a text is the other with beginning and end in each other's place, and something between them."""
+    for size in range(1, len(one)):
+        head = one[:size]
+        if not other.endswith(head):
+            continue
+        for begin in range(size + 1, len(one)):
+            if other == one[begin:] + one[size:begin] + head:
+                return True
+    return False
 
 
 def _is_statement(words: Words, text: str, lists: _Lists) -> bool:

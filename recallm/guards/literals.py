@@ -20,7 +20,7 @@ _LITERALS = (
     r"|(?<![\w/])[~.]{0,2}/[./-]{0,8}\w(?:[\w./-]*\w)?"  # a path
     r"|[A-Za-z]:\\\S+"
     r"|\b(?!\d+\.\d+[a-z]*\b)\w+(?:[._]\w+)+(?:\(\))?|\b\w+\(\)"  # dotted_or_underlined names, calls
-    r"|\b[a-z]+[A-Z]\w*|[A-Za-z](?:\+\+|#)(?!\w)"  # camelCase, C++
+    r"|(?<![A-Za-z\d_])[a-z]+[A-Z][A-Za-z\d_]*|[A-Za-z](?:\+\+|#)(?!\w)"  # camelCase, C++
     r"|[=!<>]=+|(?<=\s)[<>](?=\s)|&&|\|\||\\\w"  # operators, and classes of a regular expression
     r"|\b[A-Z]+-?\d[\w-]*|(?<![\w.])\d+[Aa](?!\w)"  # E404, PS-5, section 12a, as "a" alone says nothing
     r"|(?<![\w%])%[a-z](?!\w)"  # the format of a value
@@ -104,7 +104,10 @@ def _is_bound(joined: str, bounds: Collection[int], place: int) -> bool:
     if place in bounds:
         return True
     before, behind = joined[place - 1], joined[place]
-    return not (before.isalnum() and behind.isalnum()) or before.isdecimal() != behind.isdecimal()
+    if not (before.isalnum() and behind.isalnum()) or before.isdecimal() != behind.isdecimal():
+        return True
+    # Chinese and Japanese have no spaces around words of other scripts.
+    return before.isascii() != behind.isascii() and max(before, behind) > "\u3000"
 
 
 def compute_the_same(one: str, other: str) -> bool:

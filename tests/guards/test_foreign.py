@@ -13,6 +13,15 @@ from recallm.guards.language import unaccented
 from recallm.guards.prompt import parse
 
 DIFFERENT: list[tuple[str, str, Evidence | None]] = [
+    ("如何打开通知？", "如何关闭通知？", Evidence.SPECIAL_EXCHANGE),
+    ("北京明天会下雨吗", "上海明天会下雨吗", Evidence.SPECIAL_EXCHANGE),
+    ("如何学习英语？", "如何快速学习英语？", Evidence.SPECIAL_INSERTION),
+    ("从北京到上海的火车", "从上海到北京的火车", Evidence.ORDER_OF_NAMES),
+    ("谁打败了罗马？", "罗马打败了谁？", Evidence.ORDER_OF_NAMES),
+    ("東京から大阪までの電車", "大阪から東京までの電車", Evidence.ORDER_OF_NAMES),
+    ("通知をオンにする方法は？", "通知をオフにする方法は？", Evidence.SPECIAL_EXCHANGE),
+    ("Fliegt die Bahn nach Oslo oder fährt sie?", "Fliegt die Bahn aus Oslo oder fährt sie?", Evidence.OPPOSITES),
+    ("Comment envoyer un colis vers la Suisse ?", "Comment envoyer un colis depuis la Suisse ?", Evidence.OPPOSITES),
     ("Darf ich Pilze aufwärmen?", "Darf ich Pilze nicht aufwärmen?", Evidence.NEGATION),
     ("¿Por qué arranca el coche?", "¿Por qué no arranca el coche?", Evidence.NEGATION),
     ("Pourquoi ma voiture démarre ?", "Pourquoi ma voiture ne démarre pas ?", Evidence.NEGATION),
@@ -77,6 +86,14 @@ DIFFERENT: list[tuple[str, str, Evidence | None]] = [
 ]
 
 SAME = [
+    ("怎么修改密码？", "请问如何更改我的密码？"),
+    ("北京今天天气怎么样？", "今天北京的天气如何？"),
+    ("北京和上海的区别", "上海和北京的区别"),
+    ("iPhone怎么截图？", "如何在iPhone上截图？"),
+    ("Welche Zahlungsarten akzeptieren Sie?", "Welche Zahlungsmethoden werden akzeptiert?"),
+    ("¿Cuánto cuesta el plan premium?", "¿Qué precio tiene el plan premium?"),
+    ("Comment supprimer mon compte ?", "Comment puis-je effacer mon compte ?"),
+    ("Como posso alterar minha senha?", "Como faço para mudar minha senha?"),
     ("Wie kündige ich mein Abo?", "Auf welchem Weg kann ich mein Abonnement kündigen?"),
     ("Wie ist in Tokio das Wetter?", "Wie ist das Wetter in Tokio?"),
     ("Vergleiche Tee und Kaffee", "Vergleiche Kaffee und Tee"),

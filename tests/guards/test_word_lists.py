@@ -242,10 +242,10 @@ def test_a_language_that_is_compared_has_function_words(name: str) -> None:
     assert {line.partition(":")[0] for line in lines_of(name)} <= word_lists.function_words().keys()
 
 
-def test_exclusions_have_at_least_two_parts() -> None:
-    """A part alone excludes nothing, and a star ends a word."""
+def test_exclusions_have_two_parts_or_words_that_replace_each_other() -> None:
+    """A word alone excludes nothing and is replaced by nothing, and a star ends a word."""
     lines = lines_of("exclusions")
-    assert [line for line in lines if len(sides(line)) < 2 or not all(sides(line))] == []
+    assert [line for line in lines if len(words(line)) < 2 or not all(sides(line))] == []
     assert [word for line in lines for word in words(line) if not re.fullmatch(r"[^\W_]+[*]?", word)] == []
 
 
