@@ -55,6 +55,15 @@ _JOINING = {
 _SUPERLATIVES = dict.fromkeys(("da", "de", "nl", "no", "sv"), ("ste", "este", "ast"))
 """How the superlatives of a language go on where other forms of the word end: "billigste", "billigast"."""
 
+_REVERSING = {
+    "de": ("un", "ent", "miss"), "es": ("des", "in", "im"), "fr": ("des", "in", "im"), "it": ("dis", "in", "im"),
+    "nl": ("on", "ont"), "pt": ("des", "in", "im"), "sv": ("o", "av"),
+}  # fmt: skip
+"""What the words of a language begin with, without accents, that mean the contrary of the rest of the word."""
+
+_UNINFLECTED_NAMES = frozenset({"es", "fr", "it", "nl", "pt"})
+"""Languages in which a word with a capital is a name and has one form."""
+
 _A = {
     "da": "en et", "de": "ein eine", "es": "un una", "fr": "un une", "it": "un uno una", "nl": "een", "no": "en et ei",
     "pt": "um uma", "sv": "en ett",
@@ -199,7 +208,8 @@ def _compared(one: ParsedPrompt, other: ParsedPrompt) -> Difference:
     lists = _lists(_code(one, other))
     a, b = _words(one), _words(other)
     only = tuple((Counter(a) - Counter(b)).elements()), tuple((Counter(b) - Counter(a)).elements())
-    ours, theirs = _unexplained(a, b, only, lists)
+    names = _plain(one.names | other.names) if lists.code in _UNINFLECTED_NAMES else frozenset[str]()
+    ours, theirs = _unexplained(a, b, only, lists, names)
     evidence = {*_of_lists(a, b, only, lists)}
     if lists.code in _UNSPACED:
         evidence |= {*_of_letters(one.flat, other.flat, lists)}
@@ -225,30 +235,39 @@ def _words(parsed: ParsedPrompt) -> Words:
 
 
 def _unexplained(
-    one: Words, other: Words, only: tuple[Words, Words], lists: _Lists
+    one: Words, other: Words, only: tuple[Words, Words], lists: _Lists, names: Collection[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the words of each prompt that are no function words and that the other has in no other form."""
+    """Return the words of each prompt that are no function words and that the other has in no other form.
+
+    Names have no forms: "Julie" is not "Julien".
+    """
     ours, theirs = ([word for word in words if word not in lists.function] for words in only)
     if len(ours) + len(theirs) > MOST_WORDS:
         return tuple(ours), tuple(theirs)
     for word in tuple(ours):
-        related = next((each for each in theirs if _are_related(word, each, lists)), None)
+        others = theirs if word not in names else [each for each in theirs if each not in names]
+        related = next((each for each in others if _are_related(word, each, lists)), None)
         if related is not None:
             ours.remove(word)
             theirs.remove(related)
-    return _not_within(ours, other, lists), _not_within(theirs, one, lists)
+    return _not_within(ours, other, lists, names), _not_within(theirs, one, lists, names)
 
 
-def _not_within(words: Words, other: Words, lists: _Lists) -> tuple[str, ...]:
-    """Return the words that are no part of a longer word of the other prompt, or of several joined.
+def _not_within(words: Words, other: Words, lists: _Lists, names: Collection[str]) -> tuple[str, ...]:
+    """Return the words that are names, or no part of a longer word of the other prompt, or of several joined.
 
-    A superlative says more than the word that is a part of it.
+    A superlative says more than the word that is a part of it, and a word that begins with "un" the contrary.
     """
     joined = "".join(other)
+    prefixes = _REVERSING.get(lists.code, ())
     return tuple(
         word
         for word in words
-        if len(word) <= _SHORT or word not in joined or any(word + ending in joined for ending in lists.superlatives)
+        if len(word) <= _SHORT
+        or word in names
+        or word not in joined
+        or any(word + ending in joined for ending in lists.superlatives)
+        or any(each.startswith(prefixes) and each.endswith(word) for each in other)
     )
 
 

@@ -21,10 +21,10 @@ _LITERALS = (
     r"|[A-Za-z]:\\\S+"
     r"|\b(?!\d+\.\d+[a-z]*\b)\w+(?:[._]\w+)+(?:\(\))?|\b\w+\(\)"  # dotted_or_underlined names, calls
     r"|(?<![A-Za-z\d_])[a-z]+[A-Z][A-Za-z\d_]*|[A-Za-z](?:\+\+|#)(?!\w)"  # camelCase, C++
-    r"|[=!<>]=+|(?<=\s)[<>](?=\s)|&&|\|\||\\\w"  # operators, and classes of a regular expression
-    r"|\b[A-Z]+-?\d[\w-]*|(?<![\w.])\d+[Aa](?!\w)"  # E404, PS-5, section 12a, as "a" alone says nothing
+    r"|[=!<>]=+|(?<=\s)[<>](?=\s(?!-?[\d$€£]))|&&|\|\||\\\w"  # operators, and classes of a regular expression
+    r"|\b(?!ELI5\b)[A-Z]+-?\d[\w-]*|(?<![\w.])\d+[Aa](?!\w)"  # E404, PS-5, section 12a, as "a" alone says nothing
     r"|(?<![\w%])%[a-z](?!\w)"  # the format of a value
-    r"|(?<![\w.+-])[\w.+-]+@[\w.-]*\w|(?<!\w)[@#]\w+"
+    r"|(?<![\w.+-])[\w.+-]+@[\w.-]*\w|(?<!\w)(?:@|#(?!\d|[A-Z]+-?\d))\w+"
 )
 _SIGN_OF_A_LITERAL = r"[`\\/_@#=<>+|]|&&|\(\)|\.\w|(?<!\S)-|[a-z][A-Z]|[A-Z]-?\d|\d[Aa]|%[a-z]"
 """A prompt has none of `_LITERALS` if it has none of these, which is far faster to see."""

@@ -55,6 +55,7 @@ _MAGNIFIED = (
 _TELEPHONE = r"(?<![\w)])\+\d[\d ().-]{6,20}\d(?!\w)"
 _CHAIN = r"(?<![\w.-])\d[\d.:/]*+(?:(?:-|\s-\s|\sminus\s)\d[\d.:/]*+)+"
 _SPACED_DASH = r"\s(?:-|minus)\s"
+_IN_A_YEAR = r"(?i)\b(?:the\s)?year\s(?=(?:19|20)\d\d\b)"
 _BLOOD_PRESSURE = r"(?i)\b(\d{2,3})\sover\s(\d{2,3})\b(?![.,:]\d)"
 _AREA_CODE = r"\((\d{3})\)\s?(?=\d{3}-\d{4}\b)"
 _OPEN_RANGE = r"(?<=\d)\+(?![\w+])"
@@ -111,12 +112,11 @@ def in_digits(prompt: str, folded: str) -> str:
         prompt = compiled(_AND_A_HALF).sub(_with_a_half, prompt)
     if compiled(r"\d").search(prompt) is None:
         return prompt
+    prompt = _in_fewer_words(prompt, folded)
     if any(map(folded.__contains__, _BEFORE_OR_AFTER_NOON)):
         prompt = compiled(_MERIDIEM).sub(_on_the_clock, prompt)
     prompt = compiled(_THOUSANDS).sub(_without_separators, prompt)
     prompt = compiled(_MAGNIFIED).sub(_in_full, prompt)
-    if " over " in folded:
-        prompt = compiled(_BLOOD_PRESSURE).sub(r"\1/\2", prompt)
     if "+" in prompt:
         prompt = compiled(_TELEPHONE).sub(_without_separators, prompt)
         prompt = compiled(_OPEN_RANGE).sub(" or more", prompt)
@@ -131,6 +131,13 @@ def in_digits(prompt: str, folded: str) -> str:
         prompt = compiled(_DAY_FIRST).sub(lambda found: _as_date(found[3], found[2], found[1]), prompt)
         prompt = compiled(_MONTH_FIRST).sub(lambda found: _as_date(found[3], found[1], found[2]), prompt)
     return prompt
+
+
+def _in_fewer_words(prompt: str, folded: str) -> str:
+    """Return a prompt with a year as its number alone, and with a blood pressure as a fraction."""
+    if "year " in folded:
+        prompt = compiled(_IN_A_YEAR).sub("", prompt)
+    return compiled(_BLOOD_PRESSURE).sub(r"\1/\2", prompt) if " over " in folded else prompt
 
 
 def plain(number: str) -> str:

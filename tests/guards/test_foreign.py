@@ -13,6 +13,9 @@ from recallm.guards.language import unaccented
 from recallm.guards.prompt import parse
 
 DIFFERENT: list[tuple[str, str, Evidence | None]] = [
+    ("Warum sind manche Beeren giftig?", "Warum sind manche Beeren ungiftig?", Evidence.SPECIAL_EXCHANGE),
+    ("Comment s'abonner à la revue ?", "Comment se désabonner de la revue ?", Evidence.SPECIAL_EXCHANGE),
+    ("Écris une carte pour Julie.", "Écris une carte pour Julien.", Evidence.SPECIAL_EXCHANGE),
     ("如何打开通知？", "如何关闭通知？", Evidence.SPECIAL_EXCHANGE),
     ("北京明天会下雨吗", "上海明天会下雨吗", Evidence.SPECIAL_EXCHANGE),
     ("如何学习英语？", "如何快速学习英语？", Evidence.SPECIAL_INSERTION),
