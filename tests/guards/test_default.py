@@ -81,7 +81,6 @@ TABLE: list[tuple[Guard, str, str, bool]] = [
     (guards.literals_agree, "Where is branch #0471?", "Where is branch 0471?", True),
     (guards.numbers_agree, "Where is branch #0471?", "Where is branch 0472?", False),
     (guards.literals_agree, "What does C# cost?", "What does C cost?", False),
-    (guards.literals_agree, "Explain recursion like I'm five", "ELI5 recursion", True),
     (guards.literals_agree, "Hotels with a price < 30 euros", "Hotels under 30 euros", True),
     (guards.numbers_agree, "Prices < 30 euros", "Prices > 30 euros", False),
     (guards.scope_agrees, "GDP of Japan in 2020", "GDP of Japan in the year 2020", True),
