@@ -35,11 +35,7 @@ from recallm.engine.switches import is_active
 from recallm.errors import InvalidTypeError, a_kind
 from recallm.guards.default import DEFAULT_GUARDS
 from recallm.keying.reader import Elsewhere, module_path
-from recallm.keying.signature import (
-    function_path,
-    own_call_kind,
-    unwrap_function,
-)
+from recallm.keying.signature import function_path, own_call_kind, unwrap_function
 from recallm.records import Explanation
 from recallm.storage.base import StorageBackend
 from recallm.telemetry.recorder import Recorder

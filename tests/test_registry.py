@@ -18,14 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from support.interrupting import each_point, interrupt
 
 import recallm
-from recallm import (
-    InMemoryStorage,
-    SemanticCache,
-    StorageBackend,
-    ThreadSafeInMemoryStorage,
-    registry,
-    semantic_cache,
-)
+from recallm import InMemoryStorage, SemanticCache, StorageBackend, ThreadSafeInMemoryStorage, registry, semantic_cache
 from recallm.concurrency import once
 from recallm.errors import InvalidTypeError, InvalidValueError, UnknownNameError
 from recallm.testing import FakeEmbedder

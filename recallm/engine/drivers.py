@@ -11,13 +11,7 @@ from recallm.concurrency.coalescing import Leadership, Role, SingleFlight
 from recallm.concurrency.event_loops import ends_task, running_loop_kind
 from recallm.concurrency.patience import Patience
 from recallm.concurrency.signals import let_through
-from recallm.concurrency.timeouts import (
-    Failed,
-    Pending,
-    PendingFuture,
-    PendingThen,
-    submit_admitted,
-)
+from recallm.concurrency.timeouts import Failed, Pending, PendingFuture, PendingThen, submit_admitted
 from recallm.engine.asking import VERIFY_WORKERS, ask, rewrite
 from recallm.engine.background import claimed, compare_later
 from recallm.engine.computing import compute
@@ -47,14 +41,7 @@ from recallm.engine.operations import STORAGE_WORKERS, TURNS, perform
 from recallm.engine.plan import Flow
 from recallm.errors import contained
 from recallm.records import OUTCOMES, Bypass, Embedded, Event, Failure, Stored
-from recallm.storage.base import (
-    Put,
-    PutTagged,
-    Recall,
-    Removal,
-    StorageBackend,
-    StorageOperation,
-)
+from recallm.storage.base import Put, PutTagged, Recall, Removal, StorageBackend, StorageOperation
 
 if TYPE_CHECKING:
     from recallm.concurrency.backlog import Claim

@@ -15,26 +15,11 @@ from recallm.engine.decision import is_fresh
 from recallm.engine.effects import Call, Called, Emit, Raise, ReadAgain, Revalidate, Rewrite
 from recallm.engine.lookup import find_model, look_up
 from recallm.engine.plan import Flow, Plan
-from recallm.engine.serving import (
-    first_servable,
-    is_answered,
-    still_stored,
-)
+from recallm.engine.serving import first_servable, is_answered, still_stored
 from recallm.engine.storing import remember
-from recallm.errors import (
-    CircuitOpenError,
-)
+from recallm.errors import CircuitOpenError
 from recallm.keying.responses import is_stream
-from recallm.records import (
-    Bypass,
-    Compared,
-    Failure,
-    Hit,
-    Miss,
-    Nearest,
-    Revalidating,
-    ServedStale,
-)
+from recallm.records import Bypass, Compared, Failure, Hit, Miss, Nearest, Revalidating, ServedStale
 
 if TYPE_CHECKING:
     from recallm.keying.keyer import Request

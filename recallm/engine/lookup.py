@@ -15,18 +15,8 @@ from recallm.engine.effects import Coalesce, Embed, EmbedTurns, Emit, Judge, Loa
 from recallm.engine.histories import Vectors, floors, to_embed
 from recallm.engine.plan import Flow, Plan, StageError
 from recallm.engine.reports import is_refused, own
-from recallm.engine.serving import (
-    REFUSERS,
-    Tried,
-    Unserved,
-    first_servable,
-    is_stale,
-    may_serve_expired,
-)
-from recallm.errors import (
-    CircuitOpenError,
-    OddVectorError,
-)
+from recallm.engine.serving import REFUSERS, Tried, Unserved, first_servable, is_stale, may_serve_expired
+from recallm.errors import CircuitOpenError, OddVectorError
 from recallm.records import (
     Bypass,
     Candidate,

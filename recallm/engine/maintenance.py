@@ -17,18 +17,7 @@ from recallm.engine.plan import LOWEST_COSINE, Flow, Plan
 from recallm.engine.reports import is_refused, own, refuse
 from recallm.errors import CircuitOpenError
 from recallm.guards.default import DEFAULT_GUARDS, prepare
-from recallm.records import (
-    Bypass,
-    Candidate,
-    Compared,
-    Explanation,
-    Failure,
-    Hit,
-    ModelInfo,
-    Query,
-    Recalled,
-    Reported,
-)
+from recallm.records import Bypass, Candidate, Compared, Explanation, Failure, Hit, ModelInfo, Query, Recalled, Reported
 from recallm.storage.base import Invalidate, Recall, Remove, RemoveTagged, Search, Sizes
 
 if TYPE_CHECKING:

@@ -8,14 +8,7 @@ from recallm.concurrency.timeouts import Pending, PendingAwaitable, submit_admit
 from recallm.concurrency.workers import Workers
 from recallm.engine.core import Core
 from recallm.engine.plan import LOWEST_COSINE
-from recallm.storage.base import (
-    RecallAndSearch,
-    Removal,
-    Search,
-    Sizes,
-    StorageBackend,
-    StorageOperation,
-)
+from recallm.storage.base import RecallAndSearch, Removal, Search, Sizes, StorageBackend, StorageOperation
 
 STORAGE_WORKERS = Workers("recallm-storage", size=16)
 """As many operations wait for a network at once without waiting for each other as a service commonly has threads."""

@@ -11,25 +11,11 @@ from recallm.amounts import MILLION, cost
 from recallm.engine.decision import truth
 from recallm.engine.effects import Called, Emit
 from recallm.engine.plan import Flow, Plan, StageError
-from recallm.engine.serving import (
-    GivenUpError,
-    decoded,
-)
-from recallm.errors import (
-    CircuitOpenError,
-    CorruptPayloadError,
-    UnknownTypeError,
-    a_kind,
-    contained,
-)
+from recallm.engine.serving import GivenUpError, decoded
+from recallm.errors import CircuitOpenError, CorruptPayloadError, UnknownTypeError, a_kind, contained
 from recallm.keying.responses import Usage, used_tokens
 from recallm.keying.tags import tags_of
-from recallm.records import (
-    Entry,
-    Failure,
-    Miss,
-    Stored,
-)
+from recallm.records import Entry, Failure, Miss, Stored
 from recallm.storage.base import Put
 
 if TYPE_CHECKING:

@@ -16,15 +16,7 @@ from enum import Enum
 from functools import lru_cache, partial
 from hashlib import blake2b
 from operator import attrgetter, itemgetter, methodcaller
-from types import (
-    BuiltinFunctionType,
-    FunctionType,
-    GenericAlias,
-    MappingProxyType,
-    MethodType,
-    ModuleType,
-    UnionType,
-)
+from types import BuiltinFunctionType, FunctionType, GenericAlias, MappingProxyType, MethodType, ModuleType, UnionType
 from typing import Any
 
 from recallm.keying.attached import Attached

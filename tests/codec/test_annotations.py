@@ -13,19 +13,7 @@ from datetime import date
 from enum import Enum
 from functools import partial, wraps
 from types import NoneType, SimpleNamespace
-from typing import (
-    Annotated,
-    Any,
-    Generic,
-    Literal,
-    NamedTuple,
-    NewType,
-    Optional,
-    TypeAlias,
-    TypedDict,
-    TypeVar,
-    Union,
-)
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Optional, TypeAlias, TypedDict, TypeVar, Union
 
 import pytest
 from pydantic import BaseModel

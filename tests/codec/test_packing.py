@@ -13,14 +13,7 @@ from hypothesis import strategies as st
 from support.responses import assert_corrupt, same
 
 from recallm.codec.codec import SLOW_BYTES, Codec, is_slow
-from recallm.codec.packing import (
-    MAX_PACKED_BYTES,
-    PACKED,
-    PACKED_FROM_BYTES,
-    pack,
-    unpack,
-    unpacked_size,
-)
+from recallm.codec.packing import MAX_PACKED_BYTES, PACKED, PACKED_FROM_BYTES, pack, unpack, unpacked_size
 
 WORDS = "refund card order address plan phone login renew invoice payment within thirty days of delivery".split()
 
