@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import Any
 from weakref import ref
@@ -114,7 +114,13 @@ class Upkeep:
 
     def __init__(self, name: str, *, size: int) -> None:
         self._workers = Workers(name, size=size)
+        self._unfinished: set[Future[Any]] = set()
         self.claims = Claims()
+        reset_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Wait for nothing: the parent's threads are not in the child."""
+        self._unfinished = set()
 
     def begin(self, name: str, work: Callable[[], object]) -> None:
         """Do some work later, unless work of this name is under way, or no thread can be started.
@@ -126,7 +132,13 @@ class Upkeep:
         claim = self.claims.claim(name)
         if claim is not None:
             with suppress(BusyError):
-                self._workers.submit(lambda: self._do(claim, work))
+                future = self._workers.submit(lambda: self._do(claim, work))
+                self._unfinished.add(future)
+                future.add_done_callback(self._unfinished.discard)
+
+    def finish(self, seconds: float) -> None:
+        """Wait for so many seconds at the most until what has begun is done."""
+        wait(self._unfinished.copy(), seconds)
 
     def _do(self, claim: Claim, work: Callable[[], object]) -> None:
         try:

@@ -20,7 +20,7 @@ _LITERALS = (
     r"|(?<![\w/])[~.]{0,2}/[./-]{0,8}\w(?:[\w./-]*\w)?"  # a path
     r"|[A-Za-z]:\\\S+"
     r"|\b(?!\d+\.\d+[a-z]*\b)\w+(?:[._]\w+)+(?:\(\))?|\b\w+\(\)"  # dotted_or_underlined names, calls
-    r"|(?<![A-Za-z\d_])[a-z]+[A-Z][A-Za-z\d_]*|[A-Za-z](?:\+\+|#)(?!\w)"  # camelCase, C++
+    r"|(?<![^\W\u3000-\U0010ffff])[a-z]+[A-Z][^\W\u3000-\U0010ffff]*|[A-Za-z](?:\+\+|#)(?!\w)"  # camelCase, C++
     r"|[=!<>]=+|(?<=\s)[<>](?=\s(?!-?[\d$€£]))|&&|\|\||\\\w"  # operators, and classes of a regular expression
     r"|\b[A-Z]+-?\d[\w-]*|(?<![\w.])\d+[Aa](?!\w)"  # E404, PS-5, section 12a, as "a" alone says nothing
     r"|(?<![\w%])%[a-z](?!\w)"  # the format of a value

@@ -141,3 +141,25 @@ def test_upkeep_that_no_thread_can_do_may_be_begun_later(monkeypatch: pytest.Mon
     assert not upkeep.claims.is_claimed("sweep")
     upkeep.begin("sweep", done.set)
     assert done.wait(10)
+
+
+def test_upkeep_can_be_waited_for() -> None:
+    """What has begun is done after `finish`, unless that takes longer than it may; a child waits for nothing."""
+    upkeep, go_on, done = Upkeep("upkeep", size=1), threading.Event(), list[str]()
+
+    def sweep() -> None:
+        go_on.wait(10)
+        done.append("sweep")
+
+    upkeep.begin("sweep", sweep)
+    upkeep.finish(0.01)
+    assert done == []
+    go_on.set()
+    upkeep.finish(10)
+    assert done == ["sweep"]
+    again = threading.Event()
+    upkeep.begin("sweep", lambda: again.wait(10))
+    upkeep.after_fork()
+    upkeep.finish(10)
+    assert not again.is_set()
+    again.set()

@@ -96,7 +96,11 @@ class _Use:
         self.thread = threading.get_ident()
 
 
-class Connection(sqlite3.Connection):
+class _Unopened(sqlite3.Connection):
+    """A connection that may fail to open: there is nothing to close then."""
+
+
+class Connection(_Unopened):
     """A connection to a file.
 
     Attributes:
@@ -331,15 +335,17 @@ class Pool:
         return connection
 
     def _open(self, mode: str) -> Connection:
-        connection: Connection = sqlite3.connect(
+        opened: Any = sqlite3.connect(
             uri(self.path, mode),
             uri=True,
             timeout=self._timeout,
             isolation_level=None,
             check_same_thread=False,
-            factory=Connection,
+            factory=_Unopened,
             cached_statements=64,
         )
+        opened.__class__ = Connection
+        connection: Connection = opened
         _connections.add(connection)
         connection.text_factory = bytes
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, self._max_value_bytes)

@@ -27,6 +27,9 @@ from recallm.storage.urls import max_entries_in
 if TYPE_CHECKING:
     from recallm.typing import Vector
 
+CLOSING_SECONDS = 1.0
+"""How long the file stays open for what goes on in the background."""
+
 TIMEOUT_SECONDS = 0.1
 """How long an operation waits for others who write: less than `CacheConfig.cache_timeout_seconds`."""
 
@@ -93,8 +96,8 @@ class SQLiteStorage(StorageBackend):
         )
         pool = Pool(self.path, timeout, 3 * max_bytes + 16 * MAX_FACTS_BYTES, mirrors.clear)
         self._pool = pool
-        upkeep, uses = Upkeep("recallm-sqlite", size=1), Uses(wanted=max_entries is not None)
-        parts = FileParts(pool, entry_format, FileClock(), mirrors, upkeep, uses)
+        self._upkeep, uses = Upkeep("recallm-sqlite", size=1), Uses(wanted=max_entries is not None)
+        parts = FileParts(pool, entry_format, FileClock(), mirrors, self._upkeep, uses)
         self._writes = WriteOperations(parts, max_entries)
         self._reads = ReadOperations(parts, self._writes.write_uses)
         self._again = partial(
@@ -164,7 +167,11 @@ class SQLiteStorage(StorageBackend):
         return self._reads.entries(namespace)
 
     def close(self) -> None:
-        """Close the file; the next operation opens it again."""
+        """Close the file, once what goes on in the background has ended; the next operation opens it again.
+
+        Unless others use it, it then holds all that was stored, and may be copied without its log.
+        """
+        self._upkeep.finish(CLOSING_SECONDS)
         self._pool.close_idle()
 
 

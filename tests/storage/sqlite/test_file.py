@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
+import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from support.sqlite_files import found, put, recalled
 import recallm
 from recallm import SQLiteStorage
 from recallm.errors import InvalidTypeError, InvalidValueError
+from recallm.storage.sqlite.connections import Pool
 from recallm.storage.sqlite.storage import from_url
 
 
@@ -143,6 +147,32 @@ def test_a_closed_storage_leaves_one_file_and_opens_it_again(tmp_path: Path) -> 
     storage.close()
     assert [path.name for path in tmp_path.iterdir()] == ["a.db"]
     assert recalled(storage, "one") is not None
+
+
+def test_a_closed_file_holds_everything(tmp_path: Path) -> None:
+    """Whoever copies the file of a closed storage has all entries, though a connection was in use for the upkeep."""
+    storage = SQLiteStorage(tmp_path / "a.db")
+    put(storage, "one two")
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with storage._reads.parts.pool.outside():
+            reading.set()
+            go_on.wait(10)
+
+    storage._upkeep.begin("checkpoint", read)
+    assert reading.wait(10)
+    threading.Timer(0.05, go_on.set).start()
+    storage.close()
+    shutil.copy(tmp_path / "a.db", tmp_path / "b.db")
+    assert recalled(SQLiteStorage(tmp_path / "b.db"), "one two") is not None
+
+
+def test_a_connection_that_did_not_open_is_not_closed(tmp_path: Path) -> None:
+    """Where a file cannot be opened, nothing but its own error comes of it."""
+    pool = Pool(tmp_path / "missing" / "a.db", 0.1, 1000, lambda: None)
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        pool._open("rw")
 
 
 def test_a_storage_that_nobody_needs_closes_its_file(tmp_path: Path) -> None:
