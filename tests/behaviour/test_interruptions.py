@@ -231,6 +231,30 @@ def test_what_a_signal_handler_raises_in_the_midst_of_a_part_reaches_the_caller(
     assert ask.stats().errors == {}
 
 
+def assert_deadlines_pass(act: Callable[[], object], within: tuple[str, ...]) -> None:
+    """Assert that an act raises what a signal handler raises, wherever it strikes in modules whose paths have these."""
+
+    def handler(*_: object) -> None:
+        raise DeadlineError
+
+    def work() -> None:
+        with suppress(DeadlineError):
+            act()
+            ended.append(True)
+
+    ended: list[bool] = []
+    lost: list[str] = []
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        for where, _ in each_point(lambda: work, within, lambda _: signal.raise_signal(signal.SIGUSR1)):
+            lost += [where] if ended else []
+            ended.clear()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert ended == [True]
+    assert lost == []
+
+
 @pytest.mark.parametrize("asked", ["exact", "similar", "new"])
 def test_what_a_signal_handler_raises_at_any_point_reaches_the_caller(asked: str) -> None:
     """Wherever a deadline's handler strikes, in keying and advice too, its exception is nobody's trouble."""
@@ -243,26 +267,8 @@ def test_what_a_signal_handler_raises_at_any_point_reaches_the_caller(asked: str
     def prompt() -> str:
         return {"exact": "one two", "similar": "two one", "new": f"new {next(numbers)}"}[asked]
 
-    def handler(*_: object) -> None:
-        raise DeadlineError
-
-    def work() -> None:
-        with suppress(DeadlineError):
-            ask([{"role": "user", "content": prompt()}], {"seed": 1})
-            ended.append(True)
-
     ask([{"role": "user", "content": "one two"}], {"seed": 1})
-    ended: list[bool] = []
-    lost: list[str] = []
-    before = signal.signal(signal.SIGUSR1, handler)
-    try:
-        for where, _ in each_point(lambda: work, JUDGING, lambda _: signal.raise_signal(signal.SIGUSR1)):
-            lost += [where] if ended else []
-            ended.clear()
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert ended == [True]
-    assert lost == []
+    assert_deadlines_pass(lambda: ask([{"role": "user", "content": prompt()}], {"seed": 1}), JUDGING)
     assert ask.stats().errors == {}
 
 
@@ -281,30 +287,12 @@ def test_what_a_signal_handler_raises_beside_calls_reaches_whoever_asked(what: s
     def ask(prompt: str, when: datetime) -> str:
         return "an answer"
 
-    def handler(*_: object) -> None:
-        raise DeadlineError
-
     args = ("one two", datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Paris")))
     asked: dict[str, Callable[[], object]]
     asked = {"reading": lambda: ask(*args), "statistics": ask.stats, "invalidation": lambda: ask.invalidate(*args)}
 
-    def work() -> None:
-        with suppress(DeadlineError):
-            asked[what]()
-            ended.append(True)
-
     ask(*args)
-    ended: list[bool] = []
-    lost: list[str] = []
-    before = signal.signal(signal.SIGUSR1, handler)
-    try:
-        for where, _ in each_point(lambda: work, within, lambda _: signal.raise_signal(signal.SIGUSR1)):
-            lost += [where] if ended else []
-            ended.clear()
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert ended == [True]
-    assert lost == []
+    assert_deadlines_pass(asked[what], within)
     assert ask.stats().errors == {}
 
 
